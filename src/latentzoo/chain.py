@@ -1,0 +1,116 @@
+"""The loop: written once, for every kernel.
+
+A run is an endless iterator of frames; whoever wants a progress bar, a page or a file wraps it. A chain whose latent,
+potential or gradient stops being finite stops there: it keeps its last finite state and is marked, and the step is made
+again with the survivors alone, so that they walk as if it had never been in the batch.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from latentzoo.errors import EnergyError
+from latentzoo.kernels.types import Info, Kernel, Potential, select
+from latentzoo.rng import Rng
+
+
+class Failure(NamedTuple):
+    """Where a chain stopped: its place in the batch, its seed, the step, and the term that was not finite."""
+
+    chain: int
+    seed: int
+    step: int
+    term: str
+
+
+class Frame(NamedTuple):
+    """All chains after a step.
+
+    Attributes:
+        step: How many steps were made, 0 for the start.
+        state: The kernel's state of all B chains; failed ones hold their last finite state.
+        info: The kernel's report, NaN for failed chains.
+        failed: The step at which each chain failed, (B,), or -1.
+        failures: The failures so far.
+    """
+
+    step: int
+    state: Any
+    info: Info
+    failed: Int64[Tensor, "B"]
+    failures: tuple[Failure, ...] = ()
+
+
+def start(kernel: Kernel, phi: Potential, rng: Rng, z: Float[Tensor, "B D"]) -> Frame:
+    """Evaluates the start of every chain.
+
+    Raises:
+        EnergyError: If the potential is not finite at any start; a chain alone in that is marked as failed.
+    """
+    state = kernel.init(phi, z, rng)
+    nan = torch.full_like(state.phi, torch.nan)
+    bad = _broken(state)
+    failures = tuple(
+        Failure(i, rng.seeds[i], 0, _culprit(state, i, phi)) for i in bad.nonzero().flatten().tolist()
+    )
+    if len(failures) == len(z) > 0:
+        raise EnergyError(
+            f"'{failures[0].term}' is not finite at the start of every chain; look at the energy's input range"
+        )
+    return Frame(0, state, Info(nan, nan, nan, nan), torch.where(bad, 0, -1), failures)
+
+
+def run(kernel: Kernel, phi: Potential, rng: Rng, frame: Frame) -> Iterator[Frame]:
+    """Yields frame after frame, from the one given (which is not repeated); ends only when every chain has failed."""
+    while (frame.failed < 0).any():
+        frame = advance(kernel, phi, rng, frame)
+        yield frame
+
+
+def advance(kernel: Kernel, phi: Potential, rng: Rng, frame: Frame) -> Frame:
+    """Makes one step of every living chain."""
+    failed, failures, step = frame.failed, frame.failures, frame.step + 1
+    before = rng.state()
+    while True:
+        alive = (failed < 0).nonzero().flatten()
+        whole = len(alive) == len(failed)
+        old = frame.state if whole else select(frame.state, alive)
+        state, info = kernel.step(phi, old, rng if whole else rng.select(alive))
+        bad = _broken(state) | (info.accept.isnan() & kernel.adjusted)
+        if not bad.any():
+            break
+        for i in bad.nonzero().flatten().tolist():
+            chain = int(alive[i])
+            failures += (Failure(chain, rng.seeds[chain], step, _culprit(state, i, phi)),)
+        failed = failed.index_fill(0, alive[bad], step)
+        rng.restore(before)
+        if not (failed < 0).any():
+            nan = torch.full_like(frame.info.accept, torch.nan)
+            return Frame(step, frame.state, Info(nan, nan, nan, nan), failed, failures)
+    if not whole:
+        state = _put(frame.state, alive, state)
+        info = _put(Info(*(torch.full_like(x, torch.nan) for x in frame.info)), alive, info)
+    return Frame(step, state, info, failed, failures)
+
+
+def _broken(state: Any) -> Tensor:
+    finite = state.z.isfinite().all(1) & state.phi.isfinite() & state.grad.isfinite().all(1)
+    return ~finite
+
+
+def _culprit(state: Any, i: int, phi: Potential) -> str:
+    for name, value in zip(phi.names, state.terms[i].tolist(), strict=False):
+        if not torch.isfinite(torch.tensor(value)):
+            return name
+    if not state.phi[i].isfinite():
+        return "phi"
+    if not state.z[i].isfinite().all():
+        return "latent"
+    return "proposal" if state.grad[i].isfinite().all() else "gradient"
+
+
+def _put(whole: Any, index: Tensor, part: Any) -> Any:
+    return type(whole)(*(w.index_copy(0, index, p) for w, p in zip(whole, part, strict=True)))

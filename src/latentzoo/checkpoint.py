@@ -1,0 +1,78 @@
+"""Checkpoints of a run: one safetensors file from which every chain goes on, bit for bit."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from latentzoo.chain import Failure, Frame
+from latentzoo.errors import CheckpointError
+from latentzoo.kernels.types import Info, Kernel
+
+
+def write_atomic(path: Path, write: Any) -> None:
+    """Writes a file beside its place and moves it there, so that no reader ever sees half of it.
+
+    Arguments:
+        path: Where the file goes.
+        write: Called with the temporary path; it may raise, then nothing is left.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save(path: Path, frame: Frame, **tensors: Tensor) -> None:
+    """Writes a frame and further tensors (noise streams, trace, best states) atomically."""
+    state = {f"state.{name}": value for name, value in frame.state._asdict().items()}
+    info = {f"info.{name}": value for name, value in frame.info._asdict().items()}
+    whole = {**state, **info, "failed": frame.failed, **tensors}
+    metadata = {"step": str(frame.step), "failures": json.dumps(frame.failures)}
+    whole = {name: value.detach().cpu().contiguous() for name, value in whole.items()}
+    write_atomic(path, lambda temporary: save_file(whole, temporary, metadata))
+
+
+def read(path: Path, kernel: Kernel, device: torch.device | str = "cpu") -> tuple[Frame, dict[str, Tensor]]:
+    """Reads a checkpoint back.
+
+    Arguments:
+        path: The file.
+        kernel: The kernel that made it; its `State` gives the frame's state its class.
+        device: Where the tensors are put.
+
+    Returns:
+        The frame, and the further tensors by name.
+
+    Raises:
+        CheckpointError: If the file is missing, truncated, or of another kernel.
+    """
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: there is no checkpoint here; was the run started?") from None
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a readable checkpoint ({error}); start the run again") from error
+    try:
+        state = kernel.State(**_take("state.", tensors))
+        info = Info(**_take("info.", tensors))
+        failures = tuple(Failure(*failure) for failure in json.loads(metadata["failures"]))
+        return Frame(int(metadata["step"]), state, info, tensors.pop("failed").cpu(), failures), tensors
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: a checkpoint of another kernel or version ({error}); run it with the one that made it"
+        ) from error
+
+
+def _take(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    names = [name for name in tensors if name.startswith(prefix)]
+    return {name.removeprefix(prefix): tensors.pop(name) for name in names}

@@ -1,0 +1,63 @@
+"""Every error a user can cause, each one line: the fact, the reason and the cure."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class LatentzooError(Exception):
+    """A mistake or a breach that latentzoo can name; the command line shows it without a traceback."""
+
+    exit_status = 2
+
+
+class UnknownName(LatentzooError):
+    """Creates the error for a name that is not among the known ones.
+
+    Arguments:
+        kind: What was looked for, e.g. "generator".
+        name: The name as it was given.
+        known: The names that exist; the nearest is suggested, or all are listed where they are few.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        near = get_close_matches(name, known, n=3, cutoff=0.5)
+        if near:
+            cure = f"did you mean {' or '.join(repr(n) for n in near)}?"
+        elif len(known) <= 12:
+            cure = f"known: {', '.join(known)}"
+        else:
+            cure = f"{len(known)} are known, `latentzoo list` shows them"
+        super().__init__(f"unknown {kind} '{name}'; {cure}")
+
+
+class SpecError(LatentzooError):
+    """A run record, a command line option or an argument with a value that cannot be meant."""
+
+
+class CheckpointError(LatentzooError):
+    """A file that cannot be read safely, or whose tensors are not those of the network."""
+
+
+class ImageError(LatentzooError):
+    """A picture that cannot be read, or has a size or mode that cannot be used."""
+
+
+class EnergyError(LatentzooError):
+    """An energy that is not finite, not differentiable, or of the wrong shape."""
+
+
+class MissingExtra(LatentzooError):
+    """Creates the error for an optional dependency that is not installed.
+
+    Arguments:
+        package: The import name that failed.
+        extra: The extra of latentzoo that brings it.
+        purpose: What it is needed for.
+    """
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package '{package}', which is not installed; "
+            f"pip install 'latentzoo[{extra}]'"
+        )

@@ -1,0 +1,86 @@
+"""Key maps: the names of a checkpoint, declared as data.
+
+A rule `theirs -> ours [: pattern]` renames every tensor whose name matches the left template. `{x}` stands for one
+dotted segment or a part of it, `{x*}` for any number of segments; the pattern is an einops rearrangement
+("1 o i h w -> o i h w"). The first rule that matches wins.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from einops import rearrange
+from torch import Tensor
+
+from latentzoo.errors import CheckpointError
+
+Value = TypeVar("Value", bound=Tensor)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Creates a rule for the tensors whose name matches a template.
+
+    Arguments:
+        theirs: The template of the file's names, e.g. "convs.{i}.conv.weight".
+        ours: The template of our names, or `None` for a tensor that the code rebuilds and does not load.
+        pattern: An einops pattern for the layout, if it differs.
+    """
+
+    theirs: str
+    ours: str | None
+    pattern: str | None = None
+
+    @cached_property
+    def regex(self) -> re.Pattern[str]:
+        parts = re.split(r"(\{\w+\*?\})", self.theirs)
+        fill = lambda name: f"(?P<{name.rstrip('*')}>{'.+' if name.endswith('*') else '[^.]+'})"
+        return re.compile("".join(fill(p[1:-1]) if p[:1] == "{" else re.escape(p) for p in parts))
+
+    def rename(self, key: str) -> tuple[bool, str | None]:
+        """Says whether the rule takes the key and, if so, our name for it (`None` where it is dropped)."""
+        found = self.regex.fullmatch(key)
+        if found is None or self.ours is None:
+            return found is not None, None
+        return True, re.sub(r"\{(\w+)\*?\}", lambda m: found[m[1]], self.ours)
+
+
+def prefixed(theirs: str, rules: Iterable[Rule], ours: str = "") -> list[Rule]:
+    """The same rules below a prefix on either side, e.g. `prefixed("module.", rules)`."""
+    return [Rule(theirs + r.theirs, None if r.ours is None else ours + r.ours, r.pattern) for r in rules]
+
+
+def translate(state: Mapping[str, Value], rules: Iterable[Rule], *, source: str = "checkpoint") -> dict[str, Value]:
+    """Renames and rearranges the tensors of a checkpoint.
+
+    Arguments:
+        state: The tensors by the file's names.
+        rules: The rules, tried in order.
+        source: What to call the file in errors.
+
+    Raises:
+        CheckpointError: If a tensor has no rule, or two tensors map to one name.
+    """
+    rules, out, unknown = tuple(rules), {}, []
+    origin: dict[str, str] = {}
+    for key, value in state.items():
+        for rule in rules:
+            taken, name = rule.rename(key)
+            if not taken:
+                continue
+            if name is not None:
+                if name in out:
+                    raise CheckpointError(
+                        f"{source}: '{key}' and '{origin[name]}' both map to '{name}'; the file mixes two layouts"
+                    )
+                origin[name] = key
+                out[name] = value if rule.pattern is None else rearrange(value, rule.pattern)
+            break
+        else:
+            unknown.append(key)
+    if unknown:
+        some = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
+        raise CheckpointError(f"{source}: no rule for {len(unknown)} tensors ({some}); is it of another family?")
+    return out

@@ -1,0 +1,40 @@
+"""Markov kernels for N(z; 0, I) exp(-phi(z)), one file each; the file's name is the kernel's."""
+
+from typing import TYPE_CHECKING, Any
+
+from latentzoo.errors import SpecError, UnknownName
+from latentzoo.registry import Entry, entries, find
+
+if TYPE_CHECKING:
+    from latentzoo.kernels.types import Kernel
+
+DEFAULT = "anneal"
+
+
+def known() -> dict[str, Entry]:
+    """The kernels by name, without importing them."""
+    return entries("kernels", base="Kernel")
+
+
+def load(name: str, **settings: Any) -> "Kernel":
+    """Creates a kernel by name.
+
+    Arguments:
+        name: The kernel's name, e.g. "mala".
+        settings: The fields of its record, e.g. `step_size=0.05`.
+
+    Raises:
+        UnknownName: If there is no such kernel or setting.
+        SpecError: If a setting has a value the kernel refuses.
+    """
+    from dataclasses import fields
+
+    kernel = find("kernel", name, known()).load()
+    names = [field.name for field in fields(kernel)]
+    for setting in settings:
+        if setting not in names:
+            raise UnknownName(f"setting of the kernel '{name}'", setting, names)
+    try:
+        return kernel(**settings)
+    except (TypeError, ValueError) as error:
+        raise SpecError(f"the kernel '{name}' refuses its settings: {error}") from error

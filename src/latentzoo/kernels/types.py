@@ -1,0 +1,162 @@
+r"""What every kernel knows: the prior, a potential, a state, and how to accept.
+
+The target is :math:`p(z \mid C) \propto \mathcal{N}(z; 0, I) \, e^{-\phi(z)}`. The prior belongs to the kernels; a
+potential is :math:`\phi` alone. A kernel is a frozen record of its settings with two pure functions, `init` and `step`.
+The noise is an argument, and all that is carried from step to step is a tuple of tensors whose first dimension is the
+chain.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentzoo.errors import EnergyError
+from latentzoo.rng import Rng
+
+
+class Point(NamedTuple):
+    """A place in the latent space and what was computed there.
+
+    Attributes:
+        z: The latent, (B, D).
+        phi: The potential, (B,).
+        grad: The potential's gradient, (B, D), or (B, 0) where none was asked for.
+        terms: The unweighted energies the potential is made of, (B, K), for the record.
+    """
+
+    z: Float[Tensor, "B D"]
+    phi: Float[Tensor, "B"]
+    grad: Float[Tensor, "B d"]
+    terms: Float[Tensor, "B K"]
+
+
+class Info(NamedTuple):
+    """What a step reports and never carries, per chain.
+
+    Attributes:
+        accept: The probability with which the proposal was accepted, (B,); NaN for kernels without a test.
+        step_size: The step size h that was used, (B,).
+        beta: The inverse temperature of the potential during the step, (B,), in [0, 1].
+        error: The error in energy of the step (the shadow work), (B,); NaN where it is not known.
+    """
+
+    accept: Float[Tensor, "B"]
+    step_size: Float[Tensor, "B"]
+    beta: Float[Tensor, "B"]
+    error: Float[Tensor, "B"]
+
+    @classmethod
+    def unadjusted(cls, like: Float[Tensor, "B"], *, step_size: float) -> "Info":
+        """The report of a step without a test, at full temperature."""
+        nan = torch.full_like(like, torch.nan)
+        return cls(nan, torch.full_like(like, step_size), torch.ones_like(like), nan)
+
+
+class Potential(ABC):
+    """The function phi of the latent, with its gradient; `Posterior` is one, `Function` makes one of any callable.
+
+    Attributes:
+        names: The names of the terms that `evaluate` reports.
+    """
+
+    names: tuple[str, ...] = ()
+
+    @abstractmethod
+    def evaluate(self, z: Float[Tensor, "B D"], *, gradient: bool = True) -> Point:
+        """Computes phi, its terms and, where asked, its gradient; nothing in the result carries an autograd graph."""
+
+
+class Function(Potential):
+    """Creates a potential from a differentiable function of the latent, (B, D) -> (B,).
+
+    Raises:
+        EnergyError: On evaluation, if the function returns another shape or cannot be differentiated.
+    """
+
+    def __init__(self, phi: Callable[[Tensor], Tensor]) -> None:
+        self.phi = phi
+
+    def evaluate(self, z: Float[Tensor, "B D"], *, gradient: bool = True) -> Point:
+        z = z.detach()
+        with torch.set_grad_enabled(gradient):
+            phi = self.phi(z.requires_grad_(gradient))
+        if phi.shape != z.shape[:1]:
+            raise EnergyError(
+                f"the potential returned shape {tuple(phi.shape)} for latents {tuple(z.shape)}; return ({len(z)},)"
+            )
+        if not gradient:
+            return Point(z, phi, z.new_empty(len(z), 0), z.new_empty(len(z), 0))
+        if not phi.requires_grad:
+            raise EnergyError(
+                "the potential does not depend on z through autograd (is its input detached?); "
+                "use a kernel without gradients: pcn or slice"
+            )
+        (grad,) = torch.autograd.grad(phi.sum(), z)
+        return Point(z.detach(), phi.detach(), grad, z.new_empty(len(z), 0))
+
+
+State = TypeVar("State", bound=tuple[Any, ...])
+"""A NamedTuple of tensors, chain first, that begins with the four fields of `Point`."""
+
+
+class Kernel(ABC):
+    """A Markov kernel for N(z; 0, I) exp(-phi(z)); concrete ones are frozen dataclasses.
+
+    Attributes:
+        samples: Whether the kernel draws samples; False for optimisers, whose results are never reported as samples.
+        adjusted: Whether an accept/reject test makes the posterior exactly invariant.
+        State: The class of the kernel's states, a NamedTuple that begins with the fields of `Point`.
+    """
+
+    samples: ClassVar[bool] = True
+    adjusted: ClassVar[bool] = False
+    State: ClassVar[type[Any]] = Point
+
+    @property
+    def gradients(self) -> float:
+        """How many gradients of phi one step takes; a forward pass alone counts a third."""
+        return 1.0
+
+    def plan(self, steps: int) -> "Kernel":
+        """Prepares for a run with a budget of `steps` gradients; kernels without a schedule return themselves."""
+        del steps
+        return self
+
+    @abstractmethod
+    def init(self, phi: Potential, z: Float[Tensor, "B D"], rng: Rng) -> Any:
+        """Evaluates the start `z` and returns the first state."""
+
+    @abstractmethod
+    def step(self, phi: Potential, state: Any, rng: Rng) -> tuple[Any, Info]:
+        """Moves each chain once; `rng` holds exactly the chains of `state`."""
+
+
+def select(state: State, index: Tensor) -> State:
+    """Takes the chains at `index` (whole numbers or a mask of shape (B,)) out of a state."""
+    return type(state)(*(field[index] for field in state))
+
+
+def where(mask: Tensor, a: State, b: State) -> State:
+    """Takes each chain from `a` where the mask of shape (B,) holds, else from `b`."""
+    pick = lambda x, y: torch.where(mask.view(-1, *(1,) * (x.ndim - 1)), x, y)
+    return type(a)(*(pick(x, y) for x, y in zip(a, b, strict=True)))
+
+
+def metropolis(log_ratio: Float[Tensor, "B"], u: Float[Tensor, "B"]) -> tuple[Tensor, Tensor]:
+    """The Metropolis-Hastings test.
+
+    .. math:: a = \\min(1, e^{r}), \\qquad \\text{accept} \\iff u < a
+
+    Arguments:
+        log_ratio: The log of the Hastings ratio r, (B,); NaN never accepts and stays NaN, so that the run sees it.
+        u: Uniform numbers in [0, 1), (B,).
+
+    Returns:
+        The acceptance probability (B,) and the decision (B,).
+    """
+    accept = log_ratio.clamp(max=0).exp()
+    return accept, u < accept

@@ -1,0 +1,66 @@
+"""What a folder of the package offers, read from its source without importing it.
+
+Adding a kernel, an energy or a family is adding a file: nothing lists them by hand. The name is the file's, the
+description the first line of its docstring.
+"""
+
+import ast
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from latentzoo.errors import UnknownName
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One module of a folder: its name, its description, and the public object it is there for."""
+
+    name: str
+    module: str
+    symbol: str
+    summary: str
+
+    def load(self) -> Any:
+        """Imports the module and returns the object."""
+        return getattr(import_module(self.module), self.symbol)
+
+
+@cache
+def entries(package: str, *, base: str | None = None, function: str | None = None) -> dict[str, Entry]:
+    """Finds the modules of a package that define a class with a given base, or a function of a given name.
+
+    Arguments:
+        package: The package's name below latentzoo, e.g. "kernels".
+        base: The name of the base class, e.g. "Kernel".
+        function: The name of the function, e.g. "build".
+    """
+    found = {}
+    for path in sorted((Path(__file__).parent / package).glob("*.py")):
+        if path.stem.startswith("_"):
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        symbol = next((n.name for n in tree.body if _matches(n, base, function)), None)
+        if symbol is not None:
+            summary = (ast.get_docstring(tree) or "").split("\n")[0].rstrip(".")
+            found[path.stem] = Entry(path.stem, f"latentzoo.{package}.{path.stem}", symbol, summary)
+    return found
+
+
+def find(kind: str, name: str, known: dict[str, Entry]) -> Entry:
+    """Looks an entry up by name.
+
+    Raises:
+        UnknownName: With the nearest names, if there is none.
+    """
+    if name not in known:
+        raise UnknownName(kind, name, known)
+    return known[name]
+
+
+def _matches(node: ast.stmt, base: str | None, function: str | None) -> bool:
+    if isinstance(node, ast.ClassDef) and base is not None:
+        return any(isinstance(b, ast.Name) and b.id == base for b in node.bases)
+    return isinstance(node, ast.FunctionDef) and node.name == function

@@ -1,0 +1,89 @@
+"""The record of a run: what every chain did at every step, in a few numbers."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from latentzoo.chain import Frame
+
+COLUMNS = ("phi", "norm2", "accept", "step_size", "beta", "error")
+
+
+class Trace:
+    """Creates an empty record of chains.
+
+    Row 0 is the start, where nothing has been accepted yet; a chain that failed is NaN from then on.
+
+    Arguments:
+        seeds: The seed of each chain.
+        names: The names of the potential's terms.
+
+    Attributes:
+        phi: The potential, (T, B).
+        norm2: The squared norm of the latent, (T, B).
+        accept: The acceptance probability, (T, B); NaN for kernels without a test.
+        step_size: The step size, (T, B).
+        beta: The inverse temperature, (T, B).
+        error: The energy error of each step, (T, B).
+        terms: The unweighted energies, (T, B, K).
+    """
+
+    def __init__(self, seeds: tuple[int, ...], names: tuple[str, ...] = ()) -> None:
+        self.seeds, self.names = seeds, names
+        self._rows: list[np.ndarray] = []
+
+    def append(self, frame: "Frame") -> None:
+        """Records one step of all chains."""
+        state, info = frame.state, frame.info
+        columns = [state.phi, state.z.square().sum(1), *info, *state.terms.unbind(1)]
+        row = torch.stack([column.detach().float().cpu() for column in columns]).numpy()
+        row[:, (frame.failed >= 0).cpu().numpy()] = np.nan
+        self._rows.append(row)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        if name in COLUMNS:
+            return self.array[:, COLUMNS.index(name)]
+        raise AttributeError(f"a Trace has no '{name}'; it has terms, {', '.join(COLUMNS)}")
+
+    @property
+    def array(self) -> np.ndarray:
+        """All columns as one array of shape (T, 6 + K, B)."""
+        width = len(COLUMNS) + len(self.names)
+        return np.stack(self._rows) if self._rows else np.empty((0, width, len(self.seeds)), np.float32)
+
+    @property
+    def terms(self) -> np.ndarray:
+        return self.array[:, len(COLUMNS) :].transpose(0, 2, 1)
+
+    def tensor(self) -> Tensor:
+        """The whole record as one tensor, for a checkpoint; see `restore`."""
+        return torch.from_numpy(np.ascontiguousarray(self.array))
+
+    def restore(self, tensor: Tensor) -> None:
+        """Takes the rows of a checkpoint."""
+        self._rows = list(tensor.numpy())
+
+    def rows(self) -> Iterable[list[float]]:
+        """Yields (step, chain, seed, phi, norm2, accept, step_size, beta, error, *terms) for a table."""
+        for step, row in enumerate(self._rows):
+            for chain, seed in enumerate(self.seeds):
+                yield [step, chain, seed, *(float(x) for x in row[:, chain])]
+
+    def header(self) -> list[str]:
+        """The names of the columns of `rows`."""
+        return ["step", "chain", "seed", *COLUMNS, *self.names]
+
+
+def collect(frames: Iterable["Frame"], seeds: tuple[int, ...], names: tuple[str, ...] = ()) -> Trace:
+    """Exhausts an iterator of frames into a trace."""
+    trace = Trace(seeds, names)
+    for frame in frames:
+        trace.append(frame)
+    return trace
