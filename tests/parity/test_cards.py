@@ -1,0 +1,29 @@
+"""Every card and every manifest here, through the driver of its architecture."""
+
+import check
+import manifest
+import pytest
+
+CARDS = sorted((check.HERE / "cards").glob("*/*.json"))
+MANIFESTS = sorted((check.HERE / "manifest").glob("*.json.gz"))
+name = lambda path: path.name.split(".json")[0]
+
+
+@pytest.mark.parametrize("path", CARDS, ids=lambda p: f"{p.parent.name}-{name(p)}")
+def test_card(path):
+    verdicts = list(check.check(path))
+    assert len(verdicts) == len(check.read_json(path)["calls"])
+    assert all(v.ok for v in verdicts), "\n".join(map(str, verdicts))
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=name)
+def test_manifest(path):
+    verdict = manifest.check(path)
+    assert not verdict.reason, str(verdict)
+    assert verdict.loaded > 0
+
+
+def test_every_architecture_has_cards_and_a_driver():
+    cards = {p.parent.name for p in CARDS}
+    assert cards == {p.stem for p in (check.HERE / "drivers").glob("*.py")}
+    assert {name(p).split("-")[0] for p in MANIFESTS} <= cards
