@@ -1,0 +1,64 @@
+"""What every generator of the zoo obeys, and official tensors by their official names."""
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from latentzoo.generator import Generator
+from latentzoo.hub.checkpoint import Checkpoint
+from latentzoo.rng import Rng
+
+PARITY = Path(__file__).resolve().parents[1] / "parity"
+sys.path.insert(0, str(PARITY))
+
+
+def randomise(network: nn.Module, seed: int = 0) -> None:
+    """Shakes every weight, so that no part is silent because of how it begins (zero gains)."""
+    stream = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            scale = parameter.std().nan_to_num().item() if parameter.numel() > 1 else 0.0
+            noise = torch.randn(parameter.shape, generator=stream, dtype=torch.float32)
+            parameter += (0.1 + 0.1 * scale) * noise.to(parameter.dtype)
+    network.eval().requires_grad_(False)
+
+
+def obey(generator: Generator, *, atol: float = 1e-5) -> None:
+    """Asserts determinism, independence of the batch, and a true gradient for every block."""
+    z = Rng(1, 2, 3).normal(generator.space.dim)
+    images = generator(z)
+    assert images.shape == (3, 3, *generator.size) and images.isfinite().all()
+    assert torch.equal(images, generator(z))
+    torch.testing.assert_close(generator(z[1:2]), images[1:2], atol=atol, rtol=1e-5)
+    assert not torch.allclose(images[0], images[1])
+    generator.train()
+    assert torch.equal(generator(z), images), "the training switch changes the map"
+    generator.eval()
+    slopes(generator, z)
+
+
+def slopes(generator: Generator, z: Tensor, step: float = 1e-6) -> None:
+    """Asserts that each block's gradient is not zero, and is the slope of the map, in float64."""
+    generator = generator.double()
+    z = z.double().requires_grad_()
+    probe = Rng(*range(4, 4 + len(z)), dtype=torch.float64).normal(3, *generator.size)
+    inner = lambda at: (generator(at) * probe).sum((1, 2, 3))
+    (gradient,) = torch.autograd.grad(inner(z).sum(), z)
+    for name, part in generator.space.split(gradient).items():
+        assert part.isfinite().all() and part.abs().amax() > 0, f"no gradient reaches '{name}'"
+        along = torch.where(generator.space.mask(name), gradient.sign(), 0)
+        with torch.no_grad():
+            slope = (inner(z + step * along) - inner(z - step * along)) / (2 * step)
+        torch.testing.assert_close((gradient * along).sum(1), slope, rtol=1e-4, atol=1e-6)
+    generator.float()
+
+
+def official(arch: str, card: str) -> tuple[dict, Checkpoint]:
+    """The configuration of a parity card, and its filled tensors as a file would give them."""
+    import check
+
+    record = check.read_json(PARITY / "cards" / arch / f"{card}.json")
+    tensors = {e["key"]: check.fill(e, record["salt"]) for e in record["state"]}
+    return record["config"], Checkpoint(tensors, container="torch")
