@@ -4,13 +4,14 @@ A 3D-aware generator first makes a scene and then takes a picture of it,
 
 .. math:: G(z) = \mathrm{photograph}(\mathrm{scene}(z), \mathrm{camera})
 
-The world has its y axis upwards and the subject at the origin, facing along z. A camera at azimuth :math:`a`,
-elevation :math:`e` and distance `radius` stands at
+The world has its y axis upwards and the subject at the origin, facing along z. A camera at azimuth
+:math:`a`, elevation :math:`e` and distance `radius` stands at
 
 .. math:: r \, (\cos e \, \sin a, \; \sin e, \; \cos e \, \cos a)
 
-and looks at `pivot`. It is part of the map: fixed by the constructor, or read from the latent block `camera`, two
-normal numbers that each family carries to azimuth and elevation by the distribution of poses it was trained on.
+and looks at `pivot`. It is part of the map: fixed by the constructor, or read from the latent
+block `camera`, two normal numbers that each family carries to azimuth and elevation by the
+distribution of poses it was trained on.
 """
 
 from abc import ABC, abstractmethod
@@ -33,8 +34,10 @@ class Camera:
     """Creates a camera; what is None is the generator's own.
 
     Arguments:
-        azimuth: The angle to the subject's left in degrees; a number, or one per image with shape (B,).
-        elevation: The angle above the horizon in degrees, between -90 and 90; a number, or one per image.
+        azimuth: The angle to the subject's left in degrees; a number, or one per image with shape
+            (B,).
+        elevation: The angle above the horizon in degrees, between -90 and 90; a number, or one per
+            image.
         fov: The full angle of view in degrees, from one edge of the image to the other.
         radius: The distance from the origin.
         pivot: The point that is looked at.
@@ -67,7 +70,7 @@ class Camera:
         return replace(self, **{k: getattr(own, k) for k, v in given.items() if v is None})
 
     def angles(self, like: Tensor) -> tuple[Float[Tensor, "B"], Float[Tensor, "B"]]:
-        """Azimuth and elevation in radians, of shape (B,) or (1,), on the device of a tensor and with its dtype."""
+        """Azimuth and elevation in radians, (B,) or (1,), with the device and dtype of a tensor."""
         degrees = (torch.as_tensor(x).to(like).reshape(-1) for x in (self.azimuth, self.elevation))
         azimuth, elevation = torch.broadcast_tensors(*degrees)
         return azimuth.deg2rad(), elevation.deg2rad()
@@ -80,7 +83,7 @@ class Camera:
         """
         if self.radius is None:
             raise SpecError(
-                "the camera has no radius; give one, or ask a generator: camera.over(generator.camera)"
+                "the camera has no radius; give one, or use camera.over(generator.camera)"
             )
         a, e = self.angles(like)
         position = self.radius * torch.stack(
@@ -114,8 +117,8 @@ class Viewable(Generator):
     """Creates a generator that can be looked at from any camera.
 
     Arguments:
-        camera: The camera of the map, or a mapping of its fields; None for the family's own; "latent" for a block
-            `camera` of two numbers.
+        camera: The camera of the map, or a mapping of its fields; None for the family's own;
+            "latent" for a block `camera` of two numbers.
         own: The family's own camera, complete.
         size: The height and the width of the image.
         blocks: The other blocks of the latent.
@@ -143,11 +146,11 @@ class Viewable(Generator):
 
     @abstractmethod
     def photograph(self, scene: Any, camera: Camera) -> Float[Tensor, "B 3 H W"]:
-        """Takes a picture of shape (B, 3, H, W) of a scene; what the camera lacks is the family's own."""
+        """Takes a picture (B, 3, H, W) of a scene with a complete camera."""
 
     @abstractmethod
     def aim(self, u: Float[Tensor, "B 2"]) -> Camera:
-        """Carries normal numbers (B, 2) to cameras by the distribution of poses of the training."""
+        """Carries normal numbers (B, 2) to cameras by the training's distribution of poses."""
 
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
         blocks = self.space.split(z)
@@ -209,4 +212,4 @@ class Solid(ABC):
 
     @abstractmethod
     def solidity(self, scene: Any, points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N"]:
-        """A field over points of the world that is positive inside the surface and negative outside."""
+        """A field over points of the world, positive inside the surface and negative outside."""

@@ -1,13 +1,15 @@
 r"""Meshes: the surface of a found scene, by marching cubes.
 
-The field :math:`f` that is positive inside is read on a regular grid and its zero set is triangulated; a layer of
-outside around the grid closes the surface where the subject is cut off.
+The field :math:`f` that is positive inside is read on a regular grid and its zero set is
+triangulated; a layer of outside around the grid closes the surface where the subject is cut off.
 
 References:
-    | Marching Cubes: A High Resolution 3D Surface Construction Algorithm (Lorensen and Cline, 1987)
+    | Marching Cubes: A High Resolution 3D Surface Construction Algorithm
+    | (Lorensen and Cline, 1987)
     | https://doi.org/10.1145/37402.37422
     |
-    | Efficient Implementation of Marching Cubes' Cases with Topological Guarantees (Lewiner et al., 2003)
+    | Efficient Implementation of Marching Cubes' Cases with Topological Guarantees
+    | (Lewiner et al., 2003)
     | https://doi.org/10.1080/10867651.2003.10487582
 """
 
@@ -37,7 +39,7 @@ class Mesh:
 
     @property
     def closed(self) -> bool:
-        """Whether every edge belongs to two triangles that run through it in opposite directions."""
+        """Whether every edge belongs to two triangles that run through it in opposite ways."""
         edges = self.faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
         there, times = np.unique(edges, axis=0, return_counts=True)
         back = np.unique(edges[:, ::-1], axis=0)
@@ -67,7 +69,8 @@ def marching_cubes(field: np.ndarray, extent: float) -> Mesh:
     """Triangulates the zero set of a field.
 
     Arguments:
-        field: Values on a grid of shape (n, n, n), in x, y, z from -extent to extent; positive inside.
+        field: Values on a grid of shape (n, n, n), in x, y, z from -extent to extent; positive
+            inside.
         extent: Half the side of the grid.
 
     Raises:
@@ -80,7 +83,7 @@ def marching_cubes(field: np.ndarray, extent: float) -> Mesh:
         raise MissingExtra("skimage", "mesh", "a mesh") from None
     if not (field > 0).any():
         raise SpecError(
-            "the scene has no surface: its density stays below the level everywhere; try another chain"
+            "the scene has no surface: its field is nowhere positive; try another chain"
         )
     outside = -np.abs(field).max()
     padded = np.pad(field, 1, constant_values=outside)

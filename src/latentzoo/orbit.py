@@ -1,7 +1,9 @@
-"""Other sides: a found latent from a fan of cameras, and energies that look from several cameras at once.
+"""Other sides: a found latent from a fan of cameras, and energies that look from several cameras
+at once.
 
-The scene is made once and photographed from every camera. `Views` shows the pictures side by side as one image,
-`EachView` rates each of them with an energy and takes the mean, so that a posterior over several views is
+The scene is made once and photographed from every camera. `Views` shows the pictures side by side
+as one image, `EachView` rates each of them with an energy and takes the mean, so that a posterior
+over several views is
 
     Posterior(Views(G, cameras), {"text": 500 * EachView(Clip("a smiling face"), len(cameras))})
 """
@@ -31,7 +33,8 @@ def orbit(
     Arguments:
         generator: The generator; a latent block `camera` has no effect.
         z: The latents, with shape (B, D).
-        cameras: Where to look from, see `latentzoo.camera.fan`; what they lack is the generator's own.
+        cameras: Where to look from, see `latentzoo.camera.fan`; what they lack is the generator's
+            own.
     """
     scene = generator.scene(generator.space.split(z))
     own = generator.camera
@@ -47,7 +50,8 @@ def write_strip(path: Path, images: Float[Tensor, "V B 3 H W"]) -> None:
 def write_animation(
     path: Path, images: Float[Tensor, "V B 3 H W"], *, seconds: float = 2.0
 ) -> None:
-    """Writes an endless animated WebP that goes along the cameras and back, the latents side by side.
+    """Writes an endless animated WebP that goes along the cameras and back, the latents side by
+    side.
 
     Arguments:
         path: The file.
@@ -85,7 +89,7 @@ class Views(Generator):
         super().__init__()
         if not cameras:
             raise SpecError(
-                "several views of a scene need at least one camera; give e.g. fan(generator.camera, 3)"
+                "several views need at least one camera; give e.g. fan(generator.camera, 3)"
             )
         self.generator = generator
         self.cameras = tuple(camera.over(generator.camera) for camera in cameras)
@@ -102,7 +106,8 @@ class Views(Generator):
 
 
 class EachView(Energy):
-    r"""Creates the mean of an energy over views that stand side by side, :math:`\frac1V \sum_v E(x_v)`.
+    r"""Creates the mean of an energy over views that stand side by side, :math:`\frac1V \sum_v
+    E(x_v)`.
 
     Arguments:
         energy: What rates each view.

@@ -5,14 +5,15 @@ A ray :math:`r(t) = o + t d` through a field of density :math:`\sigma` and featu
 .. math:: C = \sum_i w_i \, c_i, \qquad w_i = T_i \, (1 - e^{-\sigma_i \delta_i}),
     \qquad T_i = e^{-\sum_{j < i} \sigma_j \delta_j}
 
-where :math:`\delta_i` is the length of the i-th interval. What makes a density (softplus, relu, a signed distance) and
-how the last interval ends is each family's own. Nothing here draws a number: jitter and the levels of the importance
-sampling are arguments.
+where :math:`\delta_i` is the length of the i-th interval. What makes a density (softplus, relu, a
+signed distance) and how the last interval ends is each family's own. Nothing here draws a number:
+jitter and the levels of the importance sampling are arguments.
 
 Users: EG3D, StyleSDF, StyleNeRF, GIRAFFE-HD.
 
 References:
-    | NeRF: Representing Scenes as Neural Radiance Fields for View Synthesis (Mildenhall et al., 2020)
+    | NeRF: Representing Scenes as Neural Radiance Fields for View Synthesis
+    | (Mildenhall et al., 2020)
     | https://arxiv.org/abs/2003.08934
     |
     | Optical Models for Direct Volume Rendering (Max, 1995)
@@ -34,7 +35,7 @@ def look_at(
     target: Sequence[float] = (0, 0, 0),
     up: Sequence[float] = (0, 1, 0),
 ) -> Float[Tensor, "B 3 4"]:
-    """The pose of a camera that looks from a position at a target: columns right, up, backward, position."""
+    """The pose of a camera that looks at a target: columns right, up, backward, position."""
     backward = F.normalize(position - position.new_tensor(target), dim=1)
     right = F.normalize(
         torch.cross(position.new_tensor(up).expand_as(backward), backward, dim=1), dim=1
@@ -43,7 +44,8 @@ def look_at(
 
 
 def pixels(size: int, *, like: Tensor, corners: bool = False) -> Float[Tensor, "N 2"]:
-    """The (x, y) of the N = size^2 pixels in [-1, 1], x to the right, y upwards, row by row from the top.
+    """The (x, y) of the N = size^2 pixels in [-1, 1], x to the right, y upwards, row by row from
+    the top.
 
     Arguments:
         size: The number of pixels of a side.
@@ -58,7 +60,7 @@ def pixels(size: int, *, like: Tensor, corners: bool = False) -> Float[Tensor, "
 def rays(
     pose: Float[Tensor, "B 3 4"], plane: Float[Tensor, "#B N 2"]
 ) -> tuple[Float[Tensor, "B 3"], Float[Tensor, "B N 3"]]:
-    """The origin and the directions d = R (x, y, -1) of the rays through points at depth 1 before the camera."""
+    """The origin and the directions d = R (x, y, -1) of the rays through a plane at depth 1."""
     forward = torch.cat([plane, -torch.ones_like(plane[..., :1])], dim=2)
     return pose[..., 3], forward @ pose[..., :3].mT
 
@@ -77,7 +79,8 @@ def stratify(
         near: Where the depths begin, of any shape.
         far: Where they end.
         n: Their number.
-        ends: Whether `far` is the last depth; otherwise it is the first that is left out, and n - 1 reads n.
+        ends: Whether `far` is the last depth; otherwise it is the first that is left out, and n -
+            1 reads n.
         jitter: The shifts u_k in [0, 1], in units of the spacing.
     """
     k = torch.arange(n, device=near.device, dtype=near.dtype)
@@ -93,17 +96,19 @@ def refine(
     side: Literal["left", "right"] = "right",
     eps: float = 1e-5,
 ) -> Float[Tensor, "... M"]:
-    """Depths at the levels u of the distribution that is proportional to `weight` between the edges: F^-1(u).
+    """Depths at the levels u of the distribution that is proportional to `weight` between the
+    edges: F^-1(u).
 
-    Depths carry no gradient. The levels are those of stratified draws, or evenly spaced: then nothing is random.
+    Depths carry no gradient. The levels are those of stratified draws, or evenly spaced: then
+    nothing is random.
 
     Arguments:
         edges: The K + 1 increasing edges of the bins.
         weight: The bins' non-negative weights.
         u: The levels in [0, 1].
         side: To which bin a level on an edge belongs.
-        eps: What is added to the weights; in a bin with less than `eps` of the whole, F is taken to rise at the
-            rate 1, as all published implementations do.
+        eps: What is added to the weights; in a bin with less than `eps` of the whole, F is taken
+            to rise at the rate 1, as all published implementations do.
     """
     with torch.no_grad():
         pdf = weight + eps
@@ -121,7 +126,10 @@ def refine(
 def visibility(
     density: Float[Tensor, "... S"], interval: Float[Tensor, "... S"]
 ) -> Float[Tensor, "... S"]:
-    """The weights w_i = (1 - exp(-sigma_i delta_i)) exp(-sum_{j<i} sigma_j delta_j); what is left is 1 - sum_i w_i."""
+    """The weights w_i = (1 - exp(-sigma_i delta_i)) exp(-sum_{j<i} sigma_j delta_j).
+
+    The light that comes from behind everything is 1 - sum_i w_i.
+    """
     depth = density * interval
     before = depth[..., :-1].cumsum(dim=-1)
     return -torch.expm1(-depth) * torch.exp(-F.pad(before, (1, 0)))
@@ -137,11 +145,13 @@ def composite(
 def in_chunks(
     render: Callable[..., tuple[Tensor, ...]], chunk: int | None, *rays: Tensor
 ) -> tuple[Tensor, ...]:
-    """Renders so many rays at a time and computes them again in the backward pass, so that the chunk sets the memory.
+    """Renders so many rays at a time and computes them again in the backward pass, so that the
+    chunk sets the memory.
 
     Arguments:
         render: A function of rays (B, n, ...) to tensors (B, n, ...), each ray by itself.
-        chunk: How many rays, counted over the batch, are rendered at once; None renders all and keeps everything.
+        chunk: How many rays, counted over the batch, are rendered at once; None renders all and
+            keeps everything.
         rays: Tensors of shape (B, N, ...), split along their second dimension.
     """
     if chunk is None:
