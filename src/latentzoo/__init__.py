@@ -1,7 +1,8 @@
-"""latentzoo: every pre-trained image generator as one map from a Gaussian, guided by sampling its latent posterior.
+"""latentzoo: every pre-trained image generator as one map from a Gaussian, guided by sampling its
+latent posterior.
 
-The public names are imported when they are first used, so that `import latentzoo` stays quick and torch is loaded only
-when something needs it.
+The public names are imported when they are first used, so that `import latentzoo` stays quick and
+torch is loaded only when something needs it.
 """
 
 from importlib import import_module

@@ -1,8 +1,9 @@
 """The loop: written once, for every kernel.
 
-A run is an endless iterator of frames; whoever wants a progress bar, a page or a file wraps it. A chain whose latent,
-potential or gradient stops being finite stops there: it keeps its last finite state and is marked, and the step is made
-again with the survivors alone, so that they walk as if it had never been in the batch.
+A run is an endless iterator of frames; whoever wants a progress bar, a page or a file wraps it. A
+chain whose latent, potential or gradient stops being finite stops there: it keeps its last finite
+state and is marked, and the step is made again with the survivors alone, so that they walk as if
+it had never been in the batch.
 """
 
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ class Frame(NamedTuple):
         state: The kernel's state of all B chains; failed ones hold their last finite state.
         info: The kernel's report, NaN for failed chains.
         failed: The step at which each chain failed, (B,), or -1.
+        noise: Where the noise streams stand after the step; see `Rng.state`.
         failures: The failures so far.
     """
 
@@ -41,6 +43,7 @@ class Frame(NamedTuple):
     state: Any
     info: Info
     failed: Int64[Tensor, "B"]
+    noise: Int64[Tensor, "B 13"]
     failures: tuple[Failure, ...] = ()
 
 
@@ -48,19 +51,23 @@ def start(kernel: Kernel, phi: Potential, rng: Rng, z: Float[Tensor, "B D"]) -> 
     """Evaluates the start of every chain.
 
     Raises:
-        EnergyError: If the potential is not finite at any start; a chain alone in that is marked as failed.
+        EnergyError: If the potential is not finite at any start; a chain alone in that is marked
+        as failed.
     """
     state = kernel.init(phi, z, rng)
     nan = torch.full_like(state.phi, torch.nan)
     bad = _broken(state)
     failures = tuple(
-        Failure(i, rng.seeds[i], 0, _culprit(state, i, phi)) for i in bad.nonzero().flatten().tolist()
+        Failure(i, rng.seeds[i], 0, _culprit(state, i, phi))
+        for i in bad.nonzero().flatten().tolist()
     )
     if len(failures) == len(z) > 0:
         raise EnergyError(
             f"'{failures[0].term}' is not finite at the start of every chain; look at the energy's input range"
         )
-    return Frame(0, state, Info(nan, nan, nan, nan), torch.where(bad, 0, -1), failures)
+    return Frame(
+        0, state, Info(nan, nan, nan, nan), torch.where(bad, 0, -1), rng.state(), failures
+    )
 
 
 def run(kernel: Kernel, phi: Potential, rng: Rng, frame: Frame) -> Iterator[Frame]:
@@ -73,7 +80,6 @@ def run(kernel: Kernel, phi: Potential, rng: Rng, frame: Frame) -> Iterator[Fram
 def advance(kernel: Kernel, phi: Potential, rng: Rng, frame: Frame) -> Frame:
     """Makes one step of every living chain."""
     failed, failures, step = frame.failed, frame.failures, frame.step + 1
-    before = rng.state()
     while True:
         alive = (failed < 0).nonzero().flatten()
         whole = len(alive) == len(failed)
@@ -86,14 +92,16 @@ def advance(kernel: Kernel, phi: Potential, rng: Rng, frame: Frame) -> Frame:
             chain = int(alive[i])
             failures += (Failure(chain, rng.seeds[chain], step, _culprit(state, i, phi)),)
         failed = failed.index_fill(0, alive[bad], step)
-        rng.restore(before)
+        rng.restore(frame.noise)
         if not (failed < 0).any():
             nan = torch.full_like(frame.info.accept, torch.nan)
-            return Frame(step, frame.state, Info(nan, nan, nan, nan), failed, failures)
+            return Frame(
+                step, frame.state, Info(nan, nan, nan, nan), failed, frame.noise, failures
+            )
     if not whole:
         state = _put(frame.state, alive, state)
         info = _put(Info(*(torch.full_like(x, torch.nan) for x in frame.info)), alive, info)
-    return Frame(step, state, info, failed, failures)
+    return Frame(step, state, info, failed, rng.state(), failures)
 
 
 def _broken(state: Any) -> Tensor:

@@ -31,16 +31,20 @@ def write_atomic(path: Path, write: Any) -> None:
 
 
 def save(path: Path, frame: Frame, **tensors: Tensor) -> None:
-    """Writes a frame and further tensors (noise streams, trace, best states) atomically."""
+    """Writes a frame and further tensors (trace, best states) atomically."""
     state = {f"state.{name}": value for name, value in frame.state._asdict().items()}
     info = {f"info.{name}": value for name, value in frame.info._asdict().items()}
-    whole = {**state, **info, "failed": frame.failed, **tensors}
+    whole = {**state, **info, "failed": frame.failed, "noise": frame.noise, **tensors}
     metadata = {"step": str(frame.step), "failures": json.dumps(frame.failures)}
-    whole = {name: value.detach().cpu().contiguous() for name, value in whole.items()}
+    whole = {
+        name: value.detach().cpu().clone().contiguous() for name, value in whole.items()
+    }  # none may share memory
     write_atomic(path, lambda temporary: save_file(whole, temporary, metadata))
 
 
-def read(path: Path, kernel: Kernel, device: torch.device | str = "cpu") -> tuple[Frame, dict[str, Tensor]]:
+def read(
+    path: Path, kernel: Kernel, device: torch.device | str = "cpu"
+) -> tuple[Frame, dict[str, Tensor]]:
     """Reads a checkpoint back.
 
     Arguments:
@@ -59,14 +63,19 @@ def read(path: Path, kernel: Kernel, device: torch.device | str = "cpu") -> tupl
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: there is no checkpoint here; was the run started?") from None
+        raise CheckpointError(
+            f"{path}: there is no checkpoint here; was the run started?"
+        ) from None
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: not a readable checkpoint ({error}); start the run again") from error
+        raise CheckpointError(
+            f"{path}: not a readable checkpoint ({error}); start the run again"
+        ) from error
     try:
         state = kernel.State(**_take("state.", tensors))
         info = Info(**_take("info.", tensors))
         failures = tuple(Failure(*failure) for failure in json.loads(metadata["failures"]))
-        return Frame(int(metadata["step"]), state, info, tensors.pop("failed").cpu(), failures), tensors
+        failed, noise = tensors.pop("failed"), tensors.pop("noise").cpu()
+        return Frame(int(metadata["step"]), state, info, failed, noise, failures), tensors
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path}: a checkpoint of another kernel or version ({error}); run it with the one that made it"

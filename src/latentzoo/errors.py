@@ -16,7 +16,8 @@ class UnknownName(LatentzooError):
     Arguments:
         kind: What was looked for, e.g. "generator".
         name: The name as it was given.
-        known: The names that exist; the nearest is suggested, or all are listed where they are few.
+        known: The names that exist; the nearest is suggested, or all are listed where they are
+            few.
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:

@@ -2,11 +2,12 @@ r"""Generators: deterministic, differentiable maps from a Gaussian latent to an 
 
 .. math:: x = G(z), \qquad z \sim \mathcal{N}(0, I), \qquad x \in \mathbb{R}^{3 \times H \times W}
 
-The map is a function: same `z`, same image, whatever the batch around it. Truncation, number of steps, camera, class
-and prompt are arguments of the constructor.
+The map is a function: same `z`, same image, whatever the batch around it. Truncation, number of
+steps, camera, class and prompt are arguments of the constructor.
 
 References:
-    | Unifying Diffusion Models' Latent Space, with Applications to CycleDiffusion and Guidance (Wu and De la Torre, 2022)
+    | Unifying Diffusion Models' Latent Space, with Applications to CycleDiffusion and Guidance
+    | (Wu and De la Torre, 2022)
     | https://arxiv.org/abs/2210.05559
 """
 
@@ -40,7 +41,8 @@ class Encodable(ABC):
 
     @abstractmethod
     def encode(self, image: Float[Tensor, "B 3 H W"], rng: Rng) -> Float[Tensor, "B D"]:
-        """Finds latents of shape (B, D) whose images are the given ones, up to the model's own limit.
+        """Finds latents of shape (B, D) whose images are the given ones, up to the model's own
+        limit.
 
         Arguments:
             image: Images of shape (B, 3, H, W) in [0, 1].
@@ -61,7 +63,9 @@ class Restricted(Generator):
 
     rest: Tensor
 
-    def __init__(self, generator: Generator, names: tuple[str, ...], rest: Float[Tensor, "D"]) -> None:
+    def __init__(
+        self, generator: Generator, names: tuple[str, ...], rest: Float[Tensor, "D"]
+    ) -> None:
         super().__init__()
         self.generator = generator
         self.space = generator.space.subspace(*names)

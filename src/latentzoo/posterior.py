@@ -4,7 +4,8 @@ r"""The latent posterior: the only file that knows both a generator and its ener
     p(z \mid C) \propto \mathcal{N}(z; 0, I) \, e^{-\phi(z)}, \qquad \phi(z) = \sum_k \lambda_k \, E_k(G(z))
 
 References:
-    | Unifying Diffusion Models' Latent Space, with Applications to CycleDiffusion and Guidance (Wu and De la Torre, 2022)
+    | Unifying Diffusion Models' Latent Space, with Applications to CycleDiffusion and Guidance
+    | (Wu and De la Torre, 2022)
     | https://arxiv.org/abs/2210.05559, section 4.3
 """
 
@@ -25,19 +26,26 @@ class Posterior(Potential):
 
     Arguments:
         generator: The map G.
-        energies: The energies by name; a weighted one is `500 * Clip("...")`. The terms of a sum are logged apart.
-        micro_batch: How many chains go through the networks at once; the memory is that of so many, the result the
-            same up to rounding. None takes all at once.
+        energies: The energies by name; a weighted one is `500 * Clip("...")`. The terms of a sum
+            are logged apart.
+        micro_batch: How many chains go through the networks at once; the memory is that of so
+            many, the result the same up to rounding. None takes all at once.
 
     Raises:
         SpecError: If `micro_batch` is not positive.
     """
 
     def __init__(
-        self, generator: Generator, energies: Mapping[str, Energy], *, micro_batch: int | None = None
+        self,
+        generator: Generator,
+        energies: Mapping[str, Energy],
+        *,
+        micro_batch: int | None = None,
     ) -> None:
         if micro_batch is not None and micro_batch < 1:
-            raise SpecError(f"micro_batch is {micro_batch}; give a positive number of chains, or none for all")
+            raise SpecError(
+                f"micro_batch is {micro_batch}; give a positive number of chains, or none for all"
+            )
         self.generator, self.micro_batch = generator, micro_batch
         self.terms = dict(_named_terms(energies))
         self.names = tuple(self.terms)
@@ -47,9 +55,12 @@ class Posterior(Potential):
         """Computes phi (B,), the unweighted energies (B, K) and, where asked, the gradient (B, D).
 
         Raises:
-            EnergyError: If an energy has another shape than (B,) or does not depend on the image through autograd.
+            EnergyError: If an energy has another shape than (B,) or does not depend on the image
+            through autograd.
         """
-        parts = [self._evaluate(part, gradient) for part in z.split(self.micro_batch or max(len(z), 1))]
+        parts = [
+            self._evaluate(part, gradient) for part in z.split(self.micro_batch or max(len(z), 1))
+        ]
         return parts[0] if len(parts) == 1 else Point(*map(torch.cat, zip(*parts, strict=True)))
 
     def _evaluate(self, z: Tensor, gradient: bool) -> Point:
@@ -87,7 +98,9 @@ class Posterior(Potential):
 
 def _named_terms(energies: Mapping[str, Energy]) -> Iterator[tuple[str, tuple[float, Energy]]]:
     if not energies:
-        raise SpecError("a Posterior needs at least one energy; without any, draw z from the prior")
+        raise SpecError(
+            "a Posterior needs at least one energy; without any, draw z from the prior"
+        )
     for name, energy in energies.items():
         terms = list(Sum.terms(energy))
         for i, term in enumerate(terms):

@@ -1,7 +1,7 @@
 """What a folder of the package offers, read from its source without importing it.
 
-Adding a kernel, an energy or a family is adding a file: nothing lists them by hand. The name is the file's, the
-description the first line of its docstring.
+Adding a kernel, an energy or a family is adding a file: nothing lists them by hand. The name is
+the file's, the description the first line of its docstring.
 """
 
 import ast
@@ -29,8 +29,11 @@ class Entry:
 
 
 @cache
-def entries(package: str, *, base: str | None = None, function: str | None = None) -> dict[str, Entry]:
-    """Finds the modules of a package that define a class with a given base, or a function of a given name.
+def entries(
+    package: str, *, base: str | None = None, function: str | None = None
+) -> dict[str, Entry]:
+    """Finds the modules of a package that define a class with a given base, or a function of a
+    given name.
 
     Arguments:
         package: The package's name below latentzoo, e.g. "kernels".
@@ -42,10 +45,12 @@ def entries(package: str, *, base: str | None = None, function: str | None = Non
         if path.stem.startswith("_"):
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        symbol = next((n.name for n in tree.body if _matches(n, base, function)), None)
+        symbol = next(filter(None, (_symbol(node, base, function) for node in tree.body)), None)
         if symbol is not None:
             summary = (ast.get_docstring(tree) or "").split("\n")[0].rstrip(".")
-            found[path.stem] = Entry(path.stem, f"latentzoo.{package}.{path.stem}", symbol, summary)
+            found[path.stem] = Entry(
+                path.stem, f"latentzoo.{package}.{path.stem}", symbol, summary
+            )
     return found
 
 
@@ -60,7 +65,7 @@ def find(kind: str, name: str, known: dict[str, Entry]) -> Entry:
     return known[name]
 
 
-def _matches(node: ast.stmt, base: str | None, function: str | None) -> bool:
+def _symbol(node: ast.stmt, base: str | None, function: str | None) -> str | None:
     if isinstance(node, ast.ClassDef) and base is not None:
-        return any(isinstance(b, ast.Name) and b.id == base for b in node.bases)
-    return isinstance(node, ast.FunctionDef) and node.name == function
+        return node.name if any(ast.unparse(b) == base for b in node.bases) else None
+    return node.name if isinstance(node, ast.FunctionDef) and node.name == function else None

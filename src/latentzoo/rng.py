@@ -1,8 +1,8 @@
 """Noise: one stream per chain, so that a chain is its seed.
 
-Chain `s` draws everything, its start included, from a counter-based Philox stream with key `s`. It is the same alone,
-in a batch of 64, or resumed from the stream's state. Numbers are drawn on the CPU and then moved, so that they do not
-depend on the device.
+Chain `s` draws everything, its start included, from a counter-based Philox stream with key `s`. It
+is the same alone, in a batch of 64, or resumed from the stream's state. Numbers are drawn on the
+CPU and then moved, so that they do not depend on the device.
 
 References:
     | Parallel Random Numbers: As Easy as 1, 2, 3 (Salmon et al., 2011)
@@ -36,7 +36,9 @@ class Rng:
     ) -> None:
         for seed in seeds:
             if not 0 <= seed < 2**63:
-                raise SpecError(f"the seed {seed} is out of range; give a whole number from 0 to 2^63 - 1")
+                raise SpecError(
+                    f"the seed {seed} is out of range; give a whole number from 0 to 2^63 - 1"
+                )
         self.seeds = tuple(seeds)
         self.device, self.dtype = torch.device(device), dtype
         self._streams = [np.random.Generator(np.random.Philox(key=seed)) for seed in seeds]
@@ -46,7 +48,9 @@ class Rng:
 
     def normal(self, *shape: int) -> Float[Tensor, "B ..."]:
         """Draws standard normal numbers of shape (B, *shape), each row from its chain's stream."""
-        return self._draw(shape, lambda stream, out: stream.standard_normal(out=out, dtype=np.float32))
+        return self._draw(
+            shape, lambda stream, out: stream.standard_normal(out=out, dtype=np.float32)
+        )
 
     def uniform(self, *shape: int) -> Float[Tensor, "B ..."]:
         """Draws uniform numbers in [0, 1) of shape (B, *shape), each row from its chain's stream."""
@@ -82,7 +86,9 @@ class Rng:
             SpecError: If the state belongs to another number of chains.
         """
         if tuple(state.shape) != (len(self), 13):
-            raise SpecError(f"a noise state of shape {tuple(state.shape)} does not fit {len(self)} chains")
+            raise SpecError(
+                f"a noise state of shape {tuple(state.shape)} does not fit {len(self)} chains"
+            )
         for row, stream in zip(state.numpy().view(np.uint64), self._streams, strict=True):
             stream.bit_generator.state = {
                 "bit_generator": "Philox",

@@ -4,8 +4,8 @@ Every generator reads its randomness from
 
 .. math:: z = (z_1, \dots, z_K) \sim \mathcal{N}(0, I_D), \qquad D = \sum_k \prod_i n_{k,i}
 
-where the blocks have names and shapes: `style` (512,), `start` (3, 64, 64), `noise` (49, 3, 64, 64). Kernels see the
-flat vector, people see the blocks.
+where the blocks have names and shapes: `style` (512,), `start` (3, 64, 64), `noise` (49, 3, 64,
+64). Kernels see the flat vector, people see the blocks.
 """
 
 from collections.abc import Iterator
@@ -50,7 +50,9 @@ class Space:
             SpecError: If `z` has another number of coordinates.
         """
         if z.ndim != 2 or z.shape[1] != self.dim:
-            raise SpecError(f"a latent of shape {tuple(z.shape)} does not fit {self}; give (B, {self.dim})")
+            raise SpecError(
+                f"a latent of shape {tuple(z.shape)} does not fit {self}; give (B, {self.dim})"
+            )
         parts = z.split(list(self.sizes.values()), dim=1)
         return {
             name: part.unflatten(1, shape) if len(shape) > 1 else part
@@ -69,10 +71,14 @@ class Space:
                 raise UnknownName("latent block", name, self.blocks)
         for name, shape in self.blocks.items():
             if name not in blocks:
-                raise SpecError(f"the latent block '{name}' is missing; {self} needs all of its blocks")
+                raise SpecError(
+                    f"the latent block '{name}' is missing; {self} needs all of its blocks"
+                )
             if tuple(blocks[name].shape[1:]) != shape:
                 given = tuple(blocks[name].shape)
-                raise SpecError(f"the latent block '{name}' has shape {given}; give (B, {str(shape)[1:]}")
+                raise SpecError(
+                    f"the latent block '{name}' has shape {given}; give (B, {str(shape)[1:]}"
+                )
         return torch.cat([blocks[name].flatten(1) for name in self.blocks], dim=1)
 
     def mask(self, *names: str) -> Bool[Tensor, "D"]:

@@ -16,7 +16,8 @@ COLUMNS = ("phi", "norm2", "accept", "step_size", "beta", "error")
 class Trace:
     """Creates an empty record of chains.
 
-    Row 0 is the start, where nothing has been accepted yet; a chain that failed is NaN from then on.
+    Row 0 is the start, where nothing has been accepted yet; a chain that failed is NaN from then
+    on.
 
     Arguments:
         seeds: The seed of each chain.
@@ -56,7 +57,11 @@ class Trace:
     def array(self) -> np.ndarray:
         """All columns as one array of shape (T, 6 + K, B)."""
         width = len(COLUMNS) + len(self.names)
-        return np.stack(self._rows) if self._rows else np.empty((0, width, len(self.seeds)), np.float32)
+        return (
+            np.stack(self._rows)
+            if self._rows
+            else np.empty((0, width, len(self.seeds)), np.float32)
+        )
 
     @property
     def terms(self) -> np.ndarray:
@@ -81,7 +86,9 @@ class Trace:
         return ["step", "chain", "seed", *COLUMNS, *self.names]
 
 
-def collect(frames: Iterable["Frame"], seeds: tuple[int, ...], names: tuple[str, ...] = ()) -> Trace:
+def collect(
+    frames: Iterable["Frame"], seeds: tuple[int, ...], names: tuple[str, ...] = ()
+) -> Trace:
     """Exhausts an iterator of frames into a trace."""
     trace = Trace(seeds, names)
     for frame in frames:

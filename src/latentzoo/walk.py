@@ -38,8 +38,8 @@ class Walk:
         kernel: The kernel; it is told the budget.
         rng: One noise stream per chain.
         steps: The budget in gradients per chain.
-        best: A term's name: then each chain also keeps its state of least unweighted energy, among those at which a
-            step began, as the paper does.
+        best: A term's name: then each chain also keeps its state of least unweighted energy, among
+            those at which a step began, as the paper does.
 
     Raises:
         UnknownName: If `best` is not a term.
@@ -101,8 +101,8 @@ class Walk:
 
     def save(self, path: Path) -> None:
         """Writes a checkpoint, atomically."""
-        extra = {"rng": self.rng.state(), "trace": self.trace.tensor()}
-        extra["gradients"] = torch.tensor(self.phi.gradients, dtype=torch.float64)
+        spent = torch.tensor(self.phi.gradients, dtype=torch.float64)
+        extra = {"trace": self.trace.tensor(), "gradients": spent}
         if self.best_z is not None:
             extra |= {"best.z": self.best_z, "best.energy": self.best_energy}
         checkpoint.save(path, self.here, **extra)
@@ -115,9 +115,11 @@ class Walk:
         """
         frame, extra = checkpoint.read(path, self.kernel, self.rng.device)
         if len(frame.failed) != len(self.rng):
-            raise CheckpointError(f"{path}: it holds {len(frame.failed)} chains, the run has {len(self.rng)}")
+            raise CheckpointError(
+                f"{path}: it holds {len(frame.failed)} chains, the run has {len(self.rng)}"
+            )
         self.frame = frame
-        self.rng.restore(extra["rng"].cpu())
+        self.rng.restore(frame.noise)
         self.trace.restore(extra["trace"].cpu())
         self.phi.gradients = float(extra["gradients"])
         if "best.z" in extra:

@@ -2,8 +2,8 @@ r"""Energies: what the picture should be, as a number per image that is small wh
 
 .. math:: \phi(z) = \sum_k \lambda_k \, E_k(G(z))
 
-Energies form an algebra: `300 * Clip("a baby") + 50 * Identity("ada.png")` is a `Sum` whose terms keep their weights
-apart, so that each can be logged in its own units.
+Energies form an algebra: `300 * Clip("a baby") + 50 * Identity("ada.png")` is a `Sum` whose terms
+keep their weights apart, so that each can be logged in its own units.
 """
 
 from abc import ABC, abstractmethod
@@ -46,7 +46,9 @@ class Sum(Energy):
         super().__init__()
         for weight, _ in weighted:
             if not 0 <= weight < float("inf"):
-                raise SpecError(f"the weight {weight} is not allowed; an energy's weight is finite and not negative")
+                raise SpecError(
+                    f"the weight {weight} is not allowed; an energy's weight is finite and not negative"
+                )
         self.weights = tuple(float(weight) for weight, _ in weighted)
         self.energies = nn.ModuleList(energy for _, energy in weighted)
 
@@ -72,5 +74,5 @@ class Function(Energy):
         super().__init__()
         self.function = function
 
-    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Tensor:
         return self.function(image)

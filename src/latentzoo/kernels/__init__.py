@@ -38,3 +38,10 @@ def load(name: str, **settings: Any) -> "Kernel":
         return kernel(**settings)
     except (TypeError, ValueError) as error:
         raise SpecError(f"the kernel '{name}' refuses its settings: {error}") from error
+
+
+def settings(kernel: "Kernel") -> dict[str, Any]:
+    """The fields of a kernel's record, as plain data: the inverse of `load`."""
+    from dataclasses import asdict
+
+    return asdict(kernel)  # pyright: ignore[reportArgumentType]

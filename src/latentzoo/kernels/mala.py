@@ -42,7 +42,9 @@ class MALA(Kernel):
         log_q = lambda z, point: -(z - mean(point)).square().sum(1) / (2 * s)
 
         proposal = phi.evaluate(mean(state) + s**0.5 * rng.normal(state.z.shape[1]))
-        error = log_pi(state) - log_pi(proposal) + log_q(proposal.z, state) - log_q(state.z, proposal)
+        error = (
+            log_pi(state) - log_pi(proposal) + log_q(proposal.z, state) - log_q(state.z, proposal)
+        )
         accept, accepted = metropolis(-error, rng.uniform())
         info = Info(accept, torch.full_like(accept, s), torch.ones_like(accept), error)
         return where(accepted, proposal, state), info

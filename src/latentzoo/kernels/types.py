@@ -2,8 +2,8 @@ r"""What every kernel knows: the prior, a potential, a state, and how to accept.
 
 The target is :math:`p(z \mid C) \propto \mathcal{N}(z; 0, I) \, e^{-\phi(z)}`. The prior belongs to the kernels; a
 potential is :math:`\phi` alone. A kernel is a frozen record of its settings with two pure functions, `init` and `step`.
-The noise is an argument, and all that is carried from step to step is a tuple of tensors whose first dimension is the
-chain.
+The noise is an argument, and all that is carried from step to step is a tuple of tensors whose
+first dimension is the chain.
 """
 
 from abc import ABC, abstractmethod
@@ -38,7 +38,8 @@ class Info(NamedTuple):
     """What a step reports and never carries, per chain.
 
     Attributes:
-        accept: The probability with which the proposal was accepted, (B,); NaN for kernels without a test.
+        accept: The probability with which the proposal was accepted, (B,); NaN for kernels without
+            a test.
         step_size: The step size h that was used, (B,).
         beta: The inverse temperature of the potential during the step, (B,), in [0, 1].
         error: The error in energy of the step (the shadow work), (B,); NaN where it is not known.
@@ -57,7 +58,8 @@ class Info(NamedTuple):
 
 
 class Potential(ABC):
-    """The function phi of the latent, with its gradient; `Posterior` is one, `Function` makes one of any callable.
+    """The function phi of the latent, with its gradient; `Posterior` is one, `Function` makes one
+    of any callable.
 
     Attributes:
         names: The names of the terms that `evaluate` reports.
@@ -74,7 +76,8 @@ class Function(Potential):
     """Creates a potential from a differentiable function of the latent, (B, D) -> (B,).
 
     Raises:
-        EnergyError: On evaluation, if the function returns another shape or cannot be differentiated.
+        EnergyError: On evaluation, if the function returns another shape or cannot be
+        differentiated.
     """
 
     def __init__(self, phi: Callable[[Tensor], Tensor]) -> None:
@@ -107,9 +110,11 @@ class Kernel(ABC):
     """A Markov kernel for N(z; 0, I) exp(-phi(z)); concrete ones are frozen dataclasses.
 
     Attributes:
-        samples: Whether the kernel draws samples; False for optimisers, whose results are never reported as samples.
+        samples: Whether the kernel draws samples; False for optimisers, whose results are never
+            reported as samples.
         adjusted: Whether an accept/reject test makes the posterior exactly invariant.
-        State: The class of the kernel's states, a NamedTuple that begins with the fields of `Point`.
+        State: The class of the kernel's states, a NamedTuple that begins with the fields of
+        `Point`.
     """
 
     samples: ClassVar[bool] = True
@@ -152,7 +157,8 @@ def metropolis(log_ratio: Float[Tensor, "B"], u: Float[Tensor, "B"]) -> tuple[Te
     .. math:: a = \\min(1, e^{r}), \\qquad \\text{accept} \\iff u < a
 
     Arguments:
-        log_ratio: The log of the Hastings ratio r, (B,); NaN never accepts and stays NaN, so that the run sees it.
+        log_ratio: The log of the Hastings ratio r, (B,); NaN never accepts and stays NaN, so that
+            the run sees it.
         u: Uniform numbers in [0, 1), (B,).
 
     Returns:

@@ -6,7 +6,8 @@ In a direction of curvature :math:`\kappa` it is stable for :math:`s (1 + \kappa
 :math:`1 / (1 - s (1 + \kappa) / 4)` times the true one. It is here to reproduce, not to trust.
 
 References:
-    | Unifying Diffusion Models' Latent Space, with Applications to CycleDiffusion and Guidance (Wu and De la Torre, 2022)
+    | Unifying Diffusion Models' Latent Space, with Applications to CycleDiffusion and Guidance
+    | (Wu and De la Torre, 2022)
     | https://arxiv.org/abs/2210.05559
     | Nonasymptotic convergence analysis for the unadjusted Langevin algorithm (Durmus and Moulines, 2015)
     | https://arxiv.org/abs/1507.05021

@@ -1,0 +1,37 @@
+# `make demo` shows the main job, `make test` runs the whole test suite; each does its own set-up in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test lint types docs wheel clean
+
+demo: $(VENV)/core
+	$(BIN)/latentzoo sample avatar-turbo --text "a person with sunglasses and a yellow hat" --out runs/demo --force
+	@echo "The pictures: $(CURDIR)/runs/demo/grid.png"
+
+test: $(VENV)/dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/dev
+	$(BIN)/pyright
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# torch first and alone, so that nothing else can pull another build of it
+$(VENV)/core: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) torch
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/dev: $(VENV)/core
+	$(PIP) --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .ruff_cache

@@ -1,0 +1,16 @@
+"""The command line: the same records as Python, one file per group of commands.
+
+Exit status: 0 done, 1 a check failed, 2 a mistake that is named in one line, 3 a chain failed, 4
+not trustworthy (with --strict), 130 stopped by Ctrl-C.
+"""
+
+from latentzoo.cli.app import app
+from latentzoo.cli.catalogue import check, list_, show  # the import registers the commands
+from latentzoo.cli.runs import resume, run, sample, schema
+
+__all__ = ["app", "check", "list_", "main", "resume", "run", "sample", "schema", "show"]
+
+
+def main() -> None:
+    """Runs the command line."""
+    app()

@@ -1,0 +1,310 @@
+"""Commands that make runs: sample, run, resume, schema."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import yaml
+
+from latentzoo import spec
+from latentzoo.cli.app import Debug, command, interruptible
+from latentzoo.cli.progress import emit, watcher
+from latentzoo.errors import SpecError
+
+if TYPE_CHECKING:
+    from latentzoo.folder import RunFolder
+    from latentzoo.sample import Result
+
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="The run folder; default runs/NAME.", show_default=False),
+]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite a run that is in the folder.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress bar and no words, errors only.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON line per event on standard output.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Exit with status 4 if the sample is not trustworthy.")
+]
+
+
+@command(
+    example='latentzoo sample avatar-turbo --text "a person with sunglasses and a yellow hat:500"'
+)
+def sample(
+    generator: Annotated[
+        str, typer.Argument(help="A name (`latentzoo list`), a checkpoint file, or an address.")
+    ],
+    text: Annotated[
+        list[str] | None,
+        typer.Option("--text", "-t", help="What the picture should show, TEXT[:WEIGHT]."),
+    ] = None,
+    energy: Annotated[
+        list[str] | None, typer.Option("--energy", "-e", help="Any energy, KIND=TARGET[:WEIGHT].")
+    ] = None,
+    weight: Annotated[
+        float, typer.Option("--weight", "-w", min=0, help="The weight of energies that give none.")
+    ] = 500.0,
+    chains: Annotated[int, typer.Option(min=1, help="How many chains, one picture each.")] = 16,
+    steps: Annotated[
+        int, typer.Option(min=0, help="The budget of each chain in gradients.")
+    ] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="The run's seed.")] = 0,
+    kernel: Annotated[
+        str | None,
+        typer.Option(
+            "--kernel",
+            "-k",
+            help="The kernel (`latentzoo list`); default anneal.",
+            show_default=False,
+        ),
+    ] = None,
+    step_size: Annotated[
+        float | None,
+        typer.Option(
+            help="The kernel's step size; default adapted or the kernel's own.", show_default=False
+        ),
+    ] = None,
+    strength: Annotated[
+        str | None,
+        typer.Option(
+            help="Guidance strength as information, e.g. 12nats; scales the weights.",
+            show_default=False,
+        ),
+    ] = None,
+    schedule: Annotated[
+        Path | None,
+        typer.Option(
+            help="A run whose schedule is followed instead of adapted.", show_default=False
+        ),
+    ] = None,
+    best: Annotated[
+        str | None,
+        typer.Option(
+            help="Keep each chain's best state by this energy, not its last one.",
+            show_default=False,
+        ),
+    ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(help="A picture to start from (generators that encode).", show_default=False),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", help="An argument of the map, KEY=VALUE, e.g. truncation=0.7."),
+    ] = None,
+    vary: Annotated[
+        list[str] | None, typer.Option(help="A latent block that varies; the others are fixed.")
+    ] = None,
+    family: Annotated[
+        str | None,
+        typer.Option(
+            help="The family of a checkpoint file, where its tensors do not tell.",
+            show_default=False,
+        ),
+    ] = None,
+    micro_batch: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Chains through the networks at once; default all.", show_default=False
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="The networks' number type.")] = "float32",
+    out: Out = None,
+    save_spec: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the record to this file and do nothing else.", show_default=False
+        ),
+    ] = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    strict: Strict = False,
+    debug: Debug = False,
+) -> None:
+    """Sample pictures that show what is asked; with no text and no energy, draw from the prior.
+
+    A weight is what follows the last colon, if it is a number: "a person with a yellow hat:500".
+    """
+    terms = [spec.term(words, weight=weight) for words in text or []]
+    terms += [spec.term(words, energy="", weight=weight) for words in energy or []]
+    settings = {} if step_size is None else {"step_size": step_size}
+    record = spec.Run(
+        generator=generator,
+        family=family,
+        options=options(option or []),
+        vary=vary or None,
+        energies=terms,
+        kernel=spec.KernelSettings(name=kernel or "anneal", settings=settings),
+        strength=None if strength is None else _nats(strength),
+        schedule=None if schedule is None else str(schedule),
+        chains=chains,
+        steps=steps,
+        seed=seed,
+        best=best,
+        init=None if init is None else str(init),
+        micro_batch=micro_batch,
+        device=device,
+        dtype=dtype,
+    )
+    if save_spec is not None:
+        from latentzoo.checkpoint import write_atomic
+
+        write_atomic(
+            save_spec, lambda path: path.write_text(spec.to_yaml(record), encoding="utf-8")
+        )
+        return
+    _run(
+        record,
+        out or Path("runs") / _slug(record),
+        force=force,
+        quiet=quiet,
+        as_json=as_json,
+        strict=strict,
+    )
+
+
+@command(example="latentzoo run hats.yaml --out runs/hats")
+def run(
+    record: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SPEC", help="The record, a YAML file (`sample --save-spec` writes one)."
+        ),
+    ],
+    out: Out = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    strict: Strict = False,
+    debug: Debug = False,
+) -> None:
+    """Make the run that a record describes."""
+    read = spec.read(record)
+    _run(
+        read,
+        out or Path("runs") / record.stem,
+        force=force,
+        quiet=quiet,
+        as_json=as_json,
+        strict=strict,
+    )
+
+
+@command(example="latentzoo resume runs/hats")
+def resume(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The run folder.")],
+    quiet: Quiet = False,
+    as_json: Json = False,
+    strict: Strict = False,
+    debug: Debug = False,
+) -> None:
+    """Go on with a run that was stopped; the result is that of an undisturbed run, bit for bit."""
+    from latentzoo.folder import RunFolder
+
+    if not folder.is_dir():
+        raise SpecError(
+            f"{folder}: there is no such folder; runs are below runs/ unless --out was given"
+        )
+    _make(RunFolder(folder, resume=True), None, quiet=quiet, as_json=as_json, strict=strict)
+
+
+@command(example="latentzoo schema > run.schema.json")
+def schema() -> None:
+    """Print the JSON Schema of a run's record."""
+    typer.echo(json.dumps(spec.schema(), indent=2))
+
+
+def _run(
+    record: spec.Run, out: Path, *, force: bool, quiet: bool, as_json: bool, strict: bool
+) -> None:
+    from latentzoo.folder import RunFolder
+
+    _make(RunFolder(out, force=force), record, quiet=quiet, as_json=as_json, strict=strict)
+
+
+def _make(
+    folder: "RunFolder", record: spec.Run | None, *, quiet: bool, as_json: bool, strict: bool
+) -> None:
+    from latentzoo.experiment import Experiment
+
+    with folder:
+        experiment = Experiment(record or spec.read(folder.path / "run.yaml"))
+        context, watch = watcher(quiet=quiet, as_json=as_json)
+        try:
+            with interruptible() as between_steps, context:
+                result = experiment.execute(
+                    folder, watch=lambda frame, walk: (watch(frame, walk), between_steps())[0]
+                )
+        except KeyboardInterrupt:
+            typer.echo(f"stopped; go on with: latentzoo resume {folder.path}", err=True)
+            raise typer.Exit(130) from None
+    _report(result, folder.path, quiet=quiet, as_json=as_json)
+    if result.failures:
+        raise typer.Exit(3)
+    if strict and result.kernel is not None and not result.diagnosis.trustworthy:
+        raise typer.Exit(4)
+
+
+def _report(result: "Result", path: Path, *, quiet: bool, as_json: bool) -> None:
+    diagnosis = None if result.kernel is None else result.diagnosis
+    if as_json:
+        told = None if diagnosis is None else diagnosis.to_dict()
+        emit(
+            "done",
+            folder=str(path),
+            gradients=result.gradients,
+            seconds=result.seconds,
+            diagnosis=told,
+        )
+    elif not quiet:
+        if diagnosis is not None:
+            typer.echo(str(diagnosis))
+        typer.echo(f"{len(result.z)} pictures: {path / 'grid.png'}")
+    for failure in result.failures:
+        typer.echo(
+            f"chain {failure.chain} (seed {failure.seed}) stopped at step {failure.step}: "
+            f"'{failure.term}' was not finite; the other chains went on",
+            err=True,
+        )
+
+
+def options(words: list[str]) -> dict[str, Any]:
+    read: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key.strip():
+            raise SpecError(
+                f"the option '{word}' is no KEY=VALUE; write e.g. --option truncation=0.7"
+            )
+        read[key.strip()] = yaml.safe_load(value)
+    return read
+
+
+def _nats(words: str) -> float:
+    try:
+        value = float(words.strip().removesuffix("nats"))
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise SpecError(
+            f"the strength '{words}' is not an amount of information; write e.g. 12nats"
+        )
+    return value
+
+
+def _slug(record: spec.Run) -> str:
+    words = [
+        Path(record.generator).stem,
+        *(term.target for term in record.energies),
+        f"seed {record.seed}",
+    ]
+    letters = "".join(c if c.isalnum() else "-" for c in "-".join(words).lower())
+    return "-".join(part for part in letters.split("-") if part)[:80]
+
+
+__all__ = ["resume", "run", "sample", "schema"]

@@ -1,0 +1,201 @@
+"""From a record to networks: the generator, the energies, the kernel and the walk that a run names."""
+
+import hashlib
+import platform
+import time
+from collections.abc import Callable
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from torch import Tensor
+
+from latentzoo import energies, kernels, picture, spec, zoo
+from latentzoo.chain import Frame
+from latentzoo.energies.base import Energy
+from latentzoo.errors import SpecError
+from latentzoo.folder import RunFolder
+from latentzoo.generator import Encodable, Generator, Restricted
+from latentzoo.kernels.types import Kernel
+from latentzoo.posterior import Posterior
+from latentzoo.rng import Rng
+from latentzoo.sample import Result, finish, probe, seeds
+from latentzoo.trace import Trace
+from latentzoo.walk import Walk
+
+CHECKPOINT_STEPS, CHECKPOINT_SECONDS = 10, 10.0
+
+
+class Experiment:
+    """Creates what a record describes; each part is made when it is first asked for.
+
+    Arguments:
+        run: The record.
+    """
+
+    def __init__(self, run: spec.Run) -> None:
+        self.run = run
+        self.device = _device(run.device)
+        self.rng = Rng(*seeds(run.seed, run.chains), device=self.device)
+
+    @cached_property
+    def generator(self) -> Generator:
+        run = self.run
+        generator = zoo.load(
+            run.generator,
+            family=run.family,
+            device=self.device,
+            dtype=_dtype(run.dtype),
+            **run.options,
+        )
+        if run.vary is None:
+            return generator
+        rest = Rng(run.rest_seed, device=self.device).normal(generator.space.dim)[0]
+        return Restricted(generator, tuple(run.vary), rest)
+
+    @cached_property
+    def energies(self) -> dict[str, Energy]:
+        named: dict[str, Energy] = {}
+        for term in self.run.energies:
+            name = term.name or term.energy
+            if name in named:
+                name = f"{name}.{sum(other.split('.')[0] == name for other in named)}"
+            model = term.model or zoo.companion(self.run.generator, term.energy)
+            energy = energies.load(term.energy, term.target, model=model, **term.options)
+            named[name] = term.weight * energy.to(self.device)
+        return named
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        return kernels.load(self.run.kernel.name, **self.run.kernel.settings)
+
+    @cached_property
+    def posterior(self) -> Posterior:
+        return Posterior(self.generator, self.energies, micro_batch=self.run.micro_batch)
+
+    def walk(self) -> Walk:
+        """The walk of this record, not yet begun."""
+        return Walk(
+            self.posterior, self.kernel, self.rng, steps=self.run.steps, best=self.run.best
+        )
+
+    def start(self) -> Tensor:
+        """Where the chains begin, (B, D): draws from the prior, or the latent of the picture `init`."""
+        z = self.rng.normal(self.generator.space.dim)
+        if self.run.init is None:
+            return z
+        if not isinstance(self.generator, Encodable):
+            raise SpecError(
+                f"the generator '{self.run.generator}' cannot encode a picture; leave out init, "
+                "or take a diffusion model (`latentzoo list`)"
+            )
+        image = picture.read(self.run.init, self.generator.size).to(self.device)
+        return self.generator.encode(image.expand(self.run.chains, -1, -1, -1), self.rng)
+
+    def record(self) -> str:
+        """The complete record as YAML, with versions, seeds and the weights' hash."""
+        kernel = (
+            msgspec.structs.replace(self.run.kernel, settings=kernels.settings(self.kernel))
+            if self.run.energies
+            else self.run.kernel
+        )
+        measured = {
+            "versions": {name: version(name) for name in ("latentzoo", "torch", "numpy")}
+            | {"python": platform.python_version()},
+            "device": str(self.device),
+            "seeds": list(self.rng.seeds),
+            "weights": weights_hash(self.generator),
+        }
+        return spec.to_yaml(msgspec.structs.replace(self.run, kernel=kernel, record=measured))
+
+    def execute(
+        self, folder: RunFolder, *, watch: Callable[[Frame, Walk], Any] | None = None
+    ) -> Result:
+        """Makes the run in its folder, from its checkpoint if there is one; a kill at any moment
+        loses little.
+
+        Arguments:
+            folder: The run folder, entered.
+            watch: Called after every step.
+
+        Raises:
+            KeyboardInterrupt: After a checkpoint was written, if the user stops it.
+        """
+        if not folder.resume:
+            folder.write_text("run.yaml", self.record())
+        record = (folder.path / "run.yaml").read_text(encoding="utf-8")
+        result = self._walk(folder, watch) if self.run.energies else self._draw()
+        folder.write_result(result, record)
+        return result
+
+    def _draw(self) -> Result:
+        z = self.start()
+        return Result(z, z, Trace(self.rng.seeds), None, 0.0, generator=self.generator)
+
+    def _walk(self, folder: RunFolder, watch: Callable[[Frame, Walk], Any] | None) -> Result:
+        walk, z, began = self.walk(), self.start(), time.perf_counter()
+        notes = probe(self.posterior, z)
+        if folder.resume and folder.checkpoint.exists():
+            walk.resume(folder.checkpoint)
+        else:
+            walk.begin(z)
+        saved_step, saved_at = walk.here.step, time.monotonic()
+        try:
+            for frame in walk:
+                if watch is not None:
+                    watch(frame, walk)
+                due = (
+                    frame.step - saved_step >= CHECKPOINT_STEPS
+                    and time.monotonic() - saved_at >= CHECKPOINT_SECONDS
+                )
+                if due:
+                    walk.save(folder.checkpoint)
+                    saved_step, saved_at = frame.step, time.monotonic()
+        except KeyboardInterrupt:
+            walk.save(folder.checkpoint)
+            raise
+        walk.save(folder.checkpoint)
+        return finish(walk, z, seconds=time.perf_counter() - began, notes=notes)
+
+
+def weights_hash(module: torch.nn.Module) -> str:
+    """The sha256 over all parameters and buffers of a network, names included."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def open_run(path: Path) -> tuple[spec.Run, RunFolder]:
+    """Reads the record of a run folder, to go on with it."""
+    return spec.read(path / "run.yaml"), RunFolder(path, resume=True)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n")[0]
+        raise SpecError(
+            f"the device '{name}' cannot be used ({reason}); give cpu, or auto"
+        ) from None
+    return device
+
+
+def _dtype(name: str) -> torch.dtype:
+    known = {
+        str(t).removeprefix("torch."): t
+        for t in (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+    }
+    if name not in known:
+        raise SpecError(f"the dtype '{name}' is unknown; give one of {', '.join(known)}")
+    return known[name]

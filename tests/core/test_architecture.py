@@ -1,0 +1,97 @@
+"""The walls: imports point one way, nothing in a file is executed, the library never prints."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import latentzoo
+
+ROOT = Path(latentzoo.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+LIBRARY = [
+    f
+    for f in FILES
+    if f.relative_to(ROOT).parts[0] != "cli" and "train" not in f.relative_to(ROOT).parts
+]
+
+FORBIDDEN = {
+    "kernels": (
+        "energies",
+        "zoo",
+        "posterior",
+        "generator",
+        "cli",
+        "hub",
+        "builtin",
+        "diffusion",
+        "nn",
+    ),
+    "energies": ("kernels", "zoo", "posterior", "generator", "cli", "diffusion"),
+    "zoo": ("kernels", "energies", "posterior", "cli", "walk", "experiment"),
+    "nn": ("kernels", "energies", "zoo", "posterior", "generator", "cli", "builtin"),
+    "diffusion": ("kernels", "energies", "zoo", "posterior", "cli", "hub", "builtin", "nn"),
+    "hub": ("kernels", "energies", "posterior", "cli", "diffusion", "nn", "builtin"),
+}
+
+
+def imports(path: Path) -> set[str]:
+    """The modules of latentzoo that a file imports, as dotted names below the package."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        found |= {
+            name.removeprefix("latentzoo.") for name in names if name.startswith("latentzoo.")
+        }
+    return found
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_imports_point_one_way(package: str) -> None:
+    for path in (ROOT / package).rglob("*.py"):
+        breaches = {name for name in imports(path) if name.split(".")[0] in FORBIDDEN[package]}
+        assert not breaches, f"{path.relative_to(ROOT)} imports {breaches}"
+
+
+def test_a_family_never_imports_another() -> None:
+    for path in (ROOT / "zoo").glob("[a-z]*.py"):
+        others = {name for name in imports(path) if name.startswith("zoo.")}
+        assert not others, f"{path.name} imports {others}"
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_library_never_prints_asserts_or_executes(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        assert not isinstance(node, ast.Assert), f"assert in line {node.lineno}"
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            assert name not in {"print", "eval", "exec", "pickle.load", "pickle.loads"}, (
+                f"{name} in line {node.lineno}"
+            )
+            if name == "torch.load":
+                safe = {k.arg: ast.unparse(k.value) for k in node.keywords}.get("weights_only")
+                assert safe == "True", (
+                    f"torch.load without weights_only=True in line {node.lineno}"
+                )
+
+
+def test_the_package_imports_without_torch() -> None:
+    code = "import latentzoo, latentzoo.cli, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_torchvision_is_never_imported() -> None:
+    for path in FILES:
+        assert "torchvision" not in {name.split(".")[0] for name in all_imports(path)}, path
+
+
+def all_imports(path: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    froms = {n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module}
+    return froms | {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
