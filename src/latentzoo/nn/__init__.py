@@ -1,0 +1,1 @@
+"""Parts of networks that two families or more share; each module lists its users."""

@@ -1,0 +1,77 @@
+r"""Convolutions with a kernel for each sample.
+
+With a style :math:`s` for the input channels, the kernel of a sample is
+
+.. math:: w'_{oikl} = \frac{w_{oikl} \, s_i}{\sqrt{\sum_{ikl} (w_{oikl} \, s_i)^2 + \epsilon}}
+
+There are two ways to the same numbers: make each sample's kernel and convolve in groups, or multiply
+the features by :math:`s`, convolve the whole batch with :math:`w`, and divide by the norm. The second
+is up to 20 times faster in a batch, and twice as fast with gradients, since the gradient with respect
+to the style is then no convolution. It loses where maps are so large that two more passes over them
+cost more than a kernel per sample: from about 8 pixels per weight on. Kernels of 1 x 1 are matrix
+products, which batch as they are. `benchmarks/modconv.py` measures all of this.
+
+Users: StyleGAN2 and its descendants (`nn.style`), StyleNeRF.
+
+References:
+    | Analyzing and Improving the Image Quality of StyleGAN (Karras et al., 2020)
+    | https://arxiv.org/abs/1912.04958
+"""
+
+from math import sqrt
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from latentzoo.nn.fir import blur
+
+
+def modulated_conv2d(
+    x: Float[Tensor, "B I H W"],
+    weight: Float[Tensor, "O I k k"],
+    style: Float[Tensor, "B I"],
+    up: bool = False,
+    demodulate: bool = True,
+) -> Float[Tensor, "B O h w"]:
+    """Convolves each sample with its own kernel.
+
+    Arguments:
+        x: The features, with shape (B, I, H, W).
+        weight: The kernel, with shape (O, I, k, k).
+        style: The factor of each input channel, with shape (B, I).
+        up: Whether the sides are doubled, by zeros between the pixels and the binomial filter.
+        demodulate: Whether each output channel of the kernel is scaled to unit norm.
+    """
+    B, (O, I, k, _) = len(x), weight.shape
+    if (
+        demodulate and x.dtype == torch.float16
+    ):  # keeps products below 65504; cancelled by the norm
+        style = style / (style.detach().abs().amax(dim=1, keepdim=True) * sqrt(weight[0].numel()))
+    if k > 1 and x.shape[2] * x.shape[3] < 8 * weight.numel():
+        x = convolve(x * style[:, :, None, None], weight, up)
+        return x * _norm(weight, style).to(x)[:, :, None, None] if demodulate else x
+    kernel = weight * style[:, None, :, None, None]
+    if demodulate:
+        kernel = kernel * _norm(weight, style).to(x)[:, :, None, None, None]
+    if k == 1 and not up:
+        return (kernel.flatten(2) @ x.flatten(2)).unflatten(2, x.shape[2:])
+    x = x.reshape(1, B * I, *x.shape[2:])
+    return convolve(x, kernel.flatten(0, 1), up, groups=B).unflatten(1, (B, O))[0]
+
+
+def convolve(x: Tensor, weight: Tensor, up: bool, groups: int = 1) -> Tensor:
+    """Convolves (B, I, H, W) with (O, I, k, k) and zeros around, to the same or to twice the sides."""
+    k = weight.shape[-1]
+    if not up:
+        return F.conv2d(x, weight, padding=k // 2, groups=groups)
+    weight = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
+    return blur(F.conv_transpose2d(x, weight, stride=2, groups=groups), pad=(1, 1), gain=4.0)
+
+
+def _norm(weight: Tensor, style: Tensor) -> Tensor:
+    """The inverse norm (B, O) of each sample's kernels, in single precision at least."""
+    dtype = torch.promote_types(weight.dtype, torch.float32)
+    power = weight.to(dtype).square().sum(dim=(2, 3))
+    return torch.rsqrt(style.to(dtype).square() @ power.T + 1e-8)

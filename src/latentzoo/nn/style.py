@@ -1,0 +1,386 @@
+r"""The style-based networks of StyleGAN2.
+
+A mapping turns the latent into a style, :math:`w = f(z / \lVert z \rVert_\text{rms})`; a synthesis
+network turns a constant into an image by convolutions whose kernels depend on :math:`w`, each with
+noise, bias and leaky ReLU,
+
+.. math:: x \leftarrow \sqrt 2 \, \text{lrelu}(x * k(A w + b) + \sigma n + c)
+
+Parameters are stored with unit variance (divided by the learning rate multiplier) and scaled where
+they are used, the equalised learning rate; for the convolutions, demodulation does it.
+
+The attributes bear NVIDIA's names (`b8.conv1.affine`), except that the constant belongs to the whole
+network. `nvidia` and `rosinality` give the rules for the dialects in which official files are written.
+
+Users: StyleGAN2(-ADA), Diffusion-StyleGAN2, EG3D, StyleSDF, GIRAFFE-HD; `Linear` and `Mapping` also
+StyleGAN-XL, StyleNeRF, StyleSwin.
+
+References:
+    | Analyzing and Improving the Image Quality of StyleGAN (Karras et al., 2020)
+    | https://arxiv.org/abs/1912.04958
+
+    | Training Generative Adversarial Networks with Limited Data (Karras et al., 2020)
+    | https://arxiv.org/abs/2006.06676
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from math import sqrt
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from latentzoo.hub.keys import Rule, prefixed
+from latentzoo.nn.fir import upsample
+from latentzoo.nn.modconv import modulated_conv2d
+
+
+def normalize(z: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+    """Divides each row by its root mean square."""
+    return z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
+
+
+def activate(
+    x: Float[Tensor, "*B"], gain: float = 1.0, clamp: float | None = None
+) -> Float[Tensor, "*B"]:
+    r"""Leaky ReLU of slope 0.2 times :math:`\sqrt 2`; the gain multiplies the clamp too."""
+    x = F.leaky_relu(x, 0.2) * (sqrt(2) * gain)
+    return x if clamp is None else x.clamp(-clamp * gain, clamp * gain)
+
+
+def truncate(
+    w: Float[Tensor, "B D"],
+    w_mean: Float[Tensor, "*B D"],
+    psi: float,
+    layers: int,
+    cutoff: int | None = None,
+) -> Float[Tensor, "B L D"]:
+    r"""Pulls a style towards the mean, :math:`\bar w + \psi (w - \bar w)`, and repeats it.
+
+    Arguments:
+        w: The styles, with shape (B, D).
+        w_mean: The mean style, with shape (D,) or (B, D).
+        psi: The truncation; 1 changes nothing.
+        layers: The number of layers L.
+        cutoff: How many layers are truncated, from the first; None for all of them.
+    """
+    near = w if psi == 1 else w_mean + psi * (w - w_mean)
+    if cutoff is None:
+        return near[:, None].expand(-1, layers, -1)
+    return torch.stack([near] * min(cutoff, layers) + [w] * (layers - cutoff), dim=1)
+
+
+class Linear(nn.Module):
+    r"""Creates a linear layer of equalised learning rate, :math:`y = \lambda (W x / \sqrt I + b)`.
+
+    Arguments:
+        inputs: The number of inputs I.
+        outputs: The number of outputs.
+        lr: The multiplier :math:`\lambda`; the weights are stored with standard deviation 1/lr.
+        bias: Where the effective bias starts.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, lr: float = 1.0, bias: float = 0.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / lr)
+        self.bias = nn.Parameter(torch.full((outputs,), bias / lr))
+        self.lr = lr
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x * (self.lr / sqrt(x.shape[-1])), self.weight, self.bias * self.lr)
+
+
+class Mapping(nn.ModuleDict):
+    """Creates the mapping from the latent, and a condition if there is one, to the style.
+
+    Arguments:
+        z_dim: The number of latent coordinates.
+        w_dim: The number of style coordinates.
+        layers: The number of layers `fc0`, `fc1`, ...
+        c_dim: The number of coordinates of the condition; 0 for none.
+        features: The width between the layers; `w_dim` unless given.
+        embed_features: The width of the embedded condition; `w_dim` unless given.
+        lr: The learning rate multiplier.
+    """
+
+    def __init__(
+        self,
+        z_dim: int,
+        w_dim: int,
+        *,
+        layers: int = 8,
+        c_dim: int = 0,
+        features: int | None = None,
+        embed_features: int | None = None,
+        lr: float = 0.01,
+    ) -> None:
+        super().__init__()
+        embedded = (embed_features or w_dim) if c_dim else 0
+        if c_dim:
+            self["embed"] = Linear(c_dim, embedded)
+        widths = [z_dim + embedded, *[features or w_dim] * (layers - 1), w_dim]
+        self.names = [f"fc{i}" for i in range(layers)]
+        for name, i, o in zip(self.names, widths, widths[1:], strict=False):
+            self[name] = Linear(i, o, lr=lr)
+
+    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        """Maps latents (B, z_dim), and conditions (B, c_dim), to styles (B, w_dim)."""
+        x = normalize(z)
+        if c is not None:
+            x = torch.cat([x, normalize(self["embed"](c))], dim=1)
+        for name in self.names:
+            x = activate(self[name](x))
+        return x
+
+
+class SynthesisLayer(nn.Module):
+    """Creates a modulated convolution with noise, bias and leaky ReLU.
+
+    Arguments:
+        inputs: The number of input channels.
+        outputs: The number of output channels.
+        w_dim: The number of style coordinates.
+        size: The side of the output, and of the stored noise map.
+        up: Whether the output is twice as large as the input.
+        clamp: Where the result is cut off on both sides, if it is.
+    """
+
+    noise_const: Tensor
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        w_dim: int,
+        size: int,
+        *,
+        up: bool = False,
+        clamp: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.affine = Linear(w_dim, inputs, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.noise_strength = nn.Parameter(torch.zeros(()))
+        self.register_buffer("noise_const", torch.randn(size, size))
+        self.size, self.up, self.clamp = size, up, clamp
+
+    def forward(
+        self, x: Tensor, w: Tensor, noise: Tensor | float | None = None, gain: float = 1.0
+    ) -> Tensor:
+        """Maps (B, I, h, w) to (B, O, size, size); `noise` takes the place of the stored map."""
+        noise = self.noise_const if noise is None else noise
+        x = modulated_conv2d(x, self.weight, self.affine(w), up=self.up)
+        return activate(
+            x + (noise * self.noise_strength + self.bias[:, None, None]), gain, self.clamp
+        )
+
+
+class ToRGB(nn.Module):
+    """Creates the modulated 1 x 1 convolution from features to an image.
+
+    Arguments:
+        inputs: The number of input channels.
+        outputs: The number of image channels.
+        w_dim: The number of style coordinates.
+        clamp: Where the result is cut off on both sides, if it is.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, w_dim: int, *, clamp: float | None = None
+    ) -> None:
+        super().__init__()
+        self.affine = Linear(w_dim, inputs, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.clamp = clamp
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        style = self.affine(w) / sqrt(x.shape[1])
+        x = modulated_conv2d(x, self.weight, style, demodulate=False) + self.bias[:, None, None]
+        return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
+
+
+class Skip(nn.Module):
+    """Creates the shortcut of a residual block: a 1 x 1 convolution to twice the sides."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return upsample(F.conv2d(x, self.weight * sqrt(0.5 / x.shape[1])))
+
+
+class Block(nn.Module):
+    """Creates the layers of one resolution; all blocks but the first double the sides by `conv0`.
+
+    Arguments:
+        inputs: The number of input channels.
+        outputs: The number of output channels.
+        w_dim: The number of style coordinates.
+        size: The side of the output.
+        channels: The number of image channels; 0 for a block that adds nothing to the image.
+        first: Whether this is the first block.
+        residual: Whether a shortcut is added to the features.
+        clamp: Where the result of each layer is cut off on both sides, if it is.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        w_dim: int,
+        size: int,
+        *,
+        channels: int = 3,
+        first: bool = False,
+        residual: bool = False,
+        clamp: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.conv0 = (
+            None if first else SynthesisLayer(inputs, outputs, w_dim, size, up=True, clamp=clamp)
+        )
+        self.conv1 = SynthesisLayer(
+            inputs if first else outputs, outputs, w_dim, size, clamp=clamp
+        )
+        self.torgb = ToRGB(outputs, channels, w_dim, clamp=clamp) if channels else None
+        self.skip = Skip(inputs, outputs) if residual and not first else None
+
+    @property
+    def layers(self) -> list[SynthesisLayer]:
+        return [self.conv1] if self.conv0 is None else [self.conv0, self.conv1]
+
+    def forward(
+        self, x: Tensor, ws: Sequence[Tensor], noise: Sequence[Tensor | float | None]
+    ) -> Tensor:
+        """Maps features (B, I, h, w) to (B, O, size, size), given a style and a map per layer."""
+        shortcut = None if self.skip is None else self.skip(x)
+        if self.conv0 is not None:
+            x = self.conv0(x, ws[0], noise[0])
+        last = len(self.layers) - 1
+        if shortcut is None:
+            return self.conv1(x, ws[last], noise[last])
+        return shortcut + self.conv1(x, ws[last], noise[last], gain=sqrt(0.5))
+
+
+class Synthesis(nn.ModuleDict):
+    """Creates the blocks `b4`, `b8`, ... from a constant, or from features, to an image.
+
+    Arguments:
+        widths: The number of channels at each resolution, the first one included.
+        w_dim: The number of style coordinates.
+        start: The side of the first resolution.
+        features: The channels of the features it starts from; None for a learned constant.
+        channels: The number of image channels.
+        architecture: "skip" (an image is added at each resolution), "resnet" or "orig".
+        clamp: Where the result of each layer is cut off on both sides, if it is.
+
+    Attributes:
+        size: The side of the image.
+        layers: The synthesis layers in order, each with its own noise map.
+        styles: The number of styles it takes, `num_ws`.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        w_dim: int,
+        *,
+        start: int = 4,
+        features: int | None = None,
+        channels: int = 3,
+        architecture: str = "skip",
+        clamp: float | None = None,
+    ) -> None:
+        super().__init__()
+        if features is None:
+            self.const = nn.Parameter(torch.randn(widths[0], start, start))
+        inputs = [widths[0] if features is None else features, *widths]
+        last = len(widths) - 1
+        for n, (i, o) in enumerate(zip(inputs, widths, strict=False)):
+            self[f"b{start << n}"] = Block(
+                i,
+                o,
+                w_dim,
+                start << n,
+                channels=channels if architecture == "skip" or n == last else 0,
+                first=n == 0,
+                residual=architecture == "resnet",
+                clamp=clamp,
+            )
+        self.size = start << last
+        self.styles = len(self.layers) + 1
+
+    @property
+    def blocks(self) -> list[Block]:
+        return [block for block in self.values() if isinstance(block, Block)]
+
+    @property
+    def layers(self) -> list[SynthesisLayer]:
+        return [layer for block in self.blocks for layer in block.layers]
+
+    def forward(
+        self,
+        ws: Tensor,
+        x: Tensor | None = None,
+        noise: Sequence[Tensor | float | None] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Maps styles to the last features (B, C, size, size) and the image, of the same size.
+
+        Arguments:
+            ws: The style of each layer and of the last `torgb`, with shape (B, styles, w_dim).
+            x: The features, (B, features, start, start), to start from; None for the constant.
+            noise: Maps (B or 1, 1, H, W) in place of the stored ones, one per layer; 0.0 for none.
+        """
+        x = self.const.expand(len(ws), -1, -1, -1) if x is None else x
+        noise = [None] * len(self.layers) if noise is None else noise
+        styles, images = ws.unbind(dim=1), []
+        for block in self.blocks:
+            x = block(x, styles, noise)
+            styles, noise = styles[len(block.layers) :], noise[len(block.layers) :]
+            if block.torgb is not None:
+                images.append(block.torgb(x, styles[0]))
+        return x, reduce(lambda rgb, new: upsample(rgb) + new, images)
+
+
+def nvidia(theirs: str = "", ours: str = "") -> list[Rule]:
+    """The rules for NVIDIA's names of `w_avg`, `mapping` and `synthesis`, below prefixes."""
+    rules = [
+        Rule("{x*}.resample_filter", None),
+        Rule("mapping.w_avg", "w_avg"),
+        Rule("synthesis.b4.const", "synthesis.const"),
+        Rule("{network}.{x*}", "{network}.{x*}"),
+    ]
+    return prefixed(theirs, rules, ours)
+
+
+def rosinality(synthesis: Synthesis, theirs: str = "", ours: str = "synthesis.") -> list[Rule]:
+    """The rules for the names of a synthesis network in rosinality's layout, below prefixes."""
+    rules = [Rule("{x*}.kernel", None), Rule("input.input", "const", "1 c h w -> c h w")]
+    k = 0
+    for n, name in enumerate(synthesis):
+        rules += _rosinality_layer("to_rgb1" if n == 0 else f"to_rgbs.{n - 1}", f"{name}.torgb")
+        convs = (
+            {"conv1": "conv1"}
+            if n == 0
+            else {f"convs.{2 * n - 2 + j}": f"conv{j}" for j in range(2)}
+        )
+        for conv, layer in convs.items():
+            rules += _rosinality_layer(conv, f"{name}.{layer}")
+            rules.append(
+                Rule(f"noises.noise_{k}", f"{name}.{layer}.noise_const", "1 1 h w -> h w")
+            )
+            k += 1
+    return prefixed(theirs, rules, ours)
+
+
+def _rosinality_layer(theirs: str, ours: str) -> Iterator[Rule]:
+    yield Rule(f"{theirs}.conv.weight", f"{ours}.weight", "1 o i h w -> o i h w")
+    yield Rule(f"{theirs}.conv.modulation.{{t}}", f"{ours}.affine.{{t}}")
+    yield Rule(f"{theirs}.noise.weight", f"{ours}.noise_strength", "1 ->")
+    yield Rule(f"{theirs}.activate.bias", f"{ours}.bias")
+    yield Rule(f"{theirs}.bias", f"{ours}.bias", "1 c 1 1 -> c")
