@@ -60,12 +60,8 @@ def normalise(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(min(32, channels), channels)
 
 
-class Conditional(nn.Module, ABC):
+class Conditional(nn.Module):
     """A part of a network that also reads what is given beside the map: the time, a context."""
-
-    @abstractmethod
-    def forward(self, x: Tensor, *given: Any) -> Tensor:
-        """Maps (B, i, H, W) and what is given to (B, o, H', W')."""
 
 
 class Stage(nn.ModuleList):
@@ -78,7 +74,7 @@ class Stage(nn.ModuleList):
         return x
 
 
-class Residual(Conditional):
+class Residual(Conditional, ABC):
     """The frame of a residual block: its first half and its skip connection.
 
     Arguments:
@@ -94,13 +90,14 @@ class Residual(Conditional):
         self.skip_connection = nn.Identity() if i == o else nn.Conv2d(i, o, 1)
 
     @abstractmethod
-    def finish(self, h: Tensor, *given: Any) -> Tensor:
-        """The second half, where what is given enters: maps (B, o, H, W) to the same shape."""
+    def finish(self, h: Tensor, time: Any, context: Any, /) -> Tensor:
+        """The second half, where time and context enter: maps (B, o, H, W) to the same shape."""
 
-    def forward(self, x: Tensor, *given: Any) -> Tensor:
+    def forward(self, x: Tensor, time: Any = None, context: Any = None) -> Tensor:
+        """Maps (B, i, H, W), the time's features and the context to (B, o, H', W')."""
         norm, act, conv = self.in_layers
         h = conv(self.resample(act(norm(x))))
-        return self.skip_connection(self.resample(x)) + self.finish(h, *given)
+        return self.skip_connection(self.resample(x)) + self.finish(h, time, context)
 
 
 def second_half(o: int) -> nn.Sequential:
