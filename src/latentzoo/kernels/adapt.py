@@ -1,0 +1,123 @@
+r"""How kernels choose temperatures and step sizes, and how a recorded choice is followed.
+
+A ramp raises :math:`\beta` from the prior (0) to the posterior (1). The largest increment is taken
+for which the conditional effective sample size of the chains stays a fraction of their number,
+
+.. math:: \frac{\mathrm{CESS}(\delta)}{B} = \frac{(\sum_b w_b \, e^{-\delta \phi_b})^2}
+    {\sum_b w_b \, e^{-2 \delta \phi_b}}, \qquad \sum_b w_b = 1
+
+and never less than a geometric ramp would need to arrive in time. Metropolis kernels find their
+step size by stochastic approximation, shared by the batch,
+
+.. math:: \log h \leftarrow \log h + 1.2 \, t^{-1/2} \, (\bar{a} - a^*)
+
+until half of the budget is spent; from then on the kernel is fixed. The pairs :math:`(\beta_t,
+h_t)` of a run are its
+schedule: a chain that follows it walks alone as it walked in its batch.
+
+References:
+    | Toward automatic model comparison: an adaptive sequential Monte Carlo approach
+    | (Zhou, Johansen and Aston, 2016)
+    | https://arxiv.org/abs/1303.3123
+    | A tutorial on adaptive MCMC (Andrieu and Thoms, 2008)
+    | https://doi.org/10.1007/s11222-008-9110-y
+"""
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentzoo.errors import SpecError
+
+Schedule = tuple[tuple[float, float], ...]
+"""The inverse temperature and the step size of each step of a run."""
+
+
+def schedule(beta: Float[np.ndarray, "T B"], step_size: Float[np.ndarray, "T B"]) -> Schedule:
+    """Reads the schedule off a trace; rows without a living chain, like the start, are left out.
+
+    Raises:
+        SpecError: If the chains of a row disagree, because they were not run together.
+    """
+    rows = []
+    for row in np.stack([beta, step_size], axis=2):
+        row = row[np.isfinite(row).all(1)]
+        if len(row) == 0:
+            continue
+        if (row != row[0]).any():
+            raise SpecError(
+                "these chains did not share a schedule; follow the record of a single run"
+            )
+        rows.append((float(row[0, 0]), float(row[0, 1])))
+    return tuple(rows)
+
+
+def follow(rows: Schedule, clock: Tensor, like: Float[Tensor, "B"]) -> tuple[Tensor, Tensor]:
+    """Reads the temperature and step size, each (B,), of the step that follows `clock` gradients.
+
+    Raises:
+        SpecError: If the schedule is shorter than the run.
+    """
+    t = int(clock[0]) - 1
+    if t >= len(rows):
+        raise SpecError(
+            f"the schedule ends after {len(rows)} steps; run no more steps than its record has"
+        )
+    beta, h = rows[t]
+    return torch.full_like(like, beta), torch.full_like(like, h)
+
+
+def conditional_ess(phi: Float[Tensor, "B"], delta: float, log_w: Float[Tensor, "B"]) -> float:
+    """The conditional effective sample size of an increment `delta`, as a fraction in (0, 1]."""
+    w = log_w.softmax(0)
+    e = (-delta * (phi - phi.min())).exp()
+    return float((w @ e) ** 2 / (w @ e.square()))
+
+
+def raise_temperature(
+    phi: Float[Tensor, "B"],
+    beta: float,
+    log_w: Float[Tensor, "B"] | None = None,
+    *,
+    cess: float,
+    left: float,
+) -> float:
+    """Chooses the next inverse temperature.
+
+    Arguments:
+        phi: The potential of each chain, (B,).
+        beta: The inverse temperature until now, below 1.
+        log_w: The log-weights of the chains, (B,), where they are weighted.
+        cess: The fraction of the conditional effective sample size to keep.
+        left: How many steps the ramp may still take.
+    """
+    if left <= 1:
+        return 1.0
+    phi = phi.double()
+    log_w = torch.zeros_like(phi) if log_w is None else log_w
+    low, high = 0.0, 1.0 - beta
+    if conditional_ess(phi, high, log_w) >= cess:
+        return 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (
+            (middle, high) if conditional_ess(phi, middle, log_w) >= cess else (low, middle)
+        )
+    in_time = beta ** (1 - 1 / left)
+    return min(max(beta + low, in_time if beta > 0 else 0.0), 1.0)
+
+
+def robbins_monro(
+    log_h: Float[Tensor, "B"],
+    accept: Float[Tensor, "B"],
+    *,
+    target: float,
+    t: int,
+    longest: float = 1.0,
+) -> Float[Tensor, "B"]:
+    """Corrects the shared log step size for the t-th time (t >= 1) towards the `target`."""
+    gain = 1.2 / math.sqrt(t)
+    return (log_h + gain * (accept.nan_to_num(0.0).mean() - target)).clamp(max=math.log(longest))

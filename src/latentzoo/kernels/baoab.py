@@ -1,0 +1,95 @@
+r"""One step of underdamped Langevin dynamics with the prior rotated exactly.
+
+In :math:`(z, p)` the Gaussian prior alone turns every pair of coordinates about the origin, so its
+flow R over an angle is known; the potential only kicks (B), friction and noise act on the momentum
+alone (O). A step is B R O R B:
+
+.. math::
+    p &\leftarrow p - \tan(h/2) \, \beta \nabla \phi(z) \\
+    (z, p) &\leftarrow (c z + s p, \; c p - s z), \qquad c = \cos(h/2), \; s = \sin(h/2) \\
+    p &\leftarrow \eta \, p + \sqrt{1 - \eta^2} \, \xi, \qquad \eta = e^{-\gamma h} \\
+    (z, p) &\leftarrow (c z + s p, \; c p - s z) \\
+    p &\leftarrow p - \tan(h/2) \, \beta \nabla \phi(z)
+
+With the tangent for the usual :math:`h/2`, the variance of the positions is exact for every
+Gaussian posterior and every stable step, :math:`\kappa \tan^2(h/2) < 1`; without a potential the
+step is exact. What it does wrong is the shadow work
+
+.. math:: W = \beta \, (\phi(z') - \phi(z))
+    + \sum_{\text{kicks}} \left( \tfrac12 |u|^2 - \langle u, p \rangle \right),
+    \qquad u = \tan(h/2) \, \beta \nabla \phi
+
+in which :math:`|z|^2` never enters. R and O leave the prior alone, so accepting with
+:math:`\min(1, e^{-W})`, and turning the momentum round on rejection, makes the posterior exactly
+invariant.
+
+References:
+    | Rational construction of stochastic numerical methods for molecular sampling
+    | (Leimkuhler and Matthews, 2012)
+    | https://arxiv.org/abs/1203.5428
+    | Hybrid Monte Carlo on Hilbert spaces (Beskos, Pinski, Sanz-Serna and Stuart, 2011)
+    | https://doi.org/10.1016/j.spa.2011.06.003
+"""
+
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor
+
+from latentzoo.kernels.types import Point, Potential
+
+
+class Move(NamedTuple):
+    """Where a step leads.
+
+    Attributes:
+        point: The new place.
+        p: The new momentum, (B, D).
+        work: The shadow work W, (B,): how much the step got the energy wrong.
+    """
+
+    point: Point
+    p: Float[Tensor, "B D"]
+    work: Float[Tensor, "B"]
+
+
+def baoab(
+    phi: Potential,
+    point: Point,
+    p: Float[Tensor, "B D"],
+    xi: Float[Tensor, "B D"] | None,
+    *,
+    h: Float[Tensor, "B"],
+    beta: Float[Tensor, "B"],
+    gamma: float = 1.0,
+) -> Move:
+    """Makes one step; it takes one gradient, at its end.
+
+    Arguments:
+        phi: The potential.
+        point: Where the chains are, with the gradient.
+        p: The momentum, (B, D).
+        xi: Standard normal noise for O, (B, D), or None to leave O out.
+        h: The step size as an angle, (B,), below pi.
+        beta: The inverse temperature of the potential, (B,).
+        gamma: The friction, per unit of time.
+    """
+    h = h[:, None]
+    k, c, s = beta[:, None] * (h / 2).tan(), (h / 2).cos(), (h / 2).sin()
+
+    u = k * point.grad
+    work = _kick_work(u, p)
+    p = p - u
+    z, p = c * point.z + s * p, c * p - s * point.z
+    if xi is not None:
+        eta = (-gamma * h).exp()
+        p = eta * p + (1 - eta**2).sqrt() * xi
+    z, p = c * z + s * p, c * p - s * z
+    new = phi.evaluate(z)
+    u = k * new.grad
+    work = work + _kick_work(u, p) + beta * (new.phi - point.phi)
+    return Move(new, p - u, work)
+
+
+def _kick_work(u: Tensor, p: Tensor) -> Tensor:
+    return (u * (u / 2 - p)).sum(1)
