@@ -1,0 +1,72 @@
+"""Pictures of every mode, depth and orientation are read right; what is no picture is one clear error."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from latentzoo import picture
+from latentzoo.errors import ImageError
+
+ORANGE = (255, 128, 0)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "I;16", "F"])
+def test_every_mode_is_read(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / ("x.tiff" if mode in ("CMYK", "F") else "x.png")
+    if mode == "I;16":
+        Image.fromarray(np.full((5, 7), 32768, np.uint16)).save(path)
+        expected = torch.full((3,), 0.5)
+    elif mode == "F":
+        Image.fromarray(np.full((5, 7), 51.0, np.float32)).save(path)
+        expected = torch.full((3,), 0.2)
+    else:
+        one = Image.new("RGB", (7, 5), ORANGE).convert(mode)
+        one.save(path)
+        expected = torch.tensor(one.convert("RGB").getpixel((3, 2))) / 255
+    image = picture.read(path)
+    assert image.shape == (1, 3, 5, 7)
+    assert torch.allclose(image[0, :, 2, 3], expected, atol=0.01)
+
+
+def test_transparency_is_white(tmp_path: Path) -> None:
+    Image.new("RGBA", (4, 4), (*ORANGE, 0)).save(tmp_path / "x.png")
+    assert picture.read(tmp_path / "x.png").eq(1).all()
+
+
+def test_the_orientation_of_exif_is_obeyed(tmp_path: Path) -> None:
+    one = Image.new("RGB", (6, 4), "white")
+    one.putpixel((0, 0), ORANGE)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: the first row is the right column
+    one.save(tmp_path / "x.png", exif=exif)
+    image = picture.read(tmp_path / "x.png")
+    assert image.shape == (1, 3, 6, 4) and image[0, 2, 0, 3] == 0
+
+
+def test_resizing_crops_the_centre(tmp_path: Path) -> None:
+    Image.new("RGB", (90, 30), ORANGE).save(tmp_path / "x.png")
+    assert picture.read(tmp_path / "x.png", (16, 16)).shape == (1, 3, 16, 16)
+
+
+def test_what_is_no_picture(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="there is no such picture"):
+        picture.read(tmp_path / "none.png")
+    for content in (b"", b"hello", b"\x89PNG\r\n\x1a\n" + b"x" * 50):
+        (tmp_path / "x.png").write_bytes(content)
+        with pytest.raises(ImageError, match=r"x\.png: not a readable picture"):
+            picture.read(tmp_path / "x.png")
+
+
+def test_bytes_come_back(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 9, 3), dtype=np.uint8)
+    picture.write(tmp_path / "x.png", pixels, {"seed": "3", "latentzoo": "generator: ä"})
+    assert np.array_equal(picture.to_uint8(picture.read(tmp_path / "x.png"))[0], pixels)
+    assert Image.open(tmp_path / "x.png").text == {"seed": "3", "latentzoo": "generator: ä"}
+
+
+@pytest.mark.parametrize(("count", "shape"), [(1, (4, 4)), (5, (10, 16)), (16, (22, 22))])
+def test_a_grid_is_about_square(count: int, shape: tuple[int, int]) -> None:
+    assert picture.grid(np.zeros((count, 4, 4, 3), np.uint8)).shape[:2] == shape

@@ -1,0 +1,89 @@
+"""Records: complete, strict, and the same after a round trip."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latentzoo import spec
+from latentzoo.errors import SpecError, UnknownName
+
+RUN = spec.Run(
+    generator="avatar-ldm",
+    options={"steps": 10},
+    energies=[spec.Term(target="a yellow hat: really", weight=12.5), spec.Term(energy="attribute", target="hat=yellow")],
+    kernel=spec.KernelSettings(name="ula", settings={"step_size": 0.05}),
+    seed=3,
+)
+
+
+def test_a_record_survives_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(spec.to_yaml(RUN))
+    assert spec.read(path) == RUN
+
+
+def test_a_record_writes_every_default() -> None:
+    text = spec.to_yaml(spec.Run(generator="x"))
+    assert all(f"\n{key}:" in "\n" + text for key in spec.schema()["$defs"]["Run"]["properties"])
+
+
+def test_a_kernel_may_be_named_alone() -> None:
+    assert spec.parse({"generator": "x", "kernel": "mala"}).kernel == spec.KernelSettings(name="mala")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"generator": "x", "chainz": 3}, "did you mean 'chains'"),
+        ({"generator": "x", "energies": [{"target": "a", "wieght": 1}]}, r"energies\[0\].*did you mean 'weight'"),
+        ({"generator": "x", "kernel": {"name": "ula", "step": 1}}, "kernel"),
+        ({"generator": "x", "chains": "many"}, "Expected `?'?int'?`?, got '?`?str"),
+        ({"generator": "x", "chains": 0}, "chains"),
+        ({"generator": "x", "energies": [{"target": "a", "weight": -1}]}, "weight"),
+        ({"generator": "x", "energies": [{"target": "a", "weight": float("inf")}]}, "not finite"),
+        ({"chains": 3}, "generator"),
+        (["generator"], "a table of keys"),
+    ],
+)
+def test_a_bad_record_is_one_clear_error(data: object, message: str) -> None:
+    with pytest.raises((SpecError, UnknownName), match=message) as caught:
+        spec.parse(data)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_or_broken_file(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="there is no such file"):
+        spec.read(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_text("generator: [x")
+    with pytest.raises(SpecError, match="not a YAML file"):
+        spec.read(tmp_path / "bad.yaml")
+
+
+@pytest.mark.parametrize(
+    ("words", "energy", "expected"),
+    [
+        ("a hat", "clip", ("clip", "a hat", 500.0)),
+        ("a hat:30", "clip", ("clip", "a hat", 30.0)),
+        ("a clock at 10:30:500", "clip", ("clip", "a clock at 10:30", 500.0)),
+        ("a face: smiling", "clip", ("clip", "a face: smiling", 500.0)),
+        ("attribute=hat=yellow:2.5", "", ("attribute", "hat=yellow", 2.5)),
+        ("identity=C:\\me.png", "", ("identity", "C:\\me.png", 500.0)),
+    ],
+)
+def test_the_grammar_of_weights(words: str, energy: str, expected: tuple[str, str, float]) -> None:
+    term = spec.term(words, energy=energy)
+    assert (term.energy, term.target, term.weight) == expected
+
+
+@given(st.text(min_size=1).filter(str.strip), st.floats(0, 1e6))
+def test_any_target_can_be_written_with_its_weight(target: str, weight: float) -> None:
+    term = spec.term(f"{target}:{weight!r}")
+    assert (term.target, term.weight) == (target, weight)
+
+
+@pytest.mark.parametrize(("words", "energy"), [("a hat:-1", "clip"), ("yellow", ""), (":5", "clip"), ("a:inf", "clip")])
+def test_bad_words_are_errors(words: str, energy: str) -> None:
+    with pytest.raises(SpecError):
+        spec.term(words, energy=energy)
