@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 FILES = (
     "run.yaml",
     "grid.png",
-    "start.png",
     "latents.safetensors",
     "trace.csv",
     "diagnosis.json",
