@@ -117,6 +117,7 @@ class Mapping(nn.ModuleDict):
         lr: float = 0.01,
     ) -> None:
         super().__init__()
+        self.z_dim, self.c_dim = z_dim, c_dim
         embedded = (embed_features or w_dim) if c_dim else 0
         if c_dim:
             self["embed"] = Linear(c_dim, embedded)
@@ -301,6 +302,7 @@ class Synthesis(nn.ModuleDict):
             self.const = nn.Parameter(torch.randn(widths[0], start, start))
         inputs = [widths[0] if features is None else features, *widths]
         last = len(widths) - 1
+        self.w_dim, self.size = w_dim, start << last
         for n, (i, o) in enumerate(zip(inputs, widths, strict=False)):
             self[f"b{start << n}"] = Block(
                 i,
@@ -312,7 +314,6 @@ class Synthesis(nn.ModuleDict):
                 residual=architecture == "resnet",
                 clamp=clamp,
             )
-        self.size = start << last
         self.styles = len(self.layers) + 1
 
     @property
@@ -336,15 +337,15 @@ class Synthesis(nn.ModuleDict):
             x: The features, (B, features, start, start), to start from; None for the constant.
             noise: Maps (B or 1, 1, H, W) in place of the stored ones, one per layer; 0.0 for none.
         """
-        x = self.const.expand(len(ws), -1, -1, -1) if x is None else x
+        features = self.const.expand(len(ws), -1, -1, -1) if x is None else x
         noise = [None] * len(self.layers) if noise is None else noise
         styles, images = ws.unbind(dim=1), []
         for block in self.blocks:
-            x = block(x, styles, noise)
+            features = block(features, styles, noise)
             styles, noise = styles[len(block.layers) :], noise[len(block.layers) :]
             if block.torgb is not None:
-                images.append(block.torgb(x, styles[0]))
-        return x, reduce(lambda rgb, new: upsample(rgb) + new, images)
+                images.append(block.torgb(features, styles[0]))
+        return features, reduce(lambda rgb, new: upsample(rgb) + new, images)
 
 
 def nvidia(theirs: str = "", ours: str = "") -> list[Rule]:
