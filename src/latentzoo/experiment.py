@@ -21,6 +21,7 @@ from latentzoo.folder import RunFolder
 from latentzoo.generator import Encodable, Generator, Restricted
 from latentzoo.kernels.types import Kernel
 from latentzoo.posterior import Posterior
+from latentzoo.report import page
 from latentzoo.rng import Rng
 from latentzoo.sample import Result, finish, probe, seeds
 from latentzoo.trace import Trace
@@ -129,6 +130,7 @@ class Experiment:
         record = (folder.path / "run.yaml").read_text(encoding="utf-8")
         result = self._walk(folder, watch) if self.run.energies else self._draw()
         folder.write_result(result, record)
+        page.write([folder.path], folder.path / "report.html")
         return result
 
     def _draw(self) -> Result:

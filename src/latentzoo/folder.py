@@ -1,18 +1,20 @@
 """The run folder: everything a run leaves on disk, each file written whole or not at all.
 
-run.yaml               the complete record: every default written out, versions, seeds, weights'
-hashes images/00000.png       one picture per chain, with the record and the seed in its text
-chunks grid.png               all pictures;  start.png the pictures the chains began at
+run.yaml               the complete record: every default, versions, seeds, weights' hash
+images/00000.png       one picture per chain, the record and the seed in its text chunks
+start/00000.png        where each chain began
+grid.png               all pictures
 latents.safetensors    z (B, D), start (B, D)
 trace.csv              step, chain, seed, phi, |z|^2, acceptance, step size, temperature, error,
-each term diagnosis.json         what the sample is worth
+                       each term
+diagnosis.json         what the sample is worth
+report.html            all of this on one page
 checkpoint.safetensors where to go on
 """
 
 import csv
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +91,8 @@ class RunFolder:
     def _clear(self) -> None:
         for name in (*FILES, CHECKPOINT):
             (self.path / name).unlink(missing_ok=True)
-        shutil.rmtree(self.path / "images", ignore_errors=True)
+        for name in ("images", "start"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
 
     @property
     def checkpoint(self) -> Path:
@@ -135,19 +138,19 @@ class RunFolder:
             )
 
     def _write_images(self, result: "Result", record: str) -> None:
-        (self.path / "images").mkdir(exist_ok=True)
         pixels = picture.to_uint8(result.images)
-        for i, (one, seed) in enumerate(zip(pixels, result.trace.seeds, strict=True)):
-            texts = {"latentzoo": record, "seed": str(seed), "chain": str(i)}
-            self._write_png(
-                f"images/{i:05d}.png",
-                lambda path, one=one, texts=texts: picture.write(path, one, texts),
-            )
-        texts = {"latentzoo": record}
-        self._write_png("grid.png", lambda path: picture.write(path, picture.grid(pixels), texts))
+        self._write_pictures("images", pixels, result.trace.seeds, record)
+        sheet, texts = picture.grid(pixels), {"latentzoo": record}
+        write_atomic(self.path / "grid.png", lambda path: picture.write(path, sheet, texts))
         if result.kernel is not None:
-            before = picture.grid(picture.to_uint8(result.picture(result.start)))
-            self._write_png("start.png", lambda path: picture.write(path, before, texts))
+            before = picture.to_uint8(result.picture(result.start))
+            self._write_pictures("start", before, result.trace.seeds, record)
 
-    def _write_png(self, name: str, write: Callable[[Path], Any]) -> None:
-        write_atomic(self.path / name, write)
+    def _write_pictures(
+        self, folder: str, pixels: Any, seeds: tuple[int, ...], record: str
+    ) -> None:
+        (self.path / folder).mkdir(exist_ok=True)
+        for i, (one, seed) in enumerate(zip(pixels, seeds, strict=True)):
+            texts = {"latentzoo": record, "seed": str(seed), "chain": str(i)}
+            write = lambda path, one=one, texts=texts: picture.write(path, one, texts)
+            write_atomic(self.path / folder / f"{i:05d}.png", write)
