@@ -21,7 +21,7 @@ import math
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -31,7 +31,8 @@ from latentzoo.errors import LatentzooError, SpecError
 
 X = TypeVar("X", bound=Tensor | tuple[Tensor, ...])
 Item = TypeVar("Item")
-Checkpoint = Literal["auto", "sqrt"] | bool
+Checkpoint = bool | str
+"""True, False, "auto" or "sqrt"; what the families take as their argument `checkpoint`."""
 
 SHARE = 0.25
 """The part of the free memory that "auto" may fill."""

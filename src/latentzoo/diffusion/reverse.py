@@ -80,7 +80,7 @@ def ddim(q: Estimate, t: Level, s: Level, *, eta: float = 0.0) -> Gaussian:
     r"""The step of DDIM: deterministic for :math:`\eta = 0`, that of DDPM for :math:`\eta = 1`.
 
     .. math:: x_s = \alpha_s x_0 + \sqrt{\sigma_s^2 - \tilde\sigma^2} \, \varepsilon
-        + \tilde\sigma \varepsilon_s, \qquad \tilde\sigma = \eta \, \sigma_s \sigma_{t|s} / \sigma_t
+        + \tilde\sigma \varepsilon_s, \qquad \tilde\sigma = \eta \sigma_s \sigma_{t|s} / \sigma_t
 
     With :math:`\eta = 0` it is the Euler step of the probability flow, of a variance exploding
     path and of a rectified flow.

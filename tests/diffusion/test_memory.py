@@ -1,0 +1,165 @@
+import gc
+import weakref
+
+import pytest
+import torch
+from torch import nn
+
+from latentzoo.diffusion import memory
+from latentzoo.diffusion.memory import fold
+from latentzoo.errors import LatentzooError, SpecError
+
+CHOICES = ["auto", "sqrt", True]
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    layers = [
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.GroupNorm(2, 8),
+        nn.SiLU(),
+        nn.Conv2d(8, 3, 3, padding=1),
+    ]
+    return nn.Sequential(*layers).requires_grad_(False)
+
+
+def gradient(network, checkpoint, *, steps=7, order=1):
+    z = torch.randn(
+        2, steps + 1, 3, 6, 6, generator=torch.Generator().manual_seed(1)
+    ).requires_grad_()
+    shift = torch.tensor(0.3, requires_grad=True)
+    x, *noise = z.unbind(1)
+
+    def step(x, i):
+        return x * 0.9 + 0.2 * network(x + shift) * shift + 0.1 * noise[i]
+
+    x = fold(step, x, range(steps), checkpoint=checkpoint)
+    grads = torch.autograd.grad(x.square().sum(), (z, shift), create_graph=order == 2)
+    if order == 2:
+        return torch.autograd.grad(sum(g.square().sum() for g in grads), (z, shift))
+    return grads
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 9])
+@pytest.mark.parametrize("checkpoint", CHOICES)
+def test_gradients_are_bit_equal(network, checkpoint, steps):
+    """With respect to the start, to each step's noise, and to what the step closes over."""
+    expected = gradient(network, False, steps=steps)
+    for a, b in zip(gradient(network, checkpoint, steps=steps), expected, strict=True):
+        assert torch.equal(a, b) and a.abs().max() > 0
+
+
+@pytest.mark.parametrize("checkpoint", CHOICES)
+def test_second_derivatives_are_right(network, checkpoint):
+    expected = gradient(network, False, order=2)
+    for a, b in zip(gradient(network, checkpoint, order=2), expected, strict=True):
+        assert torch.allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("checkpoint", CHOICES)
+def test_states_may_be_tuples(checkpoint):
+    def run(checkpoint):
+        x = torch.linspace(-1, 1, 5, requires_grad=True)
+        step = lambda pair, i: (pair[1].sin() * (i + 1), pair[0] * pair[1])
+        a, b = fold(step, (x, x * 2), range(5), checkpoint=checkpoint)
+        return torch.autograd.grad((a + b).sum(), x)[0]
+
+    assert torch.equal(run(checkpoint), run(False))
+
+
+@pytest.mark.parametrize("checkpoint", [*CHOICES, False])
+def test_the_graph_can_be_used_twice(network, checkpoint):
+    x = torch.randn(1, 3, 6, 6, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    y = fold(lambda x, i: x + 0.1 * network(x), x, range(6), checkpoint=checkpoint).sum()
+    first = torch.autograd.grad(y, x, retain_graph=True)[0]
+    assert torch.equal(first, torch.autograd.grad(y, x)[0])
+
+
+def calls(checkpoint, steps=16, *, backward=True):
+    count = 0
+
+    def step(x, _):
+        nonlocal count
+        count += 1
+        return (x * x).sin()
+
+    x = torch.ones(3, requires_grad=True)
+    y = fold(step, x, range(steps), checkpoint=checkpoint).sum()
+    if backward:
+        y.backward()
+    return count
+
+
+def test_what_is_run_again():
+    """True runs all steps but the last twice; sqrt walks each segment once more to find its states."""
+    assert calls(False) == 16
+    assert calls("auto") == 16
+    assert calls(True, backward=False) == 16
+    assert calls(True) == 31
+    assert 31 < calls("sqrt") <= 16 + 15 + 4 * (1 + 2 + 3)
+
+
+def test_auto_forgets_the_oldest_steps_when_memory_is_short(network, monkeypatch):
+    expected = gradient(network, False)
+    runs = []
+    for free in (0, 40e3, 100e3, 1e9):
+        monkeypatch.setattr(memory, "_free", lambda _, free=free: free)
+        count = 0
+
+        class Counted(nn.Module):
+            def forward(self, x):
+                nonlocal count
+                count += 1
+                return network(x)
+
+        for a, b in zip(gradient(Counted(), "auto"), expected, strict=True):
+            assert torch.equal(a, b)
+        runs.append(count)
+    assert runs[0] == 13 and runs[-1] == 7 and runs == sorted(runs, reverse=True)
+    assert len(set(runs)) > 2
+
+
+@pytest.mark.parametrize("checkpoint", [*CHOICES, False])
+def test_nothing_is_kept_without_gradients(checkpoint):
+    alive = []
+
+    def step(x, _):
+        y = x + 1
+        alive.append(weakref.ref(y))
+        return y
+
+    with torch.no_grad():
+        fold(step, torch.zeros(3), range(5), checkpoint=checkpoint)
+    assert all(ref() is None for ref in alive)
+
+
+@pytest.mark.parametrize("backward", [True, False])
+@pytest.mark.parametrize("checkpoint", CHOICES)
+def test_a_graph_that_is_dropped_frees_its_memory(checkpoint, backward):
+    """No reference cycle passes through autograd, where the collector would not find it."""
+    x = torch.zeros(3, requires_grad=True)
+    captured = torch.zeros(3)
+    alive = weakref.ref(captured)
+    y = fold(lambda x, _, c=captured: (x + c).sin(), x * 1, range(5), checkpoint=checkpoint)
+    if backward:
+        y.sum().backward()
+    del y, captured
+    gc.collect()
+    assert alive() is None
+
+
+def test_a_step_with_side_effects_is_found():
+    runs = iter(range(100))
+
+    def step(x, _):
+        return x.sin() if next(runs) < 3 else x.sin().cos()
+
+    y = fold(step, torch.ones(2, requires_grad=True), range(3), checkpoint=True)
+    with pytest.raises(LatentzooError, match="not a pure function"):
+        y.sum().backward()
+
+
+def test_an_unknown_choice_is_refused():
+    with pytest.raises(SpecError, match="choose 'auto'"):
+        fold(lambda x, i: x, torch.zeros(1), range(2), checkpoint="sometimes")  # pyright: ignore
