@@ -60,8 +60,8 @@ class AnnealState(NamedTuple):
         landed: The clock when beta reached 1, or 0, (B,).
         log_h: The log step size, (B,).
         mean_log_h: Its mean over the last corrections before the freeze, (B,).
-        work2: The recent mean square of the work, per chain, (B,).
-        change2: The recent mean square of the change of phi in a step, per chain, (B,).
+        work2: The recent mean square of work / h^3, per chain, (B,).
+        change2: The recent mean square of (change of phi in a step) / h, per chain, (B,).
     """
 
     z: Tensor
@@ -126,15 +126,15 @@ class Anneal(Kernel):
             accept, accepted = metropolis(-work, rng.uniform())
             p = torch.where(accepted[:, None], p, -old_p)
         else:
-            limit = 20 * (beta * state.change2.sqrt() + 1e-3)
+            limit = 20 * (beta * h * state.change2.sqrt() + 1e-3)
             accepted = (work.abs() <= limit) | (state.clock == 1) | work.isnan()
             accept = torch.where(accepted, torch.nan, 0.0)
             p = _redraw(p, ~accepted, rng)
         info = Info(accept, h, beta, work)
         new = state._replace(**where(accepted, point, here)._asdict(), p=p, beta=beta)
-        new = self._record(state, new, work, point.phi - state.phi, accepted)
+        new = self._record(state, new, info, point.phi - state.phi, accepted)
         adapting = self.step_size is None and self.schedule is None
-        return self._tune(state, new, work, accepted) if adapting else new, info
+        return self._tune(state, new, info, accepted) if adapting else new, info
 
     @property
     def _tail(self) -> float:
@@ -152,23 +152,23 @@ class Anneal(Kernel):
         return torch.full_like(state.beta, beta)
 
     def _record(
-        self, old: AnnealState, new: AnnealState, work: Tensor, change: Tensor, kept: Tensor
+        self, old: AnnealState, new: AnnealState, info: Info, change: Tensor, kept: Tensor
     ) -> AnnealState:
-        """Advances the clock and the recent averages."""
-        rate = max(1 / int(old.clock[0]), 0.1)
+        """Advances the clock and the recent averages, which are scaled as they depend on h."""
+        rate, h = max(1 / int(old.clock[0]), 0.1), info.step_size
         blend = lambda mean, x: torch.where(kept, mean + rate * (x.square() - mean), mean)
         return new._replace(
             clock=old.clock + 1,
             landed=torch.where((new.beta == 1) & (old.landed == 0), old.clock, old.landed),
-            work2=blend(old.work2, work),
-            change2=blend(old.change2, change),
+            work2=blend(old.work2, info.error / h**3),
+            change2=blend(old.change2, change / h),
         )
 
-    def _tune(self, old: AnnealState, new: AnnealState, work: Tensor, kept: Tensor) -> AnnealState:
+    def _tune(self, old: AnnealState, new: AnnealState, info: Info, kept: Tensor) -> AnnealState:
         """Corrects the step size according to the phase of the run."""
         n, landed = int(old.clock[0]), int(new.landed[0])
         freeze = min(max(self.budget // 2, landed + 20) if landed else math.inf, self._tail)
-        rho = self._error(old, new, work, kept)
+        rho = self._error(old, new, info, kept)
         log_h, mean = old.log_h, old.mean_log_h
         if n < freeze:
             log_h = (log_h + min(max(math.log(self.work / rho) / 3, -0.5), 0.25)).clamp(max=0.0)
@@ -177,18 +177,19 @@ class Anneal(Kernel):
         elif n < self._tail and rho > 2.5 * self.work:
             log_h = log_h - 0.15
         if n == self._tail - 1:
-            spread = float(new.work2.mean().sqrt())
-            log_h = log_h + min(math.log(0.6), math.log(0.25 / (spread + 1e-6)) / 3)
+            work = float((log_h.exp() ** 3 * new.work2.mean().sqrt())[0])
+            log_h = log_h + min(math.log(0.6), math.log(0.25 / (work + 1e-6)) / 3)
         return new._replace(log_h=log_h, mean_log_h=mean)
 
-    def _error(self, old: AnnealState, new: AnnealState, work: Tensor, kept: Tensor) -> float:
+    def _error(self, old: AnnealState, new: AnnealState, info: Info, kept: Tensor) -> float:
         """The ratio rho of the spreads of work and energy."""
-        if len(work) < 4:
-            change = new.beta * new.change2.mean().sqrt()
-            rho = CHANGE * float(new.work2.mean().sqrt() / (change[0] + 1e-3))
+        if len(kept) < 4:
+            h = float(info.step_size[0])
+            change = float(new.beta[0] * new.change2.mean().sqrt()) * h + 1e-3
+            rho = CHANGE * float(new.work2.mean().sqrt()) * h**3 / change
         else:
             spread = float((new.beta * old.phi).std()) + 1e-3
-            rho = float(work[kept].std()) / spread if int(kept.sum()) > 2 else 10.0
+            rho = float(info.error[kept].std()) / spread if int(kept.sum()) > 2 else 10.0
         return max(rho, 1e-6 if bool(kept.all()) else 3 * self.work)
 
 
