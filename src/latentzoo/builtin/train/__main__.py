@@ -1,0 +1,5 @@
+"""`python -m latentzoo.builtin.train NAME`."""
+
+from latentzoo.builtin.train import main
+
+main()

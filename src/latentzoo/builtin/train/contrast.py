@@ -1,0 +1,106 @@
+r"""Trains the text-image model.
+
+The truth is known for every pair of a batch, so that no pair is guessed wrong: with :math:`y_{ij} = 1` where
+text :math:`j` is true of picture :math:`i`,
+
+.. math:: \ell = -\frac{1}{BC} \sum_{ij} w_{ij} \log \operatorname{sigmoid}\big((2 y_{ij} - 1)(a\, s_{ij} + b)\big)
+
+where the weights :math:`w` give true and false pairs of a text the same say.
+"""
+
+import random
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from latentzoo.builtin.avatars import NAMES, VALUES, Avatar, Predicate
+from latentzoo.builtin.captions import describe, parse, vocabulary, words
+from latentzoo.builtin.networks.clip import LENGTH, Contrast
+from latentzoo.builtin.train.augment import disturb, regenerate
+from latentzoo.builtin.train.data import Pictures
+from latentzoo.builtin.train.trainer import Recipe, tile
+from latentzoo.builtin.weights import autoencoder
+
+MOST = max(map(len, VALUES.values()))
+
+
+def avatar(indices: list[int]) -> Avatar:
+    """The avatar of attribute indices."""
+    return Avatar(**{n: VALUES[n][i] for n, i in zip(NAMES, indices, strict=True)})
+
+
+def allowed(predicate: Predicate) -> list[list[bool]]:
+    """Which value of which attribute a predicate allows, 13 rows of MOST."""
+    return [
+        [value in predicate.get(name, VALUES[name]) for value in VALUES[name]]
+        + [False] * (MOST - len(VALUES[name]))
+        for name in NAMES
+    ]
+
+
+def truth(labels: Tensor, tables: Tensor) -> Tensor:
+    """Which of C texts is true of which of B pictures, `(B, C)`, from `(B, 13)` and `(C, 13, MOST)`."""
+    return tables[:, torch.arange(len(NAMES)), labels].all(-1).T
+
+
+def batch_tokens(texts: list[str]) -> Tensor:
+    """The word numbers of texts, `(C, LENGTH)`."""
+    numbers = {word: i + 1 for i, word in enumerate(vocabulary())}
+    rows = [[numbers[w] for w in words(text)][:LENGTH] for text in texts]
+    return torch.tensor([row + [0] * (LENGTH - len(row)) for row in rows])
+
+
+class ContrastRecipe(Recipe):
+    """Creates the recipe.
+
+    Arguments:
+        pictures: The training pictures with their labels.
+        batch: Pictures, and texts, per step.
+        regenerated: The share of pictures that go through the autoencoder.
+        noise: The most noise in its latent.
+    """
+
+    def __init__(
+        self, pictures: Pictures, *, batch: int = 64, regenerated: float = 0.5, noise: float = 0.6
+    ) -> None:
+        self.pictures, self.batch, self.noise = pictures, batch, noise
+        self.regenerated = round(regenerated * batch)
+        self.autoencoder = autoencoder()
+        self.network = Contrast(len(vocabulary()) + 1)
+        self.players: dict[str, nn.Module] = {"network": self.network}
+
+    def losses(
+        self, step: int, stream: torch.Generator
+    ) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        """One loss: the balanced log likelihood of what is true."""
+        chosen = self.pictures.choose(self.batch, stream)
+        x, labels = self.pictures.at(chosen), self.pictures.labels_at(chosen)
+        speaker = random.Random(int(torch.randint(2**31, (), generator=stream)))
+        texts = [describe(avatar(row), speaker) for row in labels.tolist()]
+        y = truth(labels, torch.tensor([allowed(parse(text)) for text in texts])).float()
+        n, pair = self.regenerated, self.autoencoder
+        again = regenerate(x[:n], pair.encoder, pair.decoder, self.noise, stream)
+        seen = disturb(torch.cat([again, x[n:]]), stream)
+        logits = self.network(seen, batch_tokens(texts))
+        share = y.mean(0, keepdim=True).clamp(1 / self.batch, 1 - 1 / self.batch)
+        weight = 0.5 * y / share + 0.5 * (1 - y) / (1 - share)
+        yield "network", {"match": F.binary_cross_entropy_with_logits(logits, y, weight)}
+
+    @torch.no_grad()
+    def preview(self, averaged: Mapping[str, nn.Module]) -> Tensor:
+        """For each of four texts, the sixteen pictures of 512 that match it best."""
+        texts = [
+            "a person with sunglasses and a yellow hat",
+            "a person with red hair and a beard",
+            "a smiling person without glasses",
+            "someone with a hijab and round glasses",
+        ]
+        x = self.pictures.first(512)
+        scores = averaged["network"](x, batch_tokens(texts))
+        return tile(torch.cat([x[s.topk(16).indices] for s in scores.T]), 16)
+
+    def export(self, averaged: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+        """The averaged weights."""
+        return averaged["network"].state_dict()

@@ -1,0 +1,82 @@
+"""The training pictures: avatars number 0 .. n-1 of one seed, drawn once and kept as an array.
+
+The pictures are a function of `(seed, n)` alone, so the file is a cache: delete it and the same one is drawn again.
+"""
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentzoo.builtin.avatars import SIZE, draw, render
+
+CHUNK = 256
+
+
+def _chunk(seed: int, start: int, stop: int) -> np.ndarray:
+    return np.stack([render(draw(seed, index)) for index in range(start, stop)])
+
+
+def pictures(folder: Path, seed: int, count: int, workers: int = 2) -> np.ndarray:
+    """The pictures of avatars `0 .. count - 1` of the stream `seed`, `(count, 64, 64, 3)`, unsigned 8-bit."""
+    path = folder / f"avatars-{seed}-{count}.npy"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        store = np.lib.format.open_memmap(
+            partial, mode="w+", dtype=np.uint8, shape=(count, SIZE, SIZE, 3)
+        )
+        starts = range(0, count, CHUNK)
+        stops = [min(count, start + CHUNK) for start in starts]
+        with ProcessPoolExecutor(workers) as pool:
+            drawn = pool.map(_chunk, [seed] * len(stops), starts, stops)
+            for start, stop, chunk in zip(starts, stops, drawn, strict=True):
+                store[start:stop] = chunk
+        store.flush()
+        os.replace(partial, path)
+    return np.load(path, mmap_mode="r")
+
+
+def labels(seed: int, count: int) -> np.ndarray:
+    """The attribute indices of the same avatars, `(count, 13)`."""
+    return np.array([draw(seed, index).indices() for index in range(count)], dtype=np.int64)
+
+
+class Pictures:
+    """Creates a source of training batches.
+
+    Arguments:
+        array: Pictures, `(N, H, W, 3)`, unsigned 8-bit.
+        labels: Their attribute indices, `(N, 13)`.
+    """
+
+    def __init__(self, array: np.ndarray, labels: np.ndarray) -> None:
+        self.array = array
+        self.labels = torch.from_numpy(labels)
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def choose(self, count: int, stream: torch.Generator) -> Tensor:
+        """The indices of a random batch."""
+        return torch.randint(len(self), (count,), generator=stream)
+
+    def at(self, indices: Tensor) -> Tensor:
+        """The pictures with these indices, `(B, 3, H, W)` in [0, 1]."""
+        chosen = torch.from_numpy(self.array[indices.numpy()])
+        return chosen.permute(0, 3, 1, 2).float().div(255).contiguous()
+
+    def batch(self, count: int, stream: torch.Generator) -> Tensor:
+        """A random batch, `(count, 3, H, W)` in [0, 1]."""
+        return self.at(self.choose(count, stream))
+
+    def first(self, count: int) -> Tensor:
+        """The first pictures, `(count, 3, H, W)`."""
+        return self.at(torch.arange(count))
+
+    def labels_at(self, indices: Tensor) -> Tensor:
+        """The attribute indices of the pictures with these indices, `(B, 13)`."""
+        return self.labels[indices]

@@ -1,0 +1,74 @@
+r"""Trains the denoiser of the latent diffusion.
+
+.. math:: \ell = E_{t, \epsilon} \left| v_\theta(z_t, t) - (\alpha_t \epsilon - \sigma_t z_0) \right|^2
+
+The times of a batch are spread evenly over [0, 1], which makes the loss of a step less random.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from latentzoo.builtin.ldm import CHANNELS, GRID, WIDTHS, LatentDiffusion
+from latentzoo.builtin.networks.unet import UNet
+from latentzoo.builtin.train.data import Pictures
+from latentzoo.builtin.train.trainer import Recipe, tile
+from latentzoo.builtin.weights import autoencoder
+
+
+def times(count: int, stream: torch.Generator) -> Tensor:
+    """Evenly spread random times in [0, 1), `(count,)`."""
+    return (torch.arange(count) + torch.rand(1, generator=stream)) / count
+
+
+def mix(x_0: Tensor, t: Tensor, stream: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The points of the path at times `t`, and the velocities there."""
+    angle = (torch.pi / 2 * t)[:, None, None, None]
+    eps = torch.randn(x_0.shape, generator=stream)
+    return angle.cos() * x_0 + angle.sin() * eps, angle.cos() * eps - angle.sin() * x_0
+
+
+class LatentDiffusionRecipe(Recipe):
+    """Creates the recipe.
+
+    Arguments:
+        pictures: The training pictures.
+        batch: Latents per step.
+        widths: The widths of the denoiser.
+    """
+
+    def __init__(
+        self, pictures: Pictures, *, batch: int = 32, widths: Sequence[int] = WIDTHS
+    ) -> None:
+        self.batch, self.autoencoder = batch, autoencoder()
+        with torch.no_grad():
+            self.latents = torch.cat(
+                [
+                    self.autoencoder.encoder(pictures.at(i))
+                    for i in torch.arange(len(pictures)).split(256)
+                ]
+            )
+        self.denoiser = UNet(channels=CHANNELS, size=GRID, widths=widths)
+        self.players: dict[str, nn.Module] = {"denoiser": self.denoiser}
+
+    def losses(
+        self, step: int, stream: torch.Generator
+    ) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        """One loss: the squared error of the velocity."""
+        chosen = torch.randint(len(self.latents), (self.batch,), generator=stream)
+        t = times(self.batch, stream)
+        z_t, v = mix(self.latents[chosen], t, stream)
+        yield "denoiser", {"v": (self.denoiser(z_t, t) - v).square().mean()}
+
+    @torch.no_grad()
+    def preview(self, averaged: Mapping[str, nn.Module]) -> Tensor:
+        """Samples of ten steps."""
+        generator = LatentDiffusion(averaged["denoiser"], self.autoencoder, steps=10)
+        z = torch.randn(48, generator.space.dim, generator=torch.Generator().manual_seed(0))
+        return tile(generator(z), 12)
+
+    def export(self, averaged: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+        """The denoiser and the autoencoder, in one file."""
+        pair = nn.ModuleDict({"denoiser": averaged["denoiser"], "autoencoder": self.autoencoder})
+        return pair.state_dict()
