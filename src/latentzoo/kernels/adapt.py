@@ -110,6 +110,28 @@ def raise_temperature(
     return min(max(beta + low, in_time if beta > 0 else 0.0), 1.0)
 
 
+def temperature(
+    phi: Float[Tensor, "B"], beta: Float[Tensor, "B"], *, clock: int, cess: float, steps: float
+) -> Float[Tensor, "B"]:
+    """Chooses the next inverse temperature of a batch that carries no weights.
+
+    Fewer than four chains cannot measure a sample size; theirs is the square of the time.
+
+    Arguments:
+        phi: The potential of each chain, (B,).
+        beta: The inverse temperature until now, the same for each chain, (B,).
+        clock: The gradients spent, at least 1.
+        cess: The fraction of the conditional effective sample size to keep.
+        steps: The longest ramp, in gradients.
+    """
+    if len(phi) < 4:
+        return torch.full_like(beta, min(1.0, (clock / (0.75 * steps)) ** 2))
+    if beta[0] == 1:
+        return beta
+    new = raise_temperature(phi, float(beta[0]), cess=cess, left=steps - clock)
+    return torch.full_like(beta, new)
+
+
 def robbins_monro(
     log_h: Float[Tensor, "B"],
     accept: Float[Tensor, "B"],

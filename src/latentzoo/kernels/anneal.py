@@ -41,7 +41,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from latentzoo.kernels.adapt import Schedule, follow, raise_temperature
+from latentzoo.kernels.adapt import Schedule, follow, temperature
 from latentzoo.kernels.baoab import baoab
 from latentzoo.kernels.types import Info, Kernel, Point, Potential, metropolis, where
 from latentzoo.rng import Rng
@@ -142,14 +142,8 @@ class Anneal(Kernel):
         return self.budget - int(self.tail * self.budget) if self.tail > 0 else math.inf
 
     def _temperature(self, state: AnnealState) -> Tensor:
-        n, beta = int(state.clock[0]), float(state.beta[0])
-        if len(state.z) < 4:
-            beta = min(1.0, (n / (0.75 * self.ramp * self.budget)) ** 2)
-        elif beta < 1:
-            beta = raise_temperature(
-                state.phi, beta, cess=self.cess, left=self.ramp * self.budget - n
-            )
-        return torch.full_like(state.beta, beta)
+        clock, steps = int(state.clock[0]), self.ramp * self.budget
+        return temperature(state.phi, state.beta, clock=clock, cess=self.cess, steps=steps)
 
     def _record(
         self, old: AnnealState, new: AnnealState, info: Info, change: Tensor, kept: Tensor
