@@ -19,9 +19,9 @@ def randomise(network: nn.Module, seed: int = 0) -> None:
     stream = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
-            scale = parameter.std().nan_to_num().item() if parameter.numel() > 1 else 0.0
-            noise = torch.randn(parameter.shape, generator=stream, dtype=torch.float32)
-            parameter += (0.1 + 0.1 * scale) * noise.to(parameter.dtype)
+            spread = parameter.std().item() if parameter.numel() > 1 else 0.0
+            noise = torch.randn(parameter.shape, generator=stream)
+            parameter += 0.1 * (spread or 1.0) * noise
     network.eval().requires_grad_(False)
 
 

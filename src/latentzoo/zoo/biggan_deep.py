@@ -38,8 +38,6 @@ from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.space import Space
 
-Layer = tuple[bool, int, int]
-
 
 class BigGANDeep(Generator):
     r"""Creates a BigGAN-deep generator of one class at one truncation.
@@ -117,7 +115,7 @@ class BigGANDeepNetwork(nn.Module):
     def __init__(
         self,
         *,
-        layers: Sequence[Layer],
+        layers: Sequence[Sequence[int]],
         channel_width: int = 128,
         attention_layer_position: int = 8,
         z_dim: int = 128,
