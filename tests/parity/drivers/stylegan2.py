@@ -58,4 +58,5 @@ def call(
     _, image = network.synthesis(ws[0], noise=[inputs[k] for k in maps] or None)
     if name.startswith("grad"):
         return {name: torch.autograd.grad((image * inputs["probe"]).sum(), latents[0])[0]}
-    return dict.fromkeys((name, "image_mix", "image_w_plus"), image.detach())
+    image = image.detach()
+    return {name: image, "image_mix": image, "image_w_plus": image}

@@ -60,4 +60,4 @@ def call(
     _, image = synthesis(ws, noise=[0.0] * len(synthesis.layers) if silent else None)
     if name.startswith("grad"):
         return {name: torch.autograd.grad((image * inputs["probe"]).sum(), latent)[0]}
-    return dict.fromkeys((name, "image_ws"), image.detach())
+    return {name: image.detach(), "image_ws": image.detach()}

@@ -1,0 +1,253 @@
+r"""StyleGAN2, with adaptive augmentation or diffusion in training: one network, two dialects.
+
+A mapping makes a style from the latent, truncation pulls it to the mean style, and a synthesis
+network makes the image from a constant, the styles and one noise map per layer,
+
+.. math:: w = f(z / \lVert z \rVert_\text{rms}), \qquad w' = \bar w + \psi (w - \bar w), \qquad
+    x = g(w', n_1, \dots, n_L)
+
+The noise maps are fixed buffers, so that the map is a function of :math:`z`; or they are blocks of
+the latent, `noise_0` to `noise_{L-1}`. The mean style :math:`\bar w` is the file's where it has one,
+else the mean over a fixed stream of latents.
+
+StyleGAN2-ADA and Diffusion-StyleGAN2 changed the training only: their files are cards of this family.
+
+References:
+    | Analyzing and Improving the Image Quality of StyleGAN (Karras et al., 2020)
+    | https://arxiv.org/abs/1912.04958
+
+    | Training Generative Adversarial Networks with Limited Data (Karras et al., 2020)
+    | https://arxiv.org/abs/2006.06676
+
+    | Diffusion-GAN: Training GANs with Diffusion (Wang et al., 2023)
+    | https://arxiv.org/abs/2206.02262
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from itertools import count, takewhile
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from latentzoo.errors import SpecError
+from latentzoo.generator import Generator
+from latentzoo.hub.checkpoint import Checkpoint
+from latentzoo.hub.keys import Rule
+from latentzoo.nn import style
+from latentzoo.nn.style import Mapping, Synthesis, truncate
+from latentzoo.rng import Rng
+from latentzoo.space import Space
+
+DRAWS = 10_000
+"""The number of latents over which a mean style is taken that the file does not have."""
+
+
+class StyleGAN2(Generator):
+    r"""Creates a StyleGAN2 generator.
+
+    Its latent is the block `style`, and with `noise="latent"` the blocks `noise_0`, `noise_1`, ...
+
+    Arguments:
+        mapping: The mapping from latents, and classes, to styles.
+        synthesis: The synthesis network.
+        class_index: The class, if the mapping has any.
+        truncation: The truncation :math:`\psi`, positive; 1 for none.
+        cutoff: How many of the layers are truncated, from the first; None for all of them.
+        noise: "fixed" for the file's maps, "latent" for maps that are part of the latent, or "none".
+        seed: The seed of the fixed maps, if the file has none.
+        missing: What the file lacks, of "noise" and "w_mean".
+
+    Raises:
+        SpecError: If an argument is out of range.
+    """
+
+    w_avg: Tensor | None
+    label: Tensor | None
+
+    def __init__(
+        self,
+        mapping: Mapping,
+        synthesis: Synthesis,
+        *,
+        class_index: int = 0,
+        truncation: float = 1.0,
+        cutoff: int | None = None,
+        noise: str = "fixed",
+        seed: int = 0,
+        missing: Collection[str] = (),
+    ) -> None:
+        super().__init__()
+        classes = mapping.c_dim
+        if not 0 <= class_index < max(classes, 1):
+            known = f"give a number from 0 to {classes - 1}" if classes else "it has none, give 0"
+            raise SpecError(f"the class {class_index} does not exist in this generator; {known}")
+        if not truncation > 0:
+            raise SpecError(
+                f"the truncation {truncation} is out of range; give a positive number, 1 for none"
+            )
+        if noise not in ("fixed", "latent", "none"):
+            raise SpecError(f"the noise cannot be '{noise}'; give 'fixed', 'latent' or 'none'")
+        self.mapping, self.synthesis = mapping, synthesis
+        self.truncation, self.cutoff, self.noise = truncation, cutoff, noise
+        label = F.one_hot(torch.tensor(class_index), classes).float() if classes else None
+        self.register_buffer("label", label, persistent=False)
+        lacks_mean = "w_mean" in missing
+        w_avg = None if lacks_mean else torch.zeros(synthesis.w_dim)
+        self.register_buffer("w_avg", w_avg, persistent=not lacks_mean)
+        if lacks_mean:
+            self.register_load_state_dict_post_hook(_forget_mean)
+        rng = Rng(seed)
+        for layer in synthesis.layers:
+            fixed = rng.normal(layer.size, layer.size)[0].to(layer.noise_const.device)
+            layer.register_buffer("noise_const", fixed, persistent="noise" not in missing)
+        maps = {f"noise_{i}": (layer.size,) * 2 for i, layer in enumerate(synthesis.layers)}
+        self.space = Space(style=(mapping.z_dim,), **(maps if noise == "latent" else {}))
+        self.size = (synthesis.size, synthesis.size)
+
+    def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
+        latent, *maps = self.space.split(z).values()
+        noise = [0.0] * len(self.synthesis.layers) if self.noise == "none" else None
+        if self.noise == "latent":
+            noise = [noise_map[:, None] for noise_map in maps]
+        _, image = self.synthesis(self.styles(latent), noise=noise)
+        return (image + 1) / 2
+
+    def styles(self, z: Float[Tensor, "B Z"]) -> Float[Tensor, "B L W"]:
+        """Maps latents (B, Z) to the truncated style of each layer (B, L, W)."""
+        w, layers = self._style(z), self.synthesis.styles
+        if self.truncation == 1:
+            return w[:, None].expand(-1, layers, -1)
+        return truncate(w, self.w_mean, self.truncation, layers, self.cutoff)
+
+    @property
+    def w_mean(self) -> Float[Tensor, "W"]:
+        """The mean style: the file's, or the mean over a fixed stream of latents, taken once."""
+        if self.w_avg is None:
+            with torch.no_grad():
+                z = Rng(0).normal(DRAWS, self.mapping.z_dim)[0]
+                self.w_avg = self._style(z.to(next(self.mapping.parameters()))).mean(dim=0)
+        return self.w_avg
+
+    def _style(self, z: Tensor) -> Tensor:
+        return self.mapping(z, None if self.label is None else self.label.expand(len(z), -1))
+
+
+def _forget_mean(generator: StyleGAN2, _: object) -> None:
+    """Lets the mean style be taken anew, from the weights that were just loaded."""
+    generator.w_avg = None
+
+
+def build(
+    *,
+    widths: Sequence[int],
+    z_dim: int = 512,
+    w_dim: int = 512,
+    layers: int = 8,
+    classes: int = 0,
+    features: int | None = None,
+    embed_features: int | None = None,
+    lr: float = 0.01,
+    architecture: str = "skip",
+    clamp: float | None = None,
+    **options: Any,
+) -> StyleGAN2:
+    """Builds a generator with random weights.
+
+    Arguments:
+        widths: The number of channels at 4 x 4, 8 x 8, ... up to the image's size.
+        z_dim: The size of the latent.
+        w_dim: The size of the style.
+        layers: The number of layers of the mapping.
+        classes: The number of classes; 0 if there are none.
+        features: The width between the layers of the mapping; `w_dim` unless given.
+        embed_features: The size of an embedded class; `w_dim` unless given.
+        lr: The learning rate multiplier of the mapping.
+        architecture: "skip", "resnet" or "orig".
+        clamp: Where the features of each layer are cut off on both sides; None for no limit.
+        options: The arguments of the map: see `StyleGAN2`.
+    """
+    mapping = Mapping(
+        z_dim,
+        w_dim,
+        layers=layers,
+        c_dim=classes,
+        features=features,
+        embed_features=embed_features,
+        lr=lr,
+    )
+    synthesis = Synthesis(widths, w_dim, architecture=architecture, clamp=clamp)
+    return StyleGAN2(mapping, synthesis, **options)
+
+
+def nvidia(generator: Generator) -> list[Rule]:
+    """The names of NVIDIA's pickles: ours but for the place of two tensors."""
+    return style.nvidia()
+
+
+def rosinality(generator: StyleGAN2) -> list[Rule]:
+    """The names of rosinality's conversions; the mean style stands beside the weights, or nowhere."""
+    mean = "w_avg" if "w_avg" in generator.state_dict() else None
+    layers = range(len(generator.mapping))
+    return [
+        *(Rule(f"style.{i + 1}.{{t}}", f"mapping.fc{i}.{{t}}") for i in layers),
+        Rule("latent_avg", mean),
+        *style.rosinality(generator.synthesis),
+    ]
+
+
+KEYS: dict[str, Callable[[Any], list[Rule]]] = {"nvidia": nvidia, "rosinality": rosinality}
+
+
+def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """Reads the dialect and the configuration from the names, shapes and records of a file."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint.tensors.items()}
+    if "synthesis.b4.conv1.weight" in shapes and "mapping.fc0.weight" in shapes:
+        return {"config": _from_nvidia(shapes, checkpoint.records), "keys": "nvidia"}
+    if "input.input" in shapes and "style.1.weight" in shapes:
+        return {"config": _from_rosinality(shapes), "keys": "rosinality"}
+    return None
+
+
+def _from_nvidia(shapes: dict[str, tuple[int, ...]], records: dict[str, Any]) -> dict[str, Any]:
+    modules = records.get("modules", {})
+    attribute = lambda module, name, default: modules.get(module, {}).get(name, default)
+    fc = _stack(shapes, "mapping.fc{}.weight", 0)
+    embed, classes = shapes.get("mapping.embed.weight", (0, 0))
+    architecture = "skip" if "synthesis.b4.torgb.weight" in shapes else "orig"
+    if "synthesis.b8.skip.weight" in shapes:
+        architecture = "resnet"
+    sides = (f"synthesis.b{4 << n}.conv1.weight" for n in range(16))
+    return {
+        "widths": [shapes[side][0] for side in sides if side in shapes],
+        "z_dim": fc[0][1] - embed,
+        "w_dim": fc[-1][0],
+        "layers": len(fc),
+        "classes": classes,
+        "features": fc[0][0],
+        "embed_features": embed or None,
+        "lr": attribute("mapping.fc0", "bias_gain", 0.01),
+        "architecture": architecture,
+        "clamp": attribute("synthesis.b4.conv1", "conv_clamp", None if modules else 256),
+    }
+
+
+def _from_rosinality(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
+    fc, convs = _stack(shapes, "style.{}.weight", 1), _stack(shapes, "convs.{}.conv.weight", 0)
+    constants = {"noise": "noises.noise_0", "w_mean": "latent_avg"}
+    return {
+        "widths": [shapes["conv1.conv.weight"][1], *(conv[1] for conv in convs[1::2])],
+        "z_dim": fc[0][1],
+        "w_dim": fc[-1][0],
+        "layers": len(fc),
+        "features": fc[0][0],
+        "missing": [name for name, tensor in constants.items() if tensor not in shapes],
+    }
+
+
+def _stack(shapes: dict[str, tuple[int, ...]], template: str, first: int) -> list[tuple[int, ...]]:
+    """The shapes of the tensors whose names are numbered on end."""
+    names = takewhile(shapes.__contains__, map(template.format, count(first)))
+    return [shapes[name] for name in names]
