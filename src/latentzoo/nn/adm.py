@@ -17,8 +17,9 @@ References:
 """
 
 import math
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -182,16 +183,21 @@ class Plan:
 
 
 class UNet(nn.Module):
-    """Creates a U-Net; the embeddings of the time and of a context belong to the family.
+    """Creates a U-Net.
 
     Arguments:
         i: The number of channels in.
         o: The number of channels out.
+        features: The number of features of the time that the residual blocks read.
         plan: The levels and their parts.
     """
 
-    def __init__(self, i: int, o: int, plan: Plan) -> None:
+    def __init__(self, i: int, o: int, features: int, plan: Plan) -> None:
         super().__init__()
+        self.width = plan.width
+        self.time_embed = nn.Sequential(
+            nn.Linear(plan.width, features), nn.SiLU(), nn.Linear(features, features)
+        )
         self.input_blocks, skips = plan.contract(i)
         c = skips[-1]
         self.middle_block = plan.middle(c)
@@ -200,14 +206,14 @@ class UNet(nn.Module):
             for j in range(plan.depth + 1):
                 parts = plan.parts(c + skips.pop(), level)
                 c = m * plan.width
-                stages.append(
-                    Stage(parts + [plan.up(c) for _ in range(level > 0 and j == plan.depth)])
-                )
+                parts += [plan.up(c) for _ in range(level > 0 and j == plan.depth)]
+                stages.append(Stage(parts))
         self.output_blocks = nn.ModuleList(stages)
         self.out = nn.Sequential(normalise(c), nn.SiLU(), nn.Conv2d(c, o, 3, padding=1))
 
-    def forward(self, x: Tensor, *given: Any) -> Tensor:
-        """Maps (B, i, H, W) and what is given to (B, o, H, W)."""
+    def forward(self, x: Tensor, t: Tensor, context: Any = None) -> Tensor:
+        """Maps (B, i, H, W), the times (B,) and what the parts know as context to (B, o, H, W)."""
+        given = self.time_embed(time_features(t, self.width)), context
         skips = []
         for stage in self.input_blocks:
             x = stage(x, *given)
@@ -216,3 +222,23 @@ class UNet(nn.Module):
         for stage in self.output_blocks:
             x = stage(torch.cat((x, skips.pop()), dim=1), *given)
         return self.out(x)
+
+
+def read_plan(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Reads width, multiples, depth and attention of a U-Net from its tensors, by our names.
+
+    A stage of the way up that ends in a passage is the last of its level.
+    """
+    passage = re.compile(r"output_blocks\.(\d+)\.[12]\.(?:conv|in_layers\.0)\.weight")
+    stages = len({k.split(".")[1] for k in tensors if k.startswith("output_blocks.")})
+    depth = min((int(m[1]) for k in tensors if (m := passage.fullmatch(k))), default=stages - 1)
+    first = [1 + level * (depth + 1) for level in range(stages // (depth + 1))]
+    width = tensors["time_embed.0.weight"].shape[1]
+    return {
+        "width": width,
+        "mult": [len(tensors[f"input_blocks.{n}.0.in_layers.2.weight"]) // width for n in first],
+        "depth": depth,
+        "attention": [
+            2**k for k, n in enumerate(first) if f"input_blocks.{n}.1.norm.weight" in tensors
+        ],
+    }

@@ -138,6 +138,14 @@ class Level(nn.Module):
         follow = self.attn or [nn.Identity()] * len(self.block)
         return zip(self.block, follow, strict=True)  # type: ignore[arg-type]
 
+    def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
+        """Maps (B, i, H, W) through all of it, in a network without skips."""
+        for block, attend in self.units():
+            x = attend(block(x, time))
+        for passage in (self.downsample, self.upsample):
+            x = x if passage is None else passage(x)
+        return x
+
 
 class Middle(nn.Module):
     """Creates the lowest part: a residual block, attention, a residual block."""

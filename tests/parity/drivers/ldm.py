@@ -1,0 +1,130 @@
+"""Latent diffusion: both copies of the U-Net, the first stage, the DDIM chain with and without noise."""
+
+import torch
+from torch import nn
+
+from latentzoo.hub.keys import Rule, prefixed
+from latentzoo.zoo import ldm
+from latentzoo.zoo.ldm import LDM
+
+
+class Both(nn.Module):
+    """The generator with the averaged weights, and the raw network beside it."""
+
+    def __init__(self, generator: LDM, raw: nn.Module) -> None:
+        super().__init__()
+        self.generator, self.raw = generator, raw
+
+
+def settings(config):
+    unet, stage = config["unet_config"]["params"], config["first_stage_config"]["params"]
+    shape, condition = stage["ddconfig"], config["cond_stage_config"]
+    network = {
+        "width": unet["model_channels"],
+        "mult": unet["channel_mult"],
+        "depth": unet["num_res_blocks"],
+        "attention": unet["attention_resolutions"],
+        "heads": unet.get("num_heads"),
+        "head_width": unet.get("num_head_channels"),
+        "modulate": unet.get("use_scale_shift_norm", False),
+        "resample": unet.get("resblock_updown", False),
+    }
+    if unet.get("use_spatial_transformer"):
+        network |= {"transformer": unet["transformer_depth"], "context": unet["context_dim"]}
+    first_stage = {
+        "channels": stage["embed_dim"],
+        "latent": shape["z_channels"],
+        "width": shape["ch"],
+        "mult": shape["ch_mult"],
+        "depth": shape["num_res_blocks"],
+        "attention": [shape["resolution"] // side for side in shape["attn_resolutions"]],
+    }
+    if "n_embed" in stage:
+        first_stage["codebook"] = stage["n_embed"]
+    options = {}
+    if config.get("scale_by_std"):
+        options["scale"] = None
+    if isinstance(condition, dict):
+        options["classes"] = condition["params"].get("n_classes", 1000)
+        options["empty_class"] = True
+    return {
+        "unet": network,
+        "first_stage": first_stage,
+        "size": config["image_size"],
+        "beta_start": config["linear_start"],
+        "beta_end": config["linear_end"],
+        "times": config["timesteps"],
+    } | options
+
+
+def build(config):
+    made = settings(config)
+    raw = ldm.denoiser(made["first_stage"]["channels"], **made["unet"])
+    return Both(ldm.build(**made), raw)
+
+
+def rules(network, config):
+    raw = Rule(f"{ldm.RAW}{{x*}}", "raw.{x}")
+    return [raw, *prefixed("", ldm.KEYS["official"](network.generator), "generator.")]
+
+
+def manifest(config):
+    generator = ldm.build(**settings(config))
+    return generator, ldm.KEYS["official"](generator)
+
+
+def chain(network, inputs, options):
+    """The generator of a call: its steps, its share of noise, its classes and guidance."""
+    ours = network.generator
+    G = LDM(
+        ours.unet,
+        ours.first_stage,
+        ours.schedule,
+        size=ours.space.blocks["start"][1],
+        steps=options.get("steps", 5),
+        eta=options.get("eta", 0.0),
+        embedding=ours.embedding,
+        empty_class=ours.embedding is not None,
+        guidance=options.get("scale", 1.0),
+    ).to(ours.scale)
+    G.scale = ours.scale
+    if "labels" in inputs:
+        G.label = inputs["labels"].long()
+    return G
+
+
+def call(network, name, inputs, options, config):
+    G, suffix = chain(network, inputs, options), options.get("suffix", "")
+    if name.startswith("unet_eps"):
+        raw = name.startswith("unet_eps_raw")
+        G.unet = network.raw if raw else G.unet
+        return {"eps_raw" if raw else "eps": G.eps(inputs["x_in"], inputs["t_in"])}
+    if name.startswith("decode"):
+        plain = name.startswith("decode_noquant")
+        if plain:
+            G.first_stage.quantise = False
+        dec = 2 * G.decode(inputs["lat_in"]) - 1
+        G.first_stage.quantise = True
+        return {"dec_nq" if plain else "dec": dec}
+    if name.startswith("encode"):
+        return {"enc": G.first_stage.encode(inputs["img_in"]) * G.scale}
+    if name.startswith("tables"):
+        pairs = list(zip(G.levels, G.levels[1:], strict=False))[::-1]
+        zero = torch.zeros((), dtype=torch.float64)
+        sigmas = [ldm.ddim(ldm.Estimate(zero, zero), t, s, eta=G.eta).std for t, s in pairs]
+        columns = {
+            "timesteps": [t.time for t, _ in pairs],
+            "a_t": [t.alpha**2 for t, _ in pairs],
+            "a_prev": [s.alpha**2 for _, s in pairs],
+            "sigma": sigmas,
+        }
+        return {f"{k}{suffix}": torch.tensor(v, dtype=torch.float64) for k, v in columns.items()}
+    if name.startswith("ddim"):
+        x_T = inputs["z"].unflatten(1, G.space.blocks["start"])
+        latent = G.denoise(x_T, inputs.get("noises", x_T[:, None][:, :0]))
+        suffix = suffix or name.removeprefix("ddim").removesuffix("_f64")
+        return {f"latent{suffix}": latent, f"image{suffix}": G.decode(latent)}
+    if name.startswith("grad"):
+        z = inputs["z"].requires_grad_()
+        return {"grad_z": torch.autograd.grad((G(z) * inputs["probe"]).sum(), z)[0]}
+    raise NotImplementedError(name)

@@ -1,0 +1,145 @@
+import pytest
+import torch
+
+from latentzoo.errors import SpecError
+from latentzoo.hub.checkpoint import Checkpoint
+from latentzoo.hub.keys import translate
+from latentzoo.zoo import ldm
+from latentzoo.zoo.ldm import timesteps
+from laws import obey, official, randomise
+
+UNET = {"width": 32, "mult": (1, 2), "depth": 1, "attention": (2,), "head_width": 16}
+STAGE = {
+    "channels": 3,
+    "latent": 2,
+    "width": 32,
+    "mult": (1, 1),
+    "depth": 1,
+    "attention": (),
+}
+
+
+def tiny(unet=None, first_stage=None, **options):
+    torch.manual_seed(0)
+    options = {"steps": 3, **options}
+    unet, first_stage = UNET | (unet or {}), STAGE | (first_stage or {})
+    generator = ldm.build(unet=unet, first_stage=first_stage, size=4, **options)
+    randomise(generator)
+    return generator
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"eta": 0.7},
+        {"eta": 0.7, "noise": "fixed", "scale": None},
+        {"unet": {"modulate": True, "resample": True, "heads": 4}},
+        {"first_stage": {"codebook": 20, "quantise": False}},
+        {
+            "unet": {"transformer": 1, "context": 6},
+            "classes": 5,
+            "empty_class": True,
+            "class_index": 2,
+            "guidance": 3.0,
+        },
+    ],
+    ids=lambda o: "-".join(o) or "plain",
+)
+def test_laws(options):
+    generator = tiny(**options)
+    blocks = {"start": (3, 4, 4)}
+    if options.get("eta") and options.get("noise") != "fixed":
+        blocks["noise"] = (3, 3, 4, 4)
+    assert dict(generator.space) == blocks and generator.size == (8, 8)
+    obey(generator)
+
+
+def test_the_steps_are_those_of_the_authors():
+    assert timesteps(5, 1000) == [801, 601, 401, 201, 1]
+    assert timesteps(3, 1000) == [667, 334, 1]
+    assert len(timesteps(99, 1000)) == 99 and max(timesteps(999, 1000)) == 999
+
+
+def test_a_code_is_decoded_by_its_nearest_entries_and_the_gradient_passes_them():
+    stage = tiny(first_stage={"codebook": 20}).first_stage
+    code = torch.randn(2, 3, 4, 4, requires_grad=True)
+    entries = stage.quantize.embedding.weight
+    pixels = code.detach().movedim(1, -1).reshape(-1, 3)
+    nearest = entries[torch.cdist(pixels, entries).argmin(1)].view(2, 4, 4, 3).movedim(-1, 1)
+    torch.testing.assert_close(stage.quantize(code.detach()), nearest)
+    image = stage.decode(code)
+    torch.testing.assert_close(image, stage.decoder(stage.post_quant_conv(nearest)))
+    (gradient,) = torch.autograd.grad(image.sum(), code)
+    q = nearest.requires_grad_()
+    (there,) = torch.autograd.grad(stage.decoder(stage.post_quant_conv(q)).sum(), q)
+    torch.testing.assert_close(gradient, there)
+
+
+def test_distances_to_the_codebook_are_taken_in_pieces():
+    stage = tiny(first_stage={"codebook": 7}).first_stage
+    code = torch.randn(3, 3, 40, 40)
+    whole = torch.cat([stage.quantize(c[None]) for c in code])
+    assert torch.equal(stage.quantize(code), whole)
+
+
+def test_guidance_goes_from_the_empty_class_through_the_class():
+    classes = {"unet": {"transformer": 1, "context": 6}, "classes": 5, "empty_class": True}
+    x, t = torch.randn(2, 3, 4, 4), torch.tensor([7.0, 500.0])
+    network = lambda **o: tiny(**classes, **o)
+    given, guided = network(class_index=1), network(class_index=1, guidance=2.5)
+    empty = network(class_index=1)
+    empty.label.fill_(4)
+    expected = empty.eps(x, t) + 2.5 * (given.eps(x, t) - empty.eps(x, t))
+    torch.testing.assert_close(guided.eps(x, t), expected)
+    assert not torch.allclose(given.eps(x, t), network(class_index=2).eps(x, t))
+
+
+def test_more_steps_draw_the_same_picture_more_finely():
+    generators = [tiny(steps=s) for s in (2, 10, 20)]
+    z = torch.randn(2, generators[0].space.dim)
+    few, many, most = (g(z) for g in generators)
+    assert (many - most).abs().mean() < 0.5 * (few - most).abs().mean()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"steps": 0},
+        {"steps": 1000},
+        {"eta": 1.5},
+        {"noise": "random"},
+        {"class_index": 1},
+        {"guidance": 2.0},
+        {"classes": 5, "unet": {"transformer": 1, "context": 6}, "guidance": 2.0},
+        {"classes": 5, "unet": {"transformer": 1, "context": 6}, "class_index": 5},
+    ],
+)
+def test_impossible_options_are_refused(options):
+    with pytest.raises(SpecError):
+        tiny(**options)
+
+
+@pytest.mark.parametrize(
+    ("card", "dialect"), [("v1", "raw"), ("v2", "official"), ("v3", "official")]
+)
+def test_the_tensors_give_the_configuration(card, dialect):
+    recorded, file = official("ldm", card)
+    file.tensors["betas"] = torch.linspace(0.0015**0.5, 0.0195**0.5, 1000).square()
+    if dialect == "raw":
+        kept = {k: v for k, v in file.tensors.items() if not k.startswith("model_ema.")}
+        file = Checkpoint(kept, container="torch")
+    found = ldm.infer(file)
+    assert found["keys"] == dialect
+    assert found["config"]["beta_end"] == pytest.approx(0.0195)
+    generator = ldm.build(**found["config"])
+    state = translate(file.tensors, ldm.KEYS[dialect](generator))
+    generator.load_state_dict(state, strict=True)
+    params = recorded["unet_config"]["params"]
+    unet = found["config"]["unet"]
+    assert unet["width"] == params["model_channels"]
+    assert unet["modulate"] == unet["resample"] == params.get("resblock_updown", False)
+    assert sorted(unet["attention"]) == sorted(params["attention_resolutions"])
+    if card == "v3":
+        assert found["config"]["classes"] == 11 and found["config"]["empty_class"]
+    assert ldm.infer(Checkpoint({"model.x": torch.zeros(1)})) is None
