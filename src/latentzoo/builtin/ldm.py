@@ -25,8 +25,8 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from latentzoo.builtin.networks.autoencoder import Autoencoder
-from latentzoo.builtin.networks.unet import UNet
+from latentzoo.builtin.networks.autoencoder import Decoder, Encoder
+from latentzoo.builtin.networks.unet import CHANNELS, GRID, WIDTHS, UNet
 from latentzoo.diffusion.memory import Checkpoint, fold
 from latentzoo.diffusion.noise import Noise
 from latentzoo.diffusion.parametrisation import Estimate, from_v
@@ -38,9 +38,6 @@ from latentzoo.hub.checkpoint import Checkpoint as File
 from latentzoo.hub.keys import Rule
 from latentzoo.rng import Rng
 from latentzoo.space import Space
-
-CHANNELS, GRID = 4, 16
-WIDTHS = (48, 96, 192)
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,8 @@ class LatentDiffusion(Generator, Encodable):
 
     Arguments:
         denoiser: The network that predicts v, `(B, 4, 16, 16)` and times `(B,)` to `(B, 4, 16, 16)`.
-        autoencoder: Its decoder makes the pictures, its encoder finds their latents.
+        encoder: Finds the latents of pictures.
+        decoder: Makes the pictures of latents.
         steps: The number of steps T.
         eta: How much of each step is fresh noise: 0 for DDIM, 1 for DDPM.
         latent_noises: How many of the T - 1 noises are part of the latent; None for all.
@@ -69,7 +67,8 @@ class LatentDiffusion(Generator, Encodable):
     def __init__(
         self,
         denoiser: nn.Module,
-        autoencoder: Autoencoder,
+        encoder: nn.Module,
+        decoder: nn.Module,
         *,
         steps: int = 10,
         eta: float = 0.0,
@@ -87,7 +86,7 @@ class LatentDiffusion(Generator, Encodable):
             raise SpecError(
                 f"{noises} noises cannot be latent: {steps} steps read {steps - 1}; give at most that"
             )
-        self.denoiser, self.autoencoder = denoiser, autoencoder
+        self.denoiser, self.encoder, self.decoder = denoiser, encoder, decoder
         self.eta = eta
         self.checkpoint: Checkpoint = checkpoint
         self.levels = Cosine().levels(1 - i / steps for i in range(steps + 1))
@@ -115,7 +114,7 @@ class LatentDiffusion(Generator, Encodable):
 
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 64 64"]:
         """The pictures of latents."""
-        return self.autoencoder.decoder(self.latents(z))
+        return self.decoder(self.latents(z))
 
     def encode(self, image: Float[Tensor, "B 3 64 64"], rng: Rng) -> Float[Tensor, "B D"]:
         """The start that leads to the pictures: the deterministic steps, backwards.
@@ -127,7 +126,7 @@ class LatentDiffusion(Generator, Encodable):
             raise SpecError(
                 "a picture has many latents under a stochastic diffusion; encode with eta=0"
             )
-        x = self.autoencoder.encoder(image)
+        x = self.encoder(image)
         for s, t in pairwise(reversed(self.levels)):
             x = ddim(self.estimate(x, s if s.time > 0 else Cosine()(1e-3)), s, t).mean
         return self.space.join(start=x)
@@ -141,11 +140,19 @@ def build(
     latent_noises: int | None = None,
     checkpoint: Checkpoint = True,
 ) -> LatentDiffusion:
-    """Builds the generator with random weights; the arguments are those of `LatentDiffusion`."""
-    denoiser = UNet(channels=CHANNELS, size=GRID, widths=widths)
+    """Builds the generator with random weights.
+
+    Arguments:
+        widths: The widths of the denoiser.
+        steps: The number of steps.
+        eta: How much of each step is fresh noise.
+        latent_noises: How many of the noises are part of the latent; None for all.
+        checkpoint: What each step keeps for the gradient.
+    """
     return LatentDiffusion(
-        denoiser,
-        Autoencoder(),
+        UNet(channels=CHANNELS, size=GRID, widths=widths),
+        Encoder(),
+        Decoder(),
         steps=steps,
         eta=eta,
         latent_noises=latent_noises,
@@ -155,8 +162,8 @@ def build(
 
 KEYS: dict[str, Callable[[Generator], list[Rule]]] = {
     "avatar": lambda generator: [
-        Rule("denoiser.{name*}", "denoiser.{name}"),
-        Rule("autoencoder.{name*}", "autoencoder.{name}"),
+        Rule(f"{part}.{{name*}}", f"{part}.{{name}}")
+        for part in ("denoiser", "encoder", "decoder")
     ]
 }
 
@@ -164,7 +171,7 @@ KEYS: dict[str, Callable[[Generator], list[Rule]]] = {
 def infer(checkpoint: File) -> dict[str, Any] | None:
     """The configuration of a weight file of this family, or None."""
     shapes = {key: tuple(x.shape) for key, x in checkpoint.tensors.items()}
-    if not {"denoiser.place", "autoencoder.encoder.moments.running_mean"} <= set(shapes):
+    if not {"denoiser.place", "encoder.moments.running_mean"} <= set(shapes):
         return None
     downs = (f"denoiser.down.{level}.conv.bias" for level in range(len(shapes)))
     widths = [shapes["denoiser.place"][1], *(shapes[key][0] for key in downs if key in shapes)]

@@ -49,7 +49,7 @@ class Decoder(nn.Module):
         channels: The number of maps of the latent.
     """
 
-    def __init__(self, width: int = 96, fine: int = 48, depth: int = 2, channels: int = 4) -> None:
+    def __init__(self, width: int = 64, fine: int = 48, depth: int = 1, channels: int = 4) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(channels, width, 3, padding=1),
@@ -70,18 +70,12 @@ class Decoder(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """Creates the pair; `encoder` and `decoder` are what it is made for.
+    """Creates the pair; `encoder` and `decoder` are what it is made for."""
 
-    Arguments:
-        width: The number of features on the grid 16x16, in both.
-        fine: The number of features of the decoder on the grid 32x32.
-        depth: The number of residual blocks there.
-    """
-
-    def __init__(self, width: int = 64, fine: int = 48, depth: int = 1) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.encoder = Encoder(width)
-        self.decoder = Decoder(width, fine, depth)
+        self.encoder = Encoder()
+        self.decoder = Decoder()
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
         """The reconstruction of pictures."""

@@ -18,6 +18,11 @@ from torch.nn import functional as F
 
 from latentzoo.builtin.networks.blocks import Attention, Down, Fourier, Residual, Up
 
+CHANNELS, GRID = 4, 16
+"""The latents of avatars: four maps of 16x16."""
+WIDTHS = (48, 96, 192)
+"""The features of their denoiser on the grids 16x16, 8x8 and 4x4."""
+
 
 class Stage(nn.Module):
     """Creates the blocks of one resolution on the way down or up.

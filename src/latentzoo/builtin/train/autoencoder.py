@@ -6,7 +6,6 @@ The second part compares differences of neighbouring pixels: edges are what an e
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +37,6 @@ class AutoencoderRecipe(Recipe):
         batch: Pictures per step.
         edges: The weight of the edge loss.
         noise: The standard deviation of the noise in the latent.
-        network: The options of the network.
     """
 
     def __init__(
@@ -48,10 +46,9 @@ class AutoencoderRecipe(Recipe):
         batch: int = 16,
         edges: float = 1.0,
         noise: float = 0.1,
-        network: Mapping[str, Any] | None = None,
     ) -> None:
         self.pictures, self.batch, self.edges, self.noise = pictures, batch, edges, noise
-        self.network = Autoencoder(**(network or {}))
+        self.network = Autoencoder()
         self.players: dict[str, nn.Module] = {"autoencoder": self.network}
 
     def losses(

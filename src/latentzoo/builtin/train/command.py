@@ -14,6 +14,7 @@ RECIPES = {
     "autoencoder": "latentzoo.builtin.train.autoencoder:AutoencoderRecipe",
     "decoder": "latentzoo.builtin.train.decoder:DecoderRecipe",
     "latent-diffusion": "latentzoo.builtin.train.diffusion:LatentDiffusionRecipe",
+    "turbo": "latentzoo.builtin.train.turbo:TurboRecipe",
     "contrast": "latentzoo.builtin.train.contrast:ContrastRecipe",
     "attributes": "latentzoo.builtin.train.attributes:AttributesRecipe",
 }
@@ -52,14 +53,13 @@ def prepare(record: dict[str, Any], out: Path, data: Path) -> Any:
     """The training of a record, at its last checkpoint."""
     import torch
 
-    from latentzoo.builtin.train.data import Pictures, labels, pictures
+    from latentzoo.builtin.train.data import Pictures
     from latentzoo.builtin.train.trainer import Plan, Trainer
 
     plan = Plan(**record["plan"])
     module, name = RECIPES[record["recipe"]].split(":")
     kind = getattr(importlib.import_module(module), name)
-    seed, count = record["data"]["seed"], record["data"]["count"]
-    source = Pictures(pictures(data, seed, count), labels(seed, count))
+    source = Pictures(data, **record["data"])
     torch.manual_seed(plan.seed)
     return Trainer(kind(source, **record.get("options", {})), plan, out)
 

@@ -3,13 +3,15 @@
 The pictures are a function of `(seed, n)` alone, so the file is a cache: delete it and the same one is drawn again.
 """
 
+import hashlib
 import os
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentzoo.builtin.avatars import SIZE, draw, render
 
@@ -46,16 +48,18 @@ def labels(seed: int, count: int) -> np.ndarray:
 
 
 class Pictures:
-    """Creates a source of training batches.
+    """Creates a source of training batches: avatars `0 .. count - 1` of a stream, with their attributes.
 
     Arguments:
-        array: Pictures, `(N, H, W, 3)`, unsigned 8-bit.
-        labels: Their attribute indices, `(N, 13)`.
+        folder: Where drawn pictures, and what is computed from them, are kept.
+        seed: The seed of the stream.
+        count: The number of avatars.
     """
 
-    def __init__(self, array: np.ndarray, labels: np.ndarray) -> None:
-        self.array = array
-        self.labels = torch.from_numpy(labels)
+    def __init__(self, folder: Path, seed: int, count: int) -> None:
+        self.folder, self.name = folder, f"{seed}-{count}"
+        self.array = pictures(folder, seed, count)
+        self.labels = torch.from_numpy(labels(seed, count))
 
     def __len__(self) -> int:
         return len(self.array)
@@ -74,9 +78,32 @@ class Pictures:
         return self.at(self.choose(count, stream))
 
     def first(self, count: int) -> Tensor:
-        """The first pictures, `(count, 3, H, W)`."""
-        return self.at(torch.arange(count))
+        """The first pictures, at most `count`, `(B, 3, H, W)`."""
+        return self.at(torch.arange(min(count, len(self))))
 
     def labels_at(self, indices: Tensor) -> Tensor:
         """The attribute indices of the pictures with these indices, `(B, 13)`."""
         return self.labels[indices]
+
+    @torch.no_grad()
+    def latents(self, encoder: nn.Module) -> Tensor:
+        """What an encoder makes of every picture, `(N, ...)`."""
+        chunks = torch.arange(len(self)).split(CHUNK)
+        path = self.folder / f"latents-{self.name}-{fingerprint(encoder)}.npy"
+        return remember(path, lambda: torch.cat([encoder(self.at(chunk)) for chunk in chunks]))
+
+
+def fingerprint(network: nn.Module) -> str:
+    """A name for the weights of a network."""
+    weights = (x.detach().numpy().tobytes() for x in network.state_dict().values())
+    return hashlib.sha256(b"".join(weights)).hexdigest()[:12]
+
+
+def remember(path: Path, make: Callable[[], Tensor]) -> Tensor:
+    """What `make` gives, read from a file if it was made before."""
+    if not path.exists():
+        partial = path.with_suffix(".partial")
+        with open(partial, "wb") as file:
+            np.save(file, make().numpy())
+        os.replace(partial, path)
+    return torch.from_numpy(np.load(path))

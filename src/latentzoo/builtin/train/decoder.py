@@ -1,7 +1,7 @@
-"""Trains a larger decoder for the latents of a trained encoder.
+"""Trains the decoder of the autoencoder further, for latents that stay as they are.
 
-The autoencoder is trained first and quickly, so that the diffusion in its latents can begin. Whatever that diffusion
-becomes, a better decoder of the same latents makes better pictures of it.
+The autoencoder is trained quickly, so that the diffusion in its latents can begin. Whatever that diffusion becomes, a
+better decoder of the same latents makes better pictures of it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from latentzoo.builtin.networks.autoencoder import Decoder
 from latentzoo.builtin.train.autoencoder import reconstruction
 from latentzoo.builtin.train.data import Pictures
 from latentzoo.builtin.train.trainer import Recipe, tile
@@ -30,17 +29,17 @@ class DecoderRecipe(Recipe):
         self, pictures: Pictures, *, batch: int = 16, edges: float = 1.0, noise: float = 0.2
     ) -> None:
         self.pictures, self.batch, self.edges, self.noise = pictures, batch, edges, noise
-        self.encoder = autoencoder().encoder
-        self.decoder = Decoder()
+        pair = autoencoder()
+        self.latents = pictures.latents(pair.encoder)
+        self.decoder = pair.decoder.requires_grad_(True)
         self.players: dict[str, nn.Module] = {"decoder": self.decoder}
 
     def losses(
         self, step: int, stream: torch.Generator
     ) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """One loss: pixels and edges."""
-        x = self.pictures.batch(self.batch, stream)
-        with torch.no_grad():
-            z = self.encoder(x)
+        chosen = self.pictures.choose(self.batch, stream)
+        x, z = self.pictures.at(chosen), self.latents[chosen]
         strength = self.noise * torch.rand(self.batch, 1, 1, 1, generator=stream)
         y = self.decoder(z + strength * torch.randn(z.shape, generator=stream))
         yield "decoder", reconstruction(y, x, self.edges)
@@ -49,7 +48,7 @@ class DecoderRecipe(Recipe):
     def preview(self, averaged: Mapping[str, nn.Module]) -> Tensor:
         """Pictures above, their reconstructions below."""
         x = self.pictures.first(32)
-        y = averaged["decoder"](self.encoder(x))
+        y = averaged["decoder"](self.latents[:32])
         rows = [half for a, b in zip(x.split(16), y.split(16), strict=True) for half in (a, b)]
         return tile(torch.cat(rows), 16)
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from latentzoo.builtin.ldm import CHANNELS, GRID, WIDTHS, LatentDiffusion
-from latentzoo.builtin.networks.unet import UNet
+from latentzoo.builtin.ldm import LatentDiffusion
+from latentzoo.builtin.networks.unet import CHANNELS, GRID, WIDTHS, UNet
 from latentzoo.builtin.train.data import Pictures
 from latentzoo.builtin.train.trainer import Recipe, tile
 from latentzoo.builtin.weights import autoencoder
@@ -42,13 +42,7 @@ class LatentDiffusionRecipe(Recipe):
         self, pictures: Pictures, *, batch: int = 32, widths: Sequence[int] = WIDTHS
     ) -> None:
         self.batch, self.autoencoder = batch, autoencoder()
-        with torch.no_grad():
-            self.latents = torch.cat(
-                [
-                    self.autoencoder.encoder(pictures.at(i))
-                    for i in torch.arange(len(pictures)).split(256)
-                ]
-            )
+        self.latents = pictures.latents(self.autoencoder.encoder)
         self.denoiser = UNet(channels=CHANNELS, size=GRID, widths=widths)
         self.players: dict[str, nn.Module] = {"denoiser": self.denoiser}
 
@@ -64,11 +58,15 @@ class LatentDiffusionRecipe(Recipe):
     @torch.no_grad()
     def preview(self, averaged: Mapping[str, nn.Module]) -> Tensor:
         """Samples of ten steps."""
-        generator = LatentDiffusion(averaged["denoiser"], self.autoencoder, steps=10)
+        generator = self.generator(averaged)
         z = torch.randn(48, generator.space.dim, generator=torch.Generator().manual_seed(0))
         return tile(generator(z), 12)
 
     def export(self, averaged: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-        """The denoiser and the autoencoder, in one file."""
-        pair = nn.ModuleDict({"denoiser": averaged["denoiser"], "autoencoder": self.autoencoder})
-        return pair.state_dict()
+        """The whole generator."""
+        return self.generator(averaged).state_dict()
+
+    def generator(self, averaged: Mapping[str, nn.Module]) -> LatentDiffusion:
+        """The generator with the averaged denoiser."""
+        pair = self.autoencoder
+        return LatentDiffusion(averaged["denoiser"], pair.encoder, pair.decoder, steps=10)

@@ -7,6 +7,7 @@ from typing import TypeVar
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from latentzoo.builtin.ldm import LatentDiffusion, build
 from latentzoo.builtin.networks.autoencoder import Autoencoder
 from latentzoo.errors import CheckpointError
 
@@ -39,3 +40,8 @@ def fill(network: T, values: dict[str, Tensor], prefix: str = "") -> T:
 def autoencoder() -> Autoencoder:
     """The autoencoder of the latent models."""
     return fill(Autoencoder(), tensors("avatar-autoencoder"))
+
+
+def latent_diffusion(steps: int) -> LatentDiffusion:
+    """The latent diffusion as a deterministic map of so many steps."""
+    return fill(build(steps=steps), tensors("avatar-ldm"))
