@@ -1,7 +1,14 @@
 """Cards: what is known of a checkpoint before it is there."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
 from typing import Any
+
+import msgspec
+import yaml
+
+from latentzoo.errors import SpecError, UnknownName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,13 +18,14 @@ class Card:
     Arguments:
         name: The name under which `latentzoo.load` finds it, `family-dataset-size`.
         family: The family whose `build` makes the network.
-        url: Where the official file is ("https://...", "hf://owner/repo/file", "package:file"); None if it must be
-            given by path.
+        url: Where the official file is ("https://...", "https://.../archive.zip#member", "hf://owner/repo/file",
+            "package:file"); None if it must be given by path.
         mirrors: Other places of the same file.
         sha256: The file's hash, or None: then the first download's hash is recorded and must match from then on.
-        container: The reader, e.g. "torch", "safetensors", "nvidia".
+        container: The reader: "torch", "safetensors", "nvidia" or "folder".
         keys: The dialect of tensor names, a key of the family's `KEYS`.
         config: The arguments of the family's `build`.
+        companions: The model that judges this generator's images, for a kind of energy: `{"text": "avatar-clip"}`.
         licence: The licence of the weights.
         paper: The paper, as "arXiv:2210.05559" or a link.
         dataset: What it was trained on.
@@ -33,8 +41,78 @@ class Card:
     container: str
     keys: str
     config: dict[str, Any] = field(default_factory=dict)
+    companions: dict[str, str] = field(default_factory=dict)
     licence: str
     paper: str
     dataset: str
     resolution: int
     notes: str = ""
+
+
+FIELDS = {f.name: f for f in fields(Card)}
+
+
+def parse(name: str, table: Mapping[str, Any], *, source: str) -> Card:
+    """Makes a card of a table.
+
+    Arguments:
+        name: The card's name.
+        table: Its fields.
+        source: Where it was found, for errors.
+
+    Raises:
+        UnknownName: If there is a field that cards do not have; the nearest is named.
+        SpecError: If a field is missing, or is of another type than the card's.
+    """
+    for key in table:
+        if key not in FIELDS:
+            raise UnknownName(f"field in the card '{name}' of {source}:", str(key), FIELDS)
+    required = (
+        k for k, f in FIELDS.items() if f.default is MISSING and f.default_factory is MISSING
+    )
+    if missing := [k for k in required if k not in table and k != "name"]:
+        raise SpecError(
+            f"{source}: the card '{name}' lacks {', '.join(missing)}; write null where unknown"
+        )
+    try:
+        return msgspec.convert({**table, "name": name}, Card)
+    except msgspec.ValidationError as error:
+        raise SpecError(f"{source}: the card '{name}' has a wrong value ({error})") from error
+
+
+def read(path: Path) -> dict[str, Card]:
+    """Reads a file of cards, a mapping from names to tables.
+
+    A table whose name begins with "_" is no card (it may hold an anchor); `family` is the file's name where left out.
+
+    Raises:
+        SpecError, UnknownName: If the file is not sound; it and the card are named.
+    """
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        tables = yaml.load(path.read_text(encoding="utf-8"), loader) or {}
+    except yaml.YAMLError as error:
+        raise SpecError(f"{path}: not sound YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(tables, dict) or not all(isinstance(t, dict) for t in tables.values()):
+        raise SpecError(f"{path}: not a mapping from names to cards")
+    named = {str(name): {"family": path.stem, **table} for name, table in tables.items()}
+    return {
+        name: parse(name, table, source=path.name)
+        for name, table in named.items()
+        if name[:1] != "_"
+    }
+
+
+def read_all(paths: Iterable[Path]) -> dict[str, Card]:
+    """Reads several files of cards.
+
+    Raises:
+        SpecError: If two cards have one name.
+    """
+    cards: dict[str, Card] = {}
+    for path in paths:
+        found = read(path)
+        if twice := cards.keys() & found.keys():
+            raise SpecError(f"{path}: the card '{min(twice)}' is there twice; rename one")
+        cards |= found
+    return cards

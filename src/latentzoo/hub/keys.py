@@ -49,10 +49,15 @@ class Rule:
 
 def prefixed(theirs: str, rules: Iterable[Rule], ours: str = "") -> list[Rule]:
     """The same rules below a prefix on either side, e.g. `prefixed("module.", rules)`."""
-    return [Rule(theirs + r.theirs, None if r.ours is None else ours + r.ours, r.pattern) for r in rules]
+    return [
+        Rule(theirs + r.theirs, None if r.ours is None else ours + r.ours, r.pattern)
+        for r in rules
+    ]
 
 
-def translate(state: Mapping[str, Value], rules: Iterable[Rule], *, source: str = "checkpoint") -> dict[str, Value]:
+def translate(
+    state: Mapping[str, Value], rules: Iterable[Rule], *, source: str = "checkpoint"
+) -> dict[str, Value]:
     """Renames and rearranges the tensors of a checkpoint.
 
     Arguments:
@@ -82,5 +87,7 @@ def translate(state: Mapping[str, Value], rules: Iterable[Rule], *, source: str 
             unknown.append(key)
     if unknown:
         some = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
-        raise CheckpointError(f"{source}: no rule for {len(unknown)} tensors ({some}); is it of another family?")
+        raise CheckpointError(
+            f"{source}: no rule for {len(unknown)} tensors ({some}); is it of another family?"
+        )
     return out

@@ -1,0 +1,80 @@
+"""From the tensors of a file to a network: each accounted for, each parameter given, or an error that names it."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from latentzoo.errors import CheckpointError
+from latentzoo.hub.keys import Rule, translate
+
+PARALLEL = "module."  # what DistributedDataParallel puts before every name
+
+
+class _Untouched(TorchFunctionMode):
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def uninitialised() -> Iterator[None]:
+    """Networks built inside do not draw their weights, and the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]), _Untouched():
+        yield
+
+
+def named(tensors: Mapping[str, Tensor], rules: Iterable[Rule]) -> Mapping[str, Tensor]:
+    """Strips "module." where every name has it and the rules do not expect it."""
+    expected = any(rule.theirs.startswith(PARALLEL) for rule in rules)
+    if expected or not all(name.startswith(PARALLEL) for name in tensors):
+        return tensors
+    return {name.removeprefix(PARALLEL): tensor for name, tensor in tensors.items()}
+
+
+def fit(
+    network: nn.Module, tensors: Mapping[str, Tensor], rules: Iterable[Rule], *, source: str
+) -> None:
+    """Loads the tensors of a file into a network.
+
+    Arguments:
+        network: The network.
+        tensors: The tensors by the file's names.
+        rules: From those names to the network's.
+        source: What to call the file in errors.
+
+    Raises:
+        CheckpointError: If a tensor has no rule, or one is missing, surplus, of another shape, or not finite.
+    """
+    rules = list(rules)
+    state = translate(named(tensors, rules), rules, source=source)
+    own = network.state_dict()
+    for kind, names in (
+        ("lacks", own.keys() - state.keys()),
+        ("has surplus", state.keys() - own.keys()),
+    ):
+        if names:
+            some = ", ".join(sorted(names)[:5]) + (", ..." if len(names) > 5 else "")
+            raise CheckpointError(
+                f"{source}: {kind} {len(names)} tensors ({some}); is it of this family and size?"
+            )
+    for name, value in state.items():
+        if value.shape != own[name].shape:
+            shapes = f"the shape {tuple(value.shape)} and the network {tuple(own[name].shape)}"
+            raise CheckpointError(
+                f"{source}: '{name}' has {shapes}; is it of this family and size?"
+            )
+        if value.is_complex() or value.is_floating_point() != own[name].is_floating_point():
+            raise CheckpointError(
+                f"{source}: '{name}' holds {value.dtype}, the network {own[name].dtype}"
+            )
+        if value.is_floating_point() and not value.isfinite().all():
+            raise CheckpointError(
+                f"{source}: '{name}' holds NaN or infinite numbers; the file is damaged"
+            )
+    network.load_state_dict(state, strict=True)

@@ -1,0 +1,84 @@
+"""Where the weights are in a file: names as the official state dict has them.
+
+A checkpoint is a state dict, or a dictionary that holds one among other things: `{"g": ..., "d": ..., "g_ema": ...}`,
+`{"state_dict": ..., "optimizer": ...}`, `{"model": ...}`. The averaged weights are taken where there are several. Their
+names are those inside of that dictionary, so that they are the same whatever a script wrapped around it; nested
+dictionaries are joined with dots. Tensors that stand beside it (`latent_avg`) keep their own names.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from latentzoo.hub.pickles import Built
+from latentzoo.hub.records import Plain, Trail
+from latentzoo.hub.storage import View
+
+HOLDERS = (
+    *("g_ema", "G_ema", "ema", "ema_state_dict", "state_dict_ema", "params_ema", "netG_ema"),
+    *("state_dict", "model_state_dict", "model", "generator", "netG", "params", "G", "g"),
+)
+
+
+def split(root: Any) -> tuple[dict[str, View], dict[str, Any]]:
+    """Splits the object of a file into the tensors of its weights and the plain records beside them.
+
+    Raises:
+        ValueError: If the object is no dictionary, contains itself, or two tensors have one name.
+    """
+    weights, beside = root, {}
+    while (holder := holder_of(weights)) is not None:
+        beside = {name: value for name, value in weights.items() if name != holder} | beside
+        weights = weights[holder]
+    if not isinstance(weights, Mapping):
+        raise ValueError("it holds no dictionary of tensors")
+    tensors = dict(flatten(weights, "", Trail()))
+    for name, value in beside.items():
+        if isinstance(value, View) and value.size:
+            if name in tensors:
+                raise ValueError(f"it has two tensors of the name '{name}'")
+            tensors[name] = value
+    rest = {**beside, **{k: v for k, v in weights.items() if not isinstance(v, (View, Mapping))}}
+    plain = Plain()
+    return tensors, plain(
+        {k: v for k, v in rest.items() if not isinstance(v, View) and not holds_tensors(v)}
+    )
+
+
+def holder_of(value: Any) -> str | None:
+    """The entry of a dictionary that holds the weights; None if the dictionary is itself the weights."""
+    if not isinstance(value, Mapping):
+        return None
+    return next(
+        (
+            name
+            for name in HOLDERS
+            if isinstance(value.get(name), Mapping) and holds_tensors(value[name])
+        ),
+        None,
+    )
+
+
+def holds_tensors(value: Any) -> bool:
+    """Whether there is a tensor anywhere inside of a value."""
+    seen: set[int] = set()
+    left = [value]
+    while left:
+        value = left.pop()
+        if isinstance(value, View):
+            return True
+        if id(value) not in seen:
+            seen.add(id(value))
+            inner = value.state if isinstance(value, Built) else value
+            if isinstance(inner, (Mapping, list, tuple)):
+                left.extend(inner.values() if isinstance(inner, Mapping) else inner)
+    return False
+
+
+def flatten(value: Mapping[Any, Any], name: str, trail: Trail) -> Iterator[tuple[str, View]]:
+    """The tensors of nested dictionaries, names joined with dots."""
+    with trail.into(value, name) as path:
+        for key, inner in value.items():
+            if isinstance(inner, View):
+                yield f"{path}.{key}" if path else str(key), inner
+            elif isinstance(inner, Mapping):
+                yield from flatten(inner, str(key), trail)

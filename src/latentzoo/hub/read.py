@@ -1,0 +1,118 @@
+"""One door to every container: what a file is, is seen from its first bytes, not from its name."""
+
+import mmap
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any, Literal
+
+from safetensors import SafetensorError
+from torch import Tensor
+
+from latentzoo.errors import CheckpointError
+from latentzoo.hub import folder, layout, nvidia, safe, torch_file
+from latentzoo.hub.checkpoint import Checkpoint
+
+Container = Literal["folder", "safetensors", "torch", "nvidia"]
+LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the magic number of a legacy torch file, pickled
+UNSOUND = (
+    *(
+        ValueError,
+        TypeError,
+        LookupError,
+        ArithmeticError,
+        AttributeError,
+        RecursionError,
+        MemoryError,
+        EOFError,
+    ),
+    *(struct.error, zipfile.BadZipFile, SafetensorError, RuntimeError),
+)
+STRANGERS = {
+    b"<": "a web page, not weights: the address asks for a login or a confirmation; download the file by hand",
+    b"version https://git-lfs": "a Git LFS pointer, not the weights: fetch them with `git lfs pull`",
+    b"\x1f\x8b": "compressed with gzip; unpack it first",
+    b"7z\xbc\xaf": "a 7z archive; unpack it first",
+    b"Rar!": "a RAR archive; unpack it first",
+    b"\x89HDF": "an HDF5 file, of TensorFlow or Keras, which is not read",
+}
+
+
+def read(path: str | Path) -> Checkpoint:
+    """Reads a weights file or folder. Nothing of it is executed, and tensors are views of the file where they can be.
+
+    Arguments:
+        path: The file; or a folder as `transformers` and `diffusers` write them.
+
+    Returns:
+        The tensors by the names of the official state dict, and the plain records beside them.
+
+    Raises:
+        CheckpointError: If it is missing, of no known container, damaged, or names what no checkpoint needs.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise CheckpointError(
+            f"{path}: there is no such file; check the path, or `latentzoo list` for names"
+        )
+    try:
+        container = sniff(path)
+        tensors, records = open_as(container, path)
+    except CheckpointError as error:
+        raise (
+            error if str(error).startswith(str(path)) else CheckpointError(f"{path}: {error}")
+        ) from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except UNSOUND as error:
+        fact = " ".join(str(error).split())[:300] or type(error).__name__
+        raise CheckpointError(
+            f"{path}: not a sound checkpoint ({fact}); is the download complete?"
+        ) from error
+    if not tensors:
+        raise CheckpointError(
+            f"{path}: holds no tensors that could be weights; is it a checkpoint of another kind?"
+        )
+    return Checkpoint(tensors, records, path, container)
+
+
+def sniff(path: Path) -> Container:
+    """Says which container a path is.
+
+    Raises:
+        CheckpointError: If it is none that is known.
+    """
+    if path.is_dir():
+        return "folder"
+    with path.open("rb") as file:
+        head = file.read(64)
+    if head.startswith(b"PK"):
+        return "torch"
+    if head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < path.stat().st_size:
+        return "safetensors"
+    if head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):
+        return "torch" if LEGACY in head[:32] else "nvidia"
+    for start, what in STRANGERS.items():
+        if head.lstrip().startswith(start):
+            raise CheckpointError(f"{path}: {what}")
+    raise CheckpointError(
+        f"{path}: neither safetensors, nor of torch.save, nor an NVIDIA pickle; is it complete?"
+    )
+
+
+def open_as(container: Container, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Reads a path as what it is."""
+    if container == "folder":
+        return folder.read(path, lambda part: dict(read(part).tensors))
+    if container == "safetensors":
+        return safe.read(path)
+    with path.open("rb") as file:
+        buffer = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+    if container == "nvidia":
+        views, records = nvidia.read(buffer)
+    else:
+        zipped = bytes(buffer[:2]) == b"PK"
+        views, records = layout.split(
+            torch_file.read_zip(path, buffer) if zipped else torch_file.read_legacy(buffer)
+        )
+    return {name: view.tensor() for name, view in views.items()}, records

@@ -1,0 +1,137 @@
+"""From the objects of a pickle to plain records: numbers, strings, lists and dictionaries.
+
+Tensors are left out, inert objects become dictionaries of their attributes with their `class`, numpy values become
+numbers and lists; lists longer than `ELEMENTS` are left out. A pickle can refer to one object from many places, so that
+a small file describes an endless tree: how deep and how often one goes down is bounded.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from latentzoo.hub.pickles import Built, Name
+from latentzoo.hub.storage import Storage, View
+
+DEPTH, VISITS, ELEMENTS = 64, 500_000, 4096
+LEFT_OUT = object()
+KINDS = {"b": "1", "i": "1248", "u": "1248", "f": "248"}
+
+
+class Trail:
+    """Creates the way down into nested values."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.open: set[int] = set()
+        self.visits = 0
+
+    @contextmanager
+    def into(self, value: Any, name: str) -> Iterator[str]:
+        """Goes into a value; gives its path, names joined with dots.
+
+        Raises:
+            ValueError: If one is inside of the value already, too deep, or went down too often.
+        """
+        self.visits += 1
+        self.names.append(name)
+        path = ".".join(filter(None, self.names))
+        try:
+            if id(value) in self.open:
+                raise ValueError(f"the record {path[:120]!r} contains itself")
+            if len(self.names) > DEPTH or self.visits > VISITS:
+                raise ValueError(
+                    f"the record {path[:120]!r} is nested or repeated beyond all reason"
+                )
+            self.open.add(id(value))
+            yield path
+            self.open.remove(id(value))
+        finally:
+            self.names.pop()
+
+
+class Plain:
+    """Creates a conversion; its bounds hold for all values it is given together."""
+
+    def __init__(self) -> None:
+        self.trail = Trail()
+
+    def __call__(self, value: Any, name: str = "") -> Any:
+        """Converts a value; `LEFT_OUT` for tensors, bytes and other things that are no record.
+
+        Raises:
+            ValueError: If the value contains itself, or is too deep or too large.
+        """
+        if value is None or isinstance(value, (bool, int, float, str)):
+            return value
+        if isinstance(value, Name):
+            return str(value)
+        if isinstance(value, (View, Storage, bytes, bytearray, memoryview)):
+            return LEFT_OUT
+        with self.trail.into(value, name):
+            return self.convert(value)
+
+    def convert(self, value: Any) -> Any:
+        """Converts a container or an inert object."""
+        if isinstance(value, Mapping):
+            return dict(self.items(value))
+        if isinstance(value, Built):
+            return self.built(value)
+        if len(value) > ELEMENTS:
+            return LEFT_OUT
+        self.trail.visits += len(value)
+        values = (self(v, str(i)) for i, v in enumerate(value))
+        return [v for v in values if v is not LEFT_OUT]
+
+    def items(self, mapping: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+        """Converts the items of a dictionary, under the names of their keys."""
+        for key, value in mapping.items():
+            name = str(key) if isinstance(key, (str, int, float, Name)) else type(key).__name__
+            if (plain := self(value, name)) is not LEFT_OUT:
+                yield name, plain
+
+    def built(self, value: Built) -> Any:
+        """Converts an inert object."""
+        whole, state = str(value.of), value.state
+        if whole.endswith("core.multiarray.scalar"):
+            return scalar(*value.args)
+        if whole.endswith("core.multiarray._reconstruct"):
+            self.trail.visits += ELEMENTS
+            return array(state)
+        if whole.startswith("omegaconf.") and isinstance(state, dict):
+            return self(state.get("_content", state.get("_val")), "content")
+        if value.of.module == "pathlib":
+            return "/".join(map(str, value.args))
+        if isinstance(state, tuple) and len(state) == 2:  # (attributes, slots)
+            state = state[0]
+        attributes = dict(
+            self.items({**value.pairs, **state} if isinstance(state, dict) else value.pairs)
+        )
+        return attributes if whole == "argparse.Namespace" else {"class": whole, **attributes}
+
+
+def dtype(record: Any) -> np.dtype:
+    """The numpy type that `numpy.dtype("f8", False, True)` and its state describe, of plain numbers only."""
+    code = record.args[0] if isinstance(record, Built) and record.args else ""
+    code = code.lstrip("<|=>") if isinstance(code, str) else ""
+    if code[1:] not in KINDS.get(code[:1], "") or len(code) != 2:
+        raise ValueError("a numpy value of an unusual type")
+    swapped = isinstance(record.state, tuple) and record.state[1:2] == (">",)
+    return np.dtype((">" if swapped else "<") + code)
+
+
+def scalar(kind: Any, data: Any = None, *_: Any) -> Any:
+    """Stands for `numpy.core.multiarray.scalar`."""
+    if not isinstance(data, (bytes, memoryview)):
+        raise ValueError("a numpy number without its bytes")
+    return np.frombuffer(data, dtype(kind), count=1)[0].item()
+
+
+def array(state: Any) -> Any:
+    """Stands for a numpy array, given as (version, shape, type, fortran order, bytes); a list if it is small."""
+    _, shape, kind, fortran, data = state
+    values = np.frombuffer(data, dtype(kind))
+    if values.size > ELEMENTS:
+        return LEFT_OUT
+    return values.reshape(shape, order="F" if fortran else "C").tolist()

@@ -1,0 +1,198 @@
+"""From what a user names to a generator: find the file, read it, see of which family it is, build, and fit."""
+
+import inspect
+import json
+import os
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from latentzoo import zoo
+from latentzoo.errors import CheckpointError, UnknownName
+from latentzoo.generator import Generator
+from latentzoo.hub import archive, fetch, fit
+from latentzoo.hub import card as cards
+from latentzoo.hub.cache import sha256
+from latentzoo.hub.card import Card
+from latentzoo.hub.checkpoint import Checkpoint
+from latentzoo.hub.keys import Rule
+from latentzoo.hub.read import read
+from latentzoo.hub.safe import CARD
+
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w.-]+)?(/.+)?", re.ASCII)
+FILE = re.compile(r"\.(pt|pth|pkl|ckpt|bin|safetensors|zip)(#.*)?$")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is needed to build one generator.
+
+    Arguments:
+        family: The family's name.
+        keys: The dialect of the file's names.
+        config: The arguments of the family's `build`.
+        checkpoint: The file's content.
+        card: The card, if there is one.
+    """
+
+    family: str
+    keys: str
+    config: dict[str, Any]
+    checkpoint: Checkpoint
+    card: Card | None
+
+    @classmethod
+    def of(cls, x: str, *, family: str | None, progress: fetch.Progress | None = None) -> "Plan":
+        """Finds and reads what a user named, see `latentzoo.zoo.load`."""
+        card, path = find(x, progress)
+        checkpoint = read(path)
+        if card is None and "card" in checkpoint.records:
+            card = cards.parse(path.stem, checkpoint.records["card"], source=str(path))
+        if card is None:
+            name, seen = recognise(checkpoint, family)
+            return cls(name, seen["keys"], seen["config"], checkpoint, None)
+        if checkpoint.container != card.container:
+            fact = f"is a file of the container '{checkpoint.container}', its card says '{card.container}'"
+            raise CheckpointError(f"{path}: {fact}; was it exchanged?")
+        seen = zoo.family(card.family).infer(checkpoint) or {"config": {}}
+        return cls(card.family, card.keys, {**seen["config"], **card.config}, checkpoint, card)
+
+    @property
+    def source(self) -> str:
+        """What to call the file in errors."""
+        return str(self.checkpoint.path)
+
+    def build(self, **options: Any) -> Generator:
+        """Builds the generator and gives it the file's tensors.
+
+        Raises:
+            UnknownName: If an option or the dialect does not exist.
+            CheckpointError: If the tensors are not those of the network.
+        """
+        family = zoo.family(self.family)
+        known = inspect.signature(family.build).parameters
+        if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+            for name in options:
+                if name not in known:
+                    raise UnknownName(f"option of the family '{self.family}':", name, known)
+        with fit.uninitialised():
+            try:
+                generator = family.build(**{**self.config, **options})
+            except TypeError as error:
+                if "unexpected keyword argument" not in str(error):
+                    raise
+                wrong = str(error).rsplit("'", 2)[-2]
+                raise UnknownName(
+                    f"option of the family '{self.family}':", wrong, known
+                ) from error
+        fit.fit(generator, self.checkpoint.tensors, self.rules(generator), source=self.source)
+        return generator
+
+    def rules(self, generator: Generator) -> list[Rule]:
+        """The key rules of this file.
+
+        Raises:
+            UnknownName: If the family has no such dialect.
+        """
+        dialects = zoo.family(self.family).KEYS
+        if self.keys not in dialects:
+            raise UnknownName(f"dialect of the family '{self.family}':", self.keys, dialects)
+        return dialects[self.keys](generator)
+
+    def write(self, out: Path) -> Card:
+        """Writes the file as safetensors with its card inside, see `latentzoo.zoo.convert`."""
+        generator = self.build()
+        rules = self.rules(generator)
+        ours = lambda name: next(to for taken, to in (r.rename(name) for r in rules) if taken)
+        tensors = fit.named(self.checkpoint.tensors, rules)
+        used = {
+            name: value.clone().contiguous()
+            for name, value in tensors.items()
+            if ours(name) is not None
+        }
+        path = Path(self.source)
+        came = f"Converted from {path.name} (sha256 {sha256(path)})."
+        known = (
+            asdict(self.card)
+            if self.card is not None
+            else {"licence": "unknown", "paper": "", "dataset": ""}
+        )
+        made = {
+            "family": self.family,
+            "keys": self.keys,
+            "config": self.config,
+            "container": "safetensors",
+        }
+        made |= {"url": None, "mirrors": [], "sha256": None, "resolution": generator.size[0]}
+        made |= {
+            "name": known.get("name", out.stem),
+            "notes": f"{came} {known.get('notes', '')}".strip(),
+        }
+        card = cards.parse(made["name"], {**known, **made}, source=self.source)
+        part = out.with_name(f".{out.name}.{os.getpid()}.part")
+        try:
+            save_file(used, part, {"format": "pt", CARD: json.dumps(asdict(card))})
+            os.replace(part, out)
+        except OSError as error:
+            raise CheckpointError(
+                f"{out}: cannot be written ({error.strerror or error})"
+            ) from error
+        finally:
+            part.unlink(missing_ok=True)
+        return card
+
+
+def find(x: str, progress: fetch.Progress | None) -> tuple[Card | None, Path]:
+    """Finds the file of a card's name, a path, an address or a Hugging Face id; downloads it if need be.
+
+    Raises:
+        UnknownName: If it is none of them.
+        CheckpointError: If there is no such file, or the card has no address.
+    """
+    if x in zoo.names():
+        card = zoo.card(x)
+        if card.url is None:
+            where = card.notes or "see its paper"
+            raise CheckpointError(
+                f"the card '{x}' has no address to download from: load its file itself ({where})"
+            )
+        path = zoo.packaged(card.url) or fetch.fetch(
+            card.url, mirrors=card.mirrors, sha256=card.sha256, progress=progress
+        )
+        return card, path
+    file, _, member = x.partition("#")
+    if Path(file).exists():
+        return None, archive.unpack(Path(file), member) if member else Path(file)
+    if "://" in x:
+        return None, fetch.fetch(x, progress=progress)
+    if HUB_ID.fullmatch(x) and not (FILE.search(x) and x.count("/") == 1):
+        return None, fetch.fetch(f"hf://{x}", progress=progress)
+    if "/" in x or os.sep in x or FILE.search(x):
+        raise CheckpointError(
+            f"{x}: there is no such file; check the path, or `latentzoo list` for names"
+        )
+    raise UnknownName("generator", x, zoo.names())
+
+
+def recognise(checkpoint: Checkpoint, family: str | None) -> tuple[str, dict[str, Any]]:
+    """Sees of which family a file is, and with which configuration.
+
+    Raises:
+        CheckpointError: If it is of none, or could be of several.
+    """
+    candidates = [family] if family is not None else list(zoo.families())
+    seen = {name: zoo.family(name).infer(checkpoint) for name in candidates}
+    found = {name: plan for name, plan in seen.items() if plan is not None}
+    if len(found) == 1:
+        return found.popitem()
+    some = ", ".join(list(checkpoint.tensors)[:4])
+    if found:
+        fact = f"could be of the families {', '.join(found)}; say which with family="
+    elif family is not None:
+        fact = f"is not of the family '{family}': it has the tensors {some}, ..."
+    else:
+        fact = f"is of no family that is known: it has the tensors {some}, ...; families: {', '.join(seen)}"
+    raise CheckpointError(f"{checkpoint.path}: {fact}")
