@@ -34,6 +34,8 @@ from torch import Tensor, nn  # noqa: E402
 
 from latentzoo.hub.keys import translate  # noqa: E402
 
+torch.set_num_threads(1)  # as the cards were measured: other sums round otherwise, and flip kinks
+
 
 class Verdict(NamedTuple):
     """What one call of a card gave."""

@@ -1,30 +1,152 @@
 r"""How far a picture is from a text, by a text-image model.
 
-.. math:: E(x) = 1 - \cos(I(x), T(c))
+.. math:: E(x) = \frac{1}{R} \sum_{r=1}^{R} \bigl( 1 - \cos(I(a_r(x)), T(c)) \bigr)
 
-The text is encoded once, when the energy is made.
+:math:`a_r` are altered copies whose draws are fixed once per run, so that the energy is a function; without copies,
+:math:`R = 1` and :math:`a_1` is the identity. The text is encoded once, when the energy is made.
 
 References:
     | Learning Transferable Visual Models From Natural Language Supervision (Radford et al., 2021)
     | https://arxiv.org/abs/2103.00020
 """
 
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from latentzoo.energies.augment import Draws, augment
 from latentzoo.energies.base import Energy
-from latentzoo.errors import UnknownName
+from latentzoo.errors import SpecError
+from latentzoo.guides import text_image
+from latentzoo.guides.text_image import TextImage
+
+MODEL = "openai/clip-vit-base-patch32"
 
 
-def build(target: str, *, model: str | None = None, **options: Any) -> Energy:
+class Clip(Energy):
+    """Creates the energy of a text.
+
+    Arguments:
+        text: What the picture should show; several are an ensemble, whose embeddings are averaged.
+        model: A text-image model, or its name: `avatar-clip`, a `transformers` repository or folder with CLIP or
+            SigLIP, the file of an OpenAI archive, or `open_clip:NAME/PRETRAINED`.
+        copies: The number R of altered copies; 0 takes the picture as it is. The paper takes 50.
+        seed: The seed of the copies' draws.
+        antialias: Whether pictures are smoothed when they are resized for the model.
+        draws: The copies' draws themselves, instead of a seed.
+
+    Raises:
+        SpecError: If there is no text.
+    """
+
+    target: Tensor
+
+    def __init__(
+        self,
+        text: str | Sequence[str],
+        model: str | TextImage = MODEL,
+        *,
+        copies: int = 0,
+        seed: int = 0,
+        antialias: bool = True,
+        draws: Draws | None = None,
+    ) -> None:
+        super().__init__()
+        texts = [text] if isinstance(text, str) else list(text)
+        if not texts or not all(t.strip() for t in texts):
+            raise SpecError("the text is empty; say what the picture should show")
+        self.model = text_image.load(model) if isinstance(model, str) else model
+        self.copies, self.seed, self.antialias, self.draws = copies, seed, antialias, draws
+        with torch.no_grad():
+            each = F.normalize(self.model.encode_text(texts).float(), dim=1)
+            self.register_buffer("target", F.normalize(each.mean(0), dim=0), persistent=False)
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
+        if not self.copies and self.draws is None:
+            return self.distance(image)
+        draws = self._draws(image)
+        copies = len(draws.resize)
+        distance = [  # each copy is made again in the backward pass: the memory is that of one
+            checkpoint(
+                self._altered, image, Draws(*(d[r : r + 1] for d in draws)), use_reentrant=False
+            )
+            for r in range(copies)
+        ]
+        return torch.stack(distance).mean(0)  # pyright: ignore[reportArgumentType]
+
+    def distance(self, image: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N"]:
+        """One minus the cosine of pictures and text, without copies."""
+        pixels = self.model.preprocess(image, antialias=self.antialias)
+        return 1 - F.normalize(self.model.encode_image(pixels).float(), dim=1) @ self.target
+
+    def _altered(self, image: Tensor, draw: Draws) -> Tensor:
+        return self.distance(augment(image, draw.repeat(len(image))))
+
+    def _draws(self, image: Tensor) -> Draws:
+        if self.draws is not None:
+            return self.draws
+        size = (image.shape[2], image.shape[3])
+        if size not in self._fixed:
+            self._fixed[size] = Draws.fixed(self.copies, size, seed=self.seed)
+        return self._fixed[size]
+
+    @cached_property
+    def _fixed(self) -> dict[tuple[int, int], Draws]:
+        return {}
+
+
+class Directional(Energy):
+    r"""Creates the energy of a change: the picture should move from a reference as one text moves to another.
+
+    .. math:: E(x) = 1 - \cos\bigl(I(x) - I(x_0), \; T(c) - T(c_0)\bigr)
+
+    Arguments:
+        source: What the reference shows.
+        target: What the picture should show.
+        reference: The picture to start from, (1, 3, H, W) in [0, 1].
+        model: A text-image model, or its name.
+
+    References:
+        | StyleGAN-NADA: CLIP-Guided Domain Adaptation of Image Generators (Gal et al., 2021)
+        | https://arxiv.org/abs/2108.00946
+    """
+
+    direction: Tensor
+    origin: Tensor
+
+    def __init__(
+        self,
+        source: str,
+        target: str,
+        reference: Float[Tensor, "1 3 H W"],
+        model: str | TextImage = MODEL,
+    ) -> None:
+        super().__init__()
+        self.model = text_image.load(model) if isinstance(model, str) else model
+        with torch.no_grad():
+            before, after = F.normalize(self.model.encode_text([source, target]).float(), dim=1)
+            self.register_buffer("direction", F.normalize(after - before, dim=0), persistent=False)
+            self.register_buffer("origin", self._embed(reference), persistent=False)
+
+    def _embed(self, image: Tensor) -> Tensor:
+        return F.normalize(self.model.encode_image(self.model.preprocess(image)).float(), dim=1)
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
+        return 1 - F.normalize(self._embed(image) - self.origin, dim=1) @ self.direction
+
+
+def build(target: str, *, model: str | None = None, **options: Any) -> Clip:
     """Creates the energy of a text.
 
     Arguments:
         target: The text.
-        model: The text-image model.
-        options: Further arguments of the model.
+        model: The text-image model's name; None takes OpenAI's ViT-B/32 from its repository.
+        options: Further arguments of `Clip`.
     """
-    if model == "avatar-clip":
-        from latentzoo.builtin.clip import AvatarClip
-
-        return AvatarClip(target, **options)
-    raise UnknownName("text-image model", str(model), ["avatar-clip"])
+    return Clip(target, model or MODEL, **options)

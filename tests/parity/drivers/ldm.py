@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from latentzoo.diffusion.reverse import posterior_std
 from latentzoo.hub.keys import Rule, prefixed
 from latentzoo.zoo import ldm
 from latentzoo.zoo.ldm import LDM
@@ -109,9 +110,8 @@ def call(network, name, inputs, options, config):
     if name.startswith("encode"):
         return {"enc": G.first_stage.encode(inputs["img_in"]) * G.scale}
     if name.startswith("tables"):
-        pairs = list(zip(G.levels, G.levels[1:], strict=False))[::-1]
-        zero = torch.zeros((), dtype=torch.float64)
-        sigmas = [ldm.ddim(ldm.Estimate(zero, zero), t, s, eta=G.eta).std for t, s in pairs]
+        pairs = G.pairs[::-1]
+        sigmas = [options["eta"] * posterior_std(t, s) for t, s in pairs]
         columns = {
             "timesteps": [t.time for t, _ in pairs],
             "a_t": [t.alpha**2 for t, _ in pairs],

@@ -1,0 +1,134 @@
+r"""How improbable an attribute is, by a classifier.
+
+.. math:: E(x) = \sum_i w_i \cdot \bigl(-\log p_i(x)\bigr), \qquad p_i = \sigma(\pm f_i(x))
+
+The official classifiers of CelebA's attributes, one network each; or any image classifier of `transformers` or `timm`
+by the name of its label; or the avatars' own.
+
+References:
+    | Deep Learning Face Attributes in the Wild (Liu et al., 2014), https://arxiv.org/abs/1411.7766
+    | Generative Visual Prompt: Unifying Distributional Control of Pre-Trained Generative Models
+    | (Wu et al., 2022), https://arxiv.org/abs/2209.06970
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from latentzoo.energies.base import Energy
+from latentzoo.errors import SpecError
+from latentzoo.guides.files import fill
+from latentzoo.guides.resnet import SIDE, AttributeClassifier
+from latentzoo.hub.read import read
+
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SATURATION = 1e-8
+
+
+class Attribute(Energy):
+    """Creates the energy of attributes that are wanted, or not.
+
+    Arguments:
+        classifiers: Networks from normalised 224x224 pictures to one logit each.
+        wanted: Whether each attribute should be there.
+        weights: Their weights; None weighs all by 1.
+        antialias: Whether larger pictures are smoothed when they are shrunk; the paper's were not.
+        exact: Whether -log p is computed stably; the official form, -log(p + 1e-8), has no gradient where p is 0.
+
+    Raises:
+        SpecError: If the lists have different lengths.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        classifiers: Sequence[nn.Module],
+        wanted: Sequence[bool],
+        weights: Sequence[float] | None = None,
+        *,
+        antialias: bool = True,
+        exact: bool = True,
+    ) -> None:
+        super().__init__()
+        weights = [1.0] * len(classifiers) if weights is None else weights
+        if not len(classifiers) == len(wanted) == len(weights):
+            raise SpecError(
+                "attributes, signs and weights have different lengths; give one of each per attribute"
+            )
+        self.classifiers = nn.ModuleList(classifiers)
+        self.wanted, self.weights = tuple(wanted), tuple(weights)
+        self.antialias, self.exact = antialias, exact
+        for name, value in zip(("mean", "std"), IMAGENET, strict=True):
+            self.register_buffer(name, torch.tensor(value).view(3, 1, 1), persistent=False)
+
+    def logits(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B K"]:
+        """The logit of each attribute."""
+        size = (SIDE, SIDE)
+        if image.shape[-2:] != size:
+            image = F.interpolate(
+                image, size, mode="bilinear", align_corners=False, antialias=self.antialias
+            )
+        pixels = (image - self.mean) / self.std
+        return torch.stack([classifier(pixels) for classifier in self.classifiers], 1)
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
+        sign = torch.tensor([1.0 if w else -1.0 for w in self.wanted], device=image.device)
+        logits = self.logits(image).float()
+        if self.exact:
+            surprise = F.softplus(-sign * logits)
+        else:
+            p = logits.sigmoid()
+            surprise = -torch.log(torch.where(sign > 0, p, 1 - p) + SATURATION)
+        return surprise @ surprise.new_tensor(self.weights)
+
+
+def load(path: str | Path) -> AttributeClassifier:
+    """Reads `ckpts/celeba/<attribute>/best.pth`, or a file of the same layout.
+
+    Raises:
+        CheckpointError: If the file is another network's.
+    """
+    tensors = read(path).tensors
+    width = tensors["resnet.fc.weight"].shape[0] if "resnet.fc.weight" in tensors else 2048
+    network = AttributeClassifier(_layers(tensors), width)
+    return fill(network, tensors, source=str(path))
+
+
+def _layers(tensors: dict[str, Tensor]) -> tuple[int, ...]:
+    blocks = {tuple(k.split(".")[1:3]) for k in tensors if k.startswith("resnet.layer")}
+    stages = sorted({stage for stage, _ in blocks})
+    return tuple(sum(s == stage for s, _ in blocks) for stage in stages)
+
+
+def build(target: str, *, model: str | None = None, **options: Any) -> Energy:
+    """Reads an attribute: `hat=yellow` for the avatars, `Eyeglasses` or `Young=0` for a CelebA classifier.
+
+    Arguments:
+        target: The attribute.
+        model: `avatar-attributes`, or the file of a CelebA classifier.
+        options: Further arguments of the energy.
+
+    Raises:
+        SpecError: If no network is named.
+    """
+    if model == "avatar-attributes":
+        from latentzoo.builtin.attributes import AvatarAttribute
+
+        return AvatarAttribute(target, **options)
+    if model is None:
+        raise SpecError(
+            "an attribute needs its classifier; give the path of its best.pth as the model"
+        )
+    name, _, value = target.partition("=")
+    if value not in ("", "0", "1"):
+        raise SpecError(
+            f"the attribute '{target}' is not one of a CelebA classifier; write {name} or {name}=0"
+        )
+    return Attribute([load(model)], [value != "0"], **options)

@@ -1,0 +1,1 @@
+"""Networks that judge pictures: what energies are made of."""

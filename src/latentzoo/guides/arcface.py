@@ -1,0 +1,89 @@
+r"""IR-SE50: the face-identity network trained with the ArcFace loss.
+
+A residual network with squeeze-and-excitation, from faces of 112 x 112 pixels to unit vectors of 512 numbers. Its
+attribute names are those of the file `model_ir_se50.pth`.
+
+References:
+    | ArcFace: Additive Angular Margin Loss for Deep Face Recognition (Deng et al., 2018)
+    | https://arxiv.org/abs/1801.07698
+    | Squeeze-and-Excitation Networks (Hu et al., 2017), https://arxiv.org/abs/1709.01507
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+WIDTHS = (64, 128, 256, 512)
+UNITS = (3, 4, 14, 3)
+SIDE = 112
+
+
+class ArcFace(nn.Module):
+    """Creates the network.
+
+    Arguments:
+        units: The number of residual units of the four stages.
+    """
+
+    def __init__(self, units: tuple[int, ...] = UNITS) -> None:
+        super().__init__()
+        stem = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+        self.input_layer = nn.Sequential(stem, nn.BatchNorm2d(64), nn.PReLU(64))
+        self.body = nn.Sequential(*_stages(units))
+        self.output_layer = nn.Sequential(
+            nn.BatchNorm2d(512),
+            nn.Identity(),
+            nn.Flatten(),
+            nn.Linear(512 * 7 * 7, 512),
+            nn.BatchNorm1d(512),
+        )
+
+    def forward(self, face: Float[Tensor, "B 3 112 112"]) -> Float[Tensor, "B 512"]:
+        """Embeds faces as unit vectors."""
+        return F.normalize(self.output_layer(self.body(self.input_layer(face))), dim=1)
+
+
+class Unit(nn.Module):
+    """Creates a residual unit; the stride is in its second convolution and in the shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        if inputs == outputs:
+            self.shortcut_layer: nn.Module = nn.MaxPool2d(1, stride)
+        else:
+            conv = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+            self.shortcut_layer = nn.Sequential(conv, nn.BatchNorm2d(outputs))
+        self.res_layer = nn.Sequential(
+            nn.BatchNorm2d(inputs),
+            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+            nn.PReLU(outputs),
+            nn.Conv2d(outputs, outputs, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            SqueezeExcite(outputs),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shortcut_layer(x) + self.res_layer(x)
+
+
+class SqueezeExcite(nn.Sequential):
+    """Creates the gate of the channels by their means."""
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        fc1 = nn.Conv2d(channels, channels // reduction, 1, bias=False)
+        fc2 = nn.Conv2d(channels // reduction, channels, 1, bias=False)
+        super().__init__(OrderedDict(fc1=fc1, relu=nn.ReLU(), fc2=fc2, sigmoid=nn.Sigmoid()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * super().forward(x.mean((2, 3), keepdim=True))
+
+
+def _stages(units: tuple[int, ...]) -> Iterator[Unit]:
+    inputs = 64
+    for width, count in zip(WIDTHS, units, strict=True):
+        for i in range(count):
+            yield Unit(inputs, width, 2 if i == 0 else 1)
+            inputs = width
