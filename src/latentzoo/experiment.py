@@ -19,9 +19,11 @@ from latentzoo.energies.base import Energy
 from latentzoo.errors import SpecError
 from latentzoo.folder import RunFolder
 from latentzoo.generator import Encodable, Generator, Restricted
+from latentzoo.kernels.adapt import schedule
 from latentzoo.kernels.types import Kernel
 from latentzoo.posterior import Posterior
 from latentzoo.report import page
+from latentzoo.report.read import SavedRun
 from latentzoo.rng import Rng
 from latentzoo.sample import Result, finish, probe, seeds
 from latentzoo.trace import Trace
@@ -71,7 +73,11 @@ class Experiment:
 
     @cached_property
     def kernel(self) -> Kernel:
-        return kernels.load(self.run.kernel.name, **self.run.kernel.settings)
+        settings = dict(self.run.kernel.settings)
+        if self.run.schedule is not None:
+            saved = SavedRun(Path(self.run.schedule))
+            settings["schedule"] = schedule(saved.column("beta"), saved.column("step_size"))
+        return kernels.load(self.run.kernel.name, **settings)
 
     @cached_property
     def posterior(self) -> Posterior:

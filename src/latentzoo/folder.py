@@ -133,9 +133,9 @@ class RunFolder:
         if result.generator is not None:
             self._write_images(result, record)
         if result.kernel is not None:
-            self.write_text(
-                "diagnosis.json", json.dumps(result.diagnosis.to_dict(), indent=2) + "\n"
-            )
+            found = result.diagnosis
+            told = {"words": str(found).splitlines(), **found.to_dict()}
+            self.write_text("diagnosis.json", json.dumps(told, indent=2) + "\n")
 
     def _write_images(self, result: "Result", record: str) -> None:
         pixels = picture.to_uint8(result.images)

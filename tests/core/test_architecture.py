@@ -32,7 +32,7 @@ FORBIDDEN = {
     "energies": ("kernels", "zoo", "posterior", "generator", "cli", "diffusion"),
     "zoo": ("kernels", "energies", "posterior", "cli", "walk", "experiment"),
     "nn": ("kernels", "energies", "zoo", "posterior", "generator", "cli", "builtin"),
-    "diffusion": ("kernels", "energies", "zoo", "posterior", "cli", "hub", "builtin", "nn"),
+    "diffusion": ("kernels", "energies", "zoo", "posterior", "cli", "builtin", "nn"),
     "hub": ("kernels", "energies", "posterior", "cli", "diffusion", "nn", "builtin"),
 }
 

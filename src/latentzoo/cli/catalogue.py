@@ -130,7 +130,7 @@ def _generator(name: str) -> dict[str, Any]:
         "family": card.family,
         "resolution": card.resolution,
         "dataset": card.dataset,
-        "licence": card.licence,
+        "licence": card.licence.split(";")[0],
         "weights": card.url or "give the file",
         "on_disk": "yes" if where is not None else "no",
     }
