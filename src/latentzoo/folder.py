@@ -111,7 +111,7 @@ class RunFolder:
                 table = csv.writer(file)
                 table.writerow(trace.header())
                 table.writerows(
-                    [f"{x:.8g}" if isinstance(x, float) else x for x in row]
+                    [f"{x:.9g}" if isinstance(x, float) else x for x in row]
                     for row in trace.rows()
                 )
 

@@ -51,11 +51,18 @@ class Draws(NamedTuple):
     def fixed(cls, count: int, size: tuple[int, int], *, seed: int = 0) -> "Draws":
         """Draws for `count` copies of pictures of a size, once and for all."""
         u = Rng(seed).uniform(8, count)[0].double()
-        whole = lambda u, low, high: (low + (u * (high - low + 1)).floor()).long()
-        (rows, row_limit), (cols, col_limit) = ((_eighth(n), _last_centre(n)) for n in size)
-        colour = (u[i].float() for i in range(3))
-        shift = whole(u[3], -rows, rows), whole(u[4], -cols, cols)
-        return cls(*colour, *shift, u[5], whole(u[6], 0, row_limit), whole(u[7], 0, col_limit))
+        rows, cols = size
+        brightness, saturation, contrast = u[:3].float()
+        return cls(
+            brightness,
+            saturation,
+            contrast,
+            _whole(u[3], -_eighth(rows), _eighth(rows)),
+            _whole(u[4], -_eighth(cols), _eighth(cols)),
+            u[5],
+            _whole(u[6], 0, _last_centre(rows)),
+            _whole(u[7], 0, _last_centre(cols)),
+        )
 
     def repeat(self, batch: int) -> "Draws":
         """The same draws for each of `batch` pictures, picture-major."""
@@ -143,6 +150,10 @@ def _window(n: int, centre: Tensor) -> Tensor:
     low, high = first.clamp(0, n - 1), (first + half - 1).clamp(0, n - 1)
     k = torch.arange(n, device=centre.device)
     return (k >= low) & (k <= high)
+
+
+def _whole(u: Tensor, low: int, high: int) -> Tensor:
+    return (low + (u * (high - low + 1)).floor()).long()
 
 
 def _eighth(n: int) -> int:

@@ -9,7 +9,6 @@ References:
     | Squeeze-and-Excitation Networks (Hu et al., 2017), https://arxiv.org/abs/1709.01507
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator
 
 from jaxtyping import Float
@@ -69,16 +68,16 @@ class Unit(nn.Module):
         return self.shortcut_layer(x) + self.res_layer(x)
 
 
-class SqueezeExcite(nn.Sequential):
+class SqueezeExcite(nn.Module):
     """Creates the gate of the channels by their means."""
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
-        fc1 = nn.Conv2d(channels, channels // reduction, 1, bias=False)
-        fc2 = nn.Conv2d(channels // reduction, channels, 1, bias=False)
-        super().__init__(OrderedDict(fc1=fc1, relu=nn.ReLU(), fc2=fc2, sigmoid=nn.Sigmoid()))
+        super().__init__()
+        self.fc1 = nn.Conv2d(channels, channels // reduction, 1, bias=False)
+        self.fc2 = nn.Conv2d(channels // reduction, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * super().forward(x.mean((2, 3), keepdim=True))
+        return x * self.fc2(self.fc1(x.mean((2, 3), keepdim=True)).relu()).sigmoid()
 
 
 def _stages(units: tuple[int, ...]) -> Iterator[Unit]:
