@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from latentzoo.errors import SpecError
 from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
-from latentzoo.hub.keys import Rule, prefixed
+from latentzoo.hub.keys import Rule
 from latentzoo.nn import fir
 from latentzoo.nn.style import Linear, Mapping
 from latentzoo.rng import Rng
@@ -316,8 +316,8 @@ def build(*, truncation: float = 1.0, samples: int = 50_000, **config: Any) -> S
     return StyleSwin(StyleSwinNetwork(**config), truncation=truncation, samples=samples)
 
 
-def plain(generator: StyleSwin) -> list[Rule]:
-    """The names of the official generator's state."""
+def official(generator: StyleSwin) -> list[Rule]:
+    """The names of the official files."""
     n_mlp = len(generator.network.mapping)
     return [
         Rule("{x*}.relative_position_index", None),
@@ -335,24 +335,12 @@ def plain(generator: StyleSwin) -> list[Rule]:
     ]
 
 
-def official(generator: StyleSwin) -> list[Rule]:
-    """The names in the official files, where the averaged generator is one of several networks."""
-    others = ("g", "d", "g_optim", "d_optim")
-    return [*prefixed("g_ema.", plain(generator)), *(Rule(f"{x}.{{x*}}", None) for x in others)]
-
-
-KEYS: dict[str, Callable[[StyleSwin], list[Rule]]] = {"official": official, "plain": plain}
+KEYS: dict[str, Callable[[StyleSwin], list[Rule]]] = {"official": official}
 
 
 def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     """Reads the configuration of a StyleSwin file from the shapes of its tensors."""
-    keys = "official" if "g_ema.input.input" in checkpoint.tensors else "plain"
-    prefix = "g_ema." if keys == "official" else ""
-    shapes = {
-        name.removeprefix(prefix): tensor.shape
-        for name, tensor in checkpoint.tensors.items()
-        if name.startswith(prefix)
-    }
+    shapes = {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
     table = "layers.{}.blocks.0.attn.0.relative_position_bias_table"
     stages = sum(table.format(i) in shapes for i in range(len(shapes)))
     if stages == 0 or "style.1.weight" not in shapes:
@@ -369,4 +357,4 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     }
     if stages > 4:
         config["channel_multiplier"] = shapes["layers.4.blocks.0.proj.bias"][0] // 256
-    return {"config": config, "keys": keys}
+    return {"config": config, "keys": "official"}
