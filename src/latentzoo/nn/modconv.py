@@ -34,6 +34,7 @@ def modulated_conv2d(
     style: Float[Tensor, "B I"],
     up: bool = False,
     demodulate: bool = True,
+    gain: Tensor | float = 1.0,
 ) -> Float[Tensor, "B O h w"]:
     """Convolves each sample with its own kernel.
 
@@ -43,18 +44,21 @@ def modulated_conv2d(
         style: The factor of each input channel, with shape (B, I).
         up: Whether the sides are doubled, by zeros between the pixels and the binomial filter.
         demodulate: Whether each output channel of the kernel is scaled to unit norm.
+        gain: A factor on the kernel, a number or of shape ().
     """
     B, (O, I, k, _) = len(x), weight.shape
-    if (
-        demodulate and x.dtype == torch.float16
-    ):  # keeps products below 65504; cancelled by the norm
-        style = style / (style.detach().abs().amax(dim=1, keepdim=True) * sqrt(weight[0].numel()))
+    if demodulate:
+        if x.dtype == torch.float16:  # keeps the products below 65504; the norm cancels it
+            largest = style.detach().abs().amax(dim=1, keepdim=True)
+            style = style / (largest * sqrt(weight[0].numel()))
+        norm = _norm(weight, style).to(x) * gain
+    else:
+        style, norm = style * gain, None
     if k > 1 and x.shape[2] * x.shape[3] < 8 * weight.numel():
         x = convolve(x * style[:, :, None, None], weight, up)
-        return x * _norm(weight, style).to(x)[:, :, None, None] if demodulate else x
+        return x if norm is None else x * norm[:, :, None, None]
     kernel = weight * style[:, None, :, None, None]
-    if demodulate:
-        kernel = kernel * _norm(weight, style).to(x)[:, :, None, None, None]
+    kernel = kernel if norm is None else kernel * norm[:, :, None, None, None]
     if k == 1 and not up:
         return (kernel.flatten(2) @ x.flatten(2)).unflatten(2, x.shape[2:])
     x = x.reshape(1, B * I, *x.shape[2:])
@@ -62,7 +66,7 @@ def modulated_conv2d(
 
 
 def convolve(x: Tensor, weight: Tensor, up: bool, groups: int = 1) -> Tensor:
-    """Convolves (B, I, H, W) with (O, I, k, k) and zeros around, to the same or to twice the sides."""
+    """Convolves (B, I, H, W) with (O, I, k, k), to the same or to twice the sides."""
     k = weight.shape[-1]
     if not up:
         return F.conv2d(x, weight, padding=k // 2, groups=groups)

@@ -32,6 +32,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from latentzoo.errors import SpecError
 from latentzoo.hub.keys import Rule, prefixed
 from latentzoo.nn.fir import upsample
 from latentzoo.nn.modconv import modulated_conv2d
@@ -346,6 +347,26 @@ class Synthesis(nn.ModuleDict):
             if block.torgb is not None:
                 images.append(block.torgb(features, styles[0]))
         return features, reduce(lambda rgb, new: upsample(rgb) + new, images)
+
+
+def require(*, classes: int, class_index: int, truncation: float) -> None:
+    """Checks the options of a generator.
+
+    Arguments:
+        classes: The number of classes; 0 if there are none.
+        class_index: The class, from 0 to `classes` - 1.
+        truncation: The truncation, positive.
+
+    Raises:
+        SpecError: If one of them is out of range.
+    """
+    if not 0 <= class_index < max(classes, 1):
+        known = f"give a number from 0 to {classes - 1}" if classes else "it has none, give 0"
+        raise SpecError(f"the class {class_index} does not exist in this generator; {known}")
+    if not truncation > 0:
+        raise SpecError(
+            f"the truncation {truncation} is out of range; give a positive number, 1 for none"
+        )
 
 
 def nvidia(theirs: str = "", ours: str = "") -> list[Rule]:

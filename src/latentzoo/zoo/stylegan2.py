@@ -37,7 +37,7 @@ from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn import style
-from latentzoo.nn.style import Mapping, Synthesis, truncate
+from latentzoo.nn.style import Mapping, Synthesis, require, truncate
 from latentzoo.rng import Rng
 from latentzoo.space import Space
 
@@ -81,13 +81,7 @@ class StyleGAN2(Generator):
     ) -> None:
         super().__init__()
         classes = mapping.c_dim
-        if not 0 <= class_index < max(classes, 1):
-            known = f"give a number from 0 to {classes - 1}" if classes else "it has none, give 0"
-            raise SpecError(f"the class {class_index} does not exist in this generator; {known}")
-        if not truncation > 0:
-            raise SpecError(
-                f"the truncation {truncation} is out of range; give a positive number, 1 for none"
-            )
+        require(classes=classes, class_index=class_index, truncation=truncation)
         if noise not in ("fixed", "latent", "none"):
             raise SpecError(f"the noise cannot be '{noise}'; give 'fixed', 'latent' or 'none'")
         self.mapping, self.synthesis = mapping, synthesis

@@ -1,5 +1,10 @@
-"""StyleGAN2 in rosinality's layout: w_mean is an input, z may come in pairs, noise may be given."""
+"""StyleGAN2 in rosinality's layout: w_mean is an input, z may come in pairs, noise may be given.
 
+Gradients are taken in float64 also where the card's are float32: in single precision, rounding puts
+some activations on the other side of a kink, others in every implementation.
+"""
+
+import copy
 import math
 from typing import Any
 
@@ -41,6 +46,11 @@ def call(
     options: dict[str, Any],
     config: dict[str, Any],
 ) -> dict[str, Tensor]:
+    if name.startswith("grad"):
+        network, inputs = (
+            copy.deepcopy(network).double(),
+            {k: v.double() for k, v in inputs.items()},
+        )
     if name == "mapping":
         return {"w": network.mapping(inputs["z"])}
     psi, layers = min(options.get("truncation", 1), 1), network.synthesis.styles

@@ -1,5 +1,10 @@
-"""StyleGAN2-ADA in NVIDIA's layout: the mean style is in the file, the class is an input."""
+"""StyleGAN2-ADA in NVIDIA's layout: the mean style is in the file, the class is an input.
 
+Gradients are taken in float64 also where the card's are float32: in single precision, rounding puts
+some activations on the other side of a kink, others in every implementation.
+"""
+
+import copy
 import math
 from typing import Any
 
@@ -46,6 +51,11 @@ def call(
     options: dict[str, Any],
     config: dict[str, Any],
 ) -> dict[str, Tensor]:
+    if name.startswith("grad"):
+        network, inputs = (
+            copy.deepcopy(network).double(),
+            {k: v.double() for k, v in inputs.items()},
+        )
     synthesis = network.synthesis
     if "ws" in inputs:
         latent = ws = inputs["ws"].requires_grad_()
