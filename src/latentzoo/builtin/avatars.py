@@ -196,6 +196,9 @@ GROUPS: tuple[tuple[str, ...], ...] = (
 )
 """The attributes that depend on each other through visibility; the groups are independent."""
 
+IDENTITY: tuple[str, ...] = ("skin", "hair", "hair_color", "facial_hair", "eyebrows")
+"""The attributes that make a person the same one in every picture."""
+
 Predicate = Mapping[str, frozenset[str]]
 """A conjunction: each named attribute is one of the given values."""
 
@@ -254,14 +257,20 @@ VALUES: dict[str, tuple[str, ...]] = {
 """The values that each attribute of a visible avatar can have."""
 
 
+def _values(stream: str) -> dict[str, str]:
+    choices = random.Random(stream).choices
+    return {n: choices(list(table), list(table.values()))[0] for n, table in FREQUENCIES.items()}
+
+
 def draw(seed: int, index: int) -> Avatar:
     """The avatar number `index` of the stream `seed`: the same one on every machine."""
-    stream = random.Random(f"avatar {seed} {index}")
-    values = {
-        name: stream.choices(list(table), list(table.values()))[0]
-        for name, table in FREQUENCIES.items()
-    }
-    return Avatar(**visible(values))
+    return Avatar(**visible(_values(f"avatar {seed} {index}")))
+
+
+def portrait(seed: int, person: int, index: int) -> Avatar:
+    """The picture number `index` of a person: the attributes in :data:`IDENTITY` stay, the others vary; no hat."""
+    always, now = _values(f"person {seed} {person}"), _values(f"portrait {seed} {person} {index}")
+    return Avatar(**visible({**now, **{name: always[name] for name in IDENTITY}, "hat": "none"}))
 
 
 @cache

@@ -1,9 +1,7 @@
-r"""How far a face is from a sentence, by the model trained on captioned avatars.
+"""Sentences and faces in one space: the text-image model trained on captioned avatars.
 
-.. math:: E(x) = 1 - \cos(I(x), T(c))
-
-The text is encoded once, when the energy is made. The vocabulary is that of the caption grammar: "a person with
-sunglasses and a yellow hat", "a smiling person without glasses", "someone with red hair and a beard".
+The vocabulary is that of the caption grammar: "a person with sunglasses and a yellow hat", "a smiling person without
+glasses", "someone with red hair and a beard". Words outside of it are named in a warning and passed over.
 
 References:
     | Learning Transferable Visual Models From Natural Language Supervision (Radford et al., 2021)
@@ -11,18 +9,18 @@ References:
 """
 
 import warnings
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from latentzoo.builtin.captions import vocabulary, words
 from latentzoo.builtin.networks.clip import LENGTH, Contrast
 from latentzoo.builtin.weights import fill, tensors
-from latentzoo.energies.base import Energy
-from latentzoo.errors import EnergyError, SpecError
+from latentzoo.errors import SpecError
+from latentzoo.guides.text_image import TextImage
 
 
 def tokenize(text: str) -> Tensor:
@@ -54,40 +52,23 @@ def tokenize(text: str) -> Tensor:
     return torch.tensor([numbers[:LENGTH]])
 
 
-def contrast() -> Contrast:
-    """The trained model."""
-    return fill(Contrast(len(vocabulary()) + 1), tensors("avatar-clip"))
+class AvatarTextImage(TextImage):
+    """Creates the trained model; :class:`latentzoo.energies.clip.Clip` makes an energy of it."""
 
+    def __init__(self) -> None:
+        super().__init__(64, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        self.network = fill(Contrast(len(vocabulary()) + 1), tensors("avatar-clip"))
 
-class AvatarClip(Energy):
-    """Creates the energy of a text.
-
-    Arguments:
-        text: What the face should be, in the words of the caption grammar.
-
-    Raises:
-        SpecError: No word of the text is known.
-    """
-
-    target: Tensor
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        tokens = tokenize(text)
-        model = contrast()
-        self.image = model.image
-        with torch.no_grad():
-            self.register_buffer("target", model.text(tokens)[0], persistent=False)
-
-    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
-        """The energy of pictures, in [0, 2].
+    def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "N d"]:
+        """Embeds texts.
 
         Raises:
-            EnergyError: The pictures are not 64x64.
+            SpecError: No word of a text is known.
         """
-        if image.shape[-2:] != (64, 64):
-            raise EnergyError(
-                f"the avatars' clip reads pictures of 64x64, not {image.shape[-2]}x{image.shape[-1]}; "
-                "use it with the avatar generators, or another text energy"
-            )
-        return 1 - F.normalize(self.image(image), dim=1) @ self.target
+        return torch.cat(
+            [self.network.text(tokenize(text).to(self.mean.device)) for text in texts]
+        )
+
+    def encode_image(self, pixels: Float[Tensor, "B 3 64 64"]) -> Float[Tensor, "B d"]:
+        """Embeds pictures."""
+        return self.network.image(pixels)

@@ -1,4 +1,4 @@
-r"""How good the built-in generators are: `python -m latentzoo.builtin.evaluate [NAME...]`.
+r"""How good the built-in models are: `python -m latentzoo.builtin.evaluate [WHAT...]`.
 
 The held-out judge reads the attributes of drawn samples. For each attribute, the total variation between the
 frequencies it sees and the exact ones of the renderer,
@@ -16,20 +16,45 @@ References:
 
 import argparse
 import sys
-import time
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
-from latentzoo.builtin.attributes import judge
-from latentzoo.builtin.avatars import NAMES, VALUES, draw, marginals, render
+from latentzoo.builtin.attributes import guide, judge
+from latentzoo.builtin.avatars import (
+    NAMES,
+    VALUES,
+    draw,
+    marginals,
+    portrait,
+    probability,
+    render,
+)
+from latentzoo.builtin.captions import parse
+from latentzoo.builtin.clip import AvatarTextImage
+from latentzoo.builtin.identity import embedding
 from latentzoo.builtin.networks.recognizer import Judge
 from latentzoo.generator import Generator
 from latentzoo.rng import Rng
+from latentzoo.zoo import load
 
 FRESH = 2
+"""The seed of avatars that no network was trained on."""
+GENERATORS = ("avatar-turbo", "avatar-ldm")
+TEXTS = (
+    "a person with sunglasses",
+    "a person with a hat",
+    "a person with a yellow hat",
+    "a person with sunglasses and a yellow hat",
+    "a person with red hair and a beard",
+    "a smiling person",
+    "a person without glasses",
+    "a bald person with a moustache",
+)
 
 
 def frechet(x: Float[Tensor, "N F"], y: Float[Tensor, "M F"]) -> float:
@@ -76,35 +101,112 @@ def look(network: Judge, batches: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
     return torch.cat(features), torch.cat(values)
 
 
-def main() -> None:
-    """Prints the table."""
-    from latentzoo import load
+def confidence_error(log_p: Float[Tensor, "N K"], truth: Tensor, bins: int = 10) -> float:
+    """The expected calibration error: how far accuracy is from confidence, over bins of confidence."""
+    confidence, said = log_p.exp().max(1)
+    right = (said == truth).float()
+    bin_of = (confidence * bins).long().clamp(max=bins - 1)
+    gaps = [(right[bin_of == b] - confidence[bin_of == b]).sum().abs() for b in range(bins)]
+    return float(torch.stack(gaps).sum() / len(truth))
 
-    parser = argparse.ArgumentParser(description="How good the built-in generators are.")
-    parser.add_argument("names", nargs="*", default=["avatar-turbo", "avatar-ldm"])
+
+def area(positive: Tensor, negative: Tensor) -> float:
+    """The area under the receiver operating characteristic: the chance that a positive scores higher."""
+    scores = torch.cat([positive, negative])
+    ranks = torch.empty_like(scores)
+    ranks[scores.argsort()] = torch.arange(1.0, len(scores) + 1)
+    n, m = len(positive), len(negative)
+    return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))
+
+
+def table(head: list[str], rows: Iterator[list[str]] | list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
+
+
+def judged(count: int) -> str:
+    """What judge and guide read on fresh renders: accuracies, and the guide's calibration."""
+    x = torch.cat(list(fresh(count)))
+    truth = torch.tensor([draw(FRESH, i).indices() for i in range(count)])
+    with torch.no_grad():
+        readings = [network(x) for network in (judge(), guide())]
+    right = [
+        [(r[n].argmax(1) == truth[:, k]).float().mean() for r in readings]
+        for k, n in enumerate(NAMES)
+    ]
+    gaps = [confidence_error(readings[1][name], truth[:, k]) for k, name in enumerate(NAMES)]
+    rows = [
+        [name, f"{a:.3f}", f"{b:.3f}", f"{gap:.3f}"]
+        for name, (a, b), gap in zip(NAMES, right, gaps, strict=True)
+    ]
+    return table(["attribute", "judge", "guide", "guide's calibration error"], rows)
+
+
+def matched(count: int) -> str:
+    """How well the text-image model tells faces of which a text is true."""
+    x = torch.cat(list(fresh(count)))
+    avatars = [draw(FRESH, i) for i in range(count)]
+    model, rows = AvatarTextImage(), []
+    with torch.no_grad():
+        seen = F.normalize(model.encode_image(x), dim=1)
+        for text in TEXTS:
+            true = torch.tensor([avatar.satisfies(parse(text)) for avatar in avatars])
+            cosine = seen @ F.normalize(model.encode_text([text]), dim=1)[0]
+            share = f"{probability(parse(text)):.4f}"
+            rows.append([text, share, f"{area(cosine[true], cosine[~true]):.3f}"])
+    return table(["text", "p(text)", "area under the curve"], rows)
+
+
+def recognised(people: int, portraits: int = 4) -> str:
+    """How well the embedding tells pictures of one unseen person from those of another."""
+    drawn = [
+        render(portrait(FRESH, i // portraits, i % portraits)) for i in range(people * portraits)
+    ]
+    x = torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2).float() / 255
+    with torch.no_grad():
+        f = embedding()(x)
+    cosine, person = f @ f.T, torch.arange(len(f)) // portraits
+    same, pair = person[:, None] == person, torch.ones_like(cosine).triu(1) > 0
+    own, other = cosine[same & pair], cosine[~same & pair]
+    limit = float(other.quantile(0.99)) if len(other) < 2**24 else float("nan")
+    row = [f"{area(own, other):.4f}", f"{float(own.mean()):.3f}", f"{limit:.3f}"]
+    return table(["area under the curve", "same person", "99th percentile of others"], [row])
+
+
+def generated(names: list[str], count: int) -> str:
+    """The total variation of each attribute, and the Frechet distance, of generators."""
+    network = judge()
+    real, seen = look(network, fresh(count))
+    columns = {"fresh renders": [variation(seen[:, k], n) for k, n in enumerate(NAMES)]}
+    half = count // 2
+    distances = [
+        ["fresh renders, one half to the other", f"{frechet(real[:half], real[half:]):.2f}"]
+    ]
+    for name in names:
+        features, values = look(network, samples(load(name), count))
+        columns[name] = [variation(values[:, k], attribute) for k, attribute in enumerate(NAMES)]
+        distances.append([name, f"{frechet(features, real):.2f}"])
+    rows = [[n, *(f"{c[k]:.3f}" for c in columns.values())] for k, n in enumerate(NAMES)]
+    return table(["attribute", *columns], rows) + table(
+        ["generator", "Frechet distance"], distances
+    )
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description="How good the built-in models are.")
+    parser.add_argument(
+        "what", nargs="*", default=["judged", "matched", "recognised", *GENERATORS]
+    )
     parser.add_argument("--count", type=int, default=1024)
     options = parser.parse_args()
-    network, say = judge(), sys.stdout.write
-    truth = torch.tensor([draw(FRESH, i).indices() for i in range(options.count)])
-    real, seen = look(network, fresh(options.count))
-    accuracy = (seen == truth).float().mean(0)
-    columns = {"accuracy of the judge": accuracy.tolist()}
-    columns["fresh renders"] = [variation(seen[:, k], name) for k, name in enumerate(NAMES)]
-    half = options.count // 2
-    distances = {"fresh renders (one half to the other)": frechet(real[:half], real[half:])}
-    for name in options.names:
-        start = time.monotonic()
-        features, values = look(network, samples(load(name), options.count))
-        columns[name] = [variation(values[:, k], attribute) for k, attribute in enumerate(NAMES)]
-        distances[name] = frechet(features, real)
-        say(f"{name}: {options.count} samples in {time.monotonic() - start:.0f} s\n")
-    say("\n| attribute | " + " | ".join(columns) + " |\n|---" * (len(columns) + 1) + "|\n")
-    for k, attribute in enumerate(NAMES):
-        row = " | ".join(f"{column[k]:.3f}" for column in columns.values())
-        say(f"| {attribute} | {row} |\n")
-    say("\n| generator | Frechet distance |\n|---|---|\n")
-    for name, distance in distances.items():
-        say(f"| {name} | {distance:.2f} |\n")
+    tables = {"judged": judged, "matched": matched, "recognised": lambda n: recognised(n // 4)}
+    for what in options.what:
+        if what in tables:
+            sys.stdout.write(f"{tables[what](options.count)}\n")
+    if chosen := [name for name in options.what if name not in tables]:
+        sys.stdout.write(generated(chosen, options.count))
 
 
 if __name__ == "__main__":

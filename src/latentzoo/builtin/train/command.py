@@ -16,6 +16,7 @@ RECIPES = {
     "latent-diffusion": "latentzoo.builtin.train.diffusion:LatentDiffusionRecipe",
     "turbo": "latentzoo.builtin.train.turbo:TurboRecipe",
     "contrast": "latentzoo.builtin.train.contrast:ContrastRecipe",
+    "identity": "latentzoo.builtin.train.identity:IdentityRecipe",
     "attributes": "latentzoo.builtin.train.attributes:AttributesRecipe",
 }
 SHELF = resources.files("latentzoo.builtin.train") / "recipes"

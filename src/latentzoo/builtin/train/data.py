@@ -3,6 +3,7 @@
 The pictures are a function of `(seed, n)` alone, so the file is a cache: delete it and the same one is drawn again.
 """
 
+import functools
 import hashlib
 import os
 from collections.abc import Callable
@@ -13,18 +14,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from latentzoo.builtin.avatars import SIZE, draw, render
+from latentzoo.builtin.avatars import SIZE, Avatar, draw, portrait, render
 
 CHUNK = 256
 
 
-def _chunk(seed: int, start: int, stop: int) -> np.ndarray:
-    return np.stack([render(draw(seed, index)) for index in range(start, stop)])
+def subject(seed: int, index: int, portraits: int = 0) -> Avatar:
+    """The avatar number `index` of the stream `seed`; with `portraits`, so many in a row are of one person."""
+    return (
+        portrait(seed, index // portraits, index % portraits) if portraits else draw(seed, index)
+    )
 
 
-def pictures(folder: Path, seed: int, count: int, workers: int = 2) -> np.ndarray:
+def _chunk(seed: int, portraits: int, start: int, stop: int) -> np.ndarray:
+    return np.stack([render(subject(seed, index, portraits)) for index in range(start, stop)])
+
+
+def pictures(
+    folder: Path, seed: int, count: int, *, portraits: int = 0, workers: int = 2
+) -> np.ndarray:
     """The pictures of avatars `0 .. count - 1` of the stream `seed`, `(count, 64, 64, 3)`, unsigned 8-bit."""
-    path = folder / f"avatars-{seed}-{count}.npy"
+    kind = f"portraits-{portraits}" if portraits else "avatars"
+    path = folder / f"{kind}-{seed}-{count}.npy"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
@@ -34,17 +45,12 @@ def pictures(folder: Path, seed: int, count: int, workers: int = 2) -> np.ndarra
         starts = range(0, count, CHUNK)
         stops = [min(count, start + CHUNK) for start in starts]
         with ProcessPoolExecutor(workers) as pool:
-            drawn = pool.map(_chunk, [seed] * len(stops), starts, stops)
+            drawn = pool.map(functools.partial(_chunk, seed, portraits), starts, stops)
             for start, stop, chunk in zip(starts, stops, drawn, strict=True):
                 store[start:stop] = chunk
         store.flush()
         os.replace(partial, path)
     return np.load(path, mmap_mode="r")
-
-
-def labels(seed: int, count: int) -> np.ndarray:
-    """The attribute indices of the same avatars, `(count, 13)`."""
-    return np.array([draw(seed, index).indices() for index in range(count)], dtype=np.int64)
 
 
 class Pictures:
@@ -54,12 +60,15 @@ class Pictures:
         folder: Where drawn pictures, and what is computed from them, are kept.
         seed: The seed of the stream.
         count: The number of avatars.
+        portraits: How many in a row are of one person; 0 if every avatar is another.
     """
 
-    def __init__(self, folder: Path, seed: int, count: int) -> None:
-        self.folder, self.name = folder, f"{seed}-{count}"
-        self.array = pictures(folder, seed, count)
-        self.labels = torch.from_numpy(labels(seed, count))
+    def __init__(self, folder: Path, seed: int, count: int, portraits: int = 0) -> None:
+        self.folder, self.name = folder, f"{seed}-{count}-{portraits}"
+        self.portraits = portraits
+        self.array = pictures(folder, seed, count, portraits=portraits)
+        rows = [subject(seed, index, portraits).indices() for index in range(count)]
+        self.labels = torch.tensor(rows)
 
     def __len__(self) -> int:
         return len(self.array)

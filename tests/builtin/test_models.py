@@ -1,0 +1,169 @@
+"""Every shipped weight file loads, makes faces, and says about them what is true."""
+
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+
+from latentzoo.builtin import attributes, weights
+from latentzoo.builtin.avatars import NAMES, draw, render
+from latentzoo.builtin.captions import parse
+from latentzoo.builtin.clip import AvatarTextImage, tokenize
+from latentzoo.errors import CheckpointError, EnergyError, SpecError, UnknownName
+from latentzoo.rng import Rng
+from latentzoo.zoo import card, load, names
+
+GENERATORS = [name for name in names() if card(name).family.startswith("builtin.")]
+FRESH = 5
+
+
+@pytest.fixture(scope="module")
+def faces():
+    pytest.importorskip("python_avatars", reason="the extra 'avatars' is not installed")
+    pytest.importorskip("resvg_py", reason="the extra 'avatars' is not installed")
+    avatars = [draw(FRESH, index) for index in range(128)]
+    pixels = torch.stack([torch.from_numpy(render(avatar)) for avatar in avatars])
+    return avatars, pixels.permute(0, 3, 1, 2).float() / 255
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_a_generator_makes_different_faces(name):
+    generator = load(name)
+    z = Rng(0, 1, 2, 3, 4, 5).normal(generator.space.dim)
+    with torch.no_grad():
+        x = generator(z)
+        alone = generator(z[2:3])
+    assert x.shape == (6, 3, 64, 64)
+    torch.testing.assert_close(x[2:3], alone, atol=1e-4, rtol=0)
+    assert x.min() > -0.3 and x.max() < 1.3
+    skin = attributes.judge()(x.clamp(0, 1))["skin"].argmax(1)
+    assert len(set(skin.tolist())) > 1, "all faces look alike"
+    assert x.flatten(1).std(dim=0).mean() > 0.08
+
+
+PEAK = """
+import resource, sys, torch
+from latentzoo.zoo import load
+torch.set_num_threads(1)
+generator = load("avatar-ldm", steps=int(sys.argv[1]))
+generator(torch.zeros(16, generator.space.dim, requires_grad=True)).sum().backward()
+sys.stdout.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+"""
+
+
+@pytest.mark.slow
+def test_the_memory_of_the_gradient_hardly_grows_with_the_steps():
+    few, many = (
+        int(
+            subprocess.run(
+                [sys.executable, "-c", PEAK, steps], capture_output=True, check=True
+            ).stdout
+        )
+        for steps in ("5", "50")
+    )
+    assert many < 1.3 * few
+
+
+def test_encoding_finds_the_face_again(faces):
+    generator = load("avatar-ldm", steps=40)
+    x = faces[1][:4]
+    with torch.no_grad():
+        z = generator.encode(x, Rng(0, 1, 2, 3))
+        y = generator(z)
+        best = generator.decoder(generator.encoder(x))
+    assert (y - x).abs().mean() < (best - x).abs().mean() + 0.03
+    assert 0.5 < z.std() < 1.5
+
+
+def test_a_stochastic_map_reads_its_noise():
+    generator = load("avatar-ldm", steps=4, eta=1.0)
+    assert generator.space.blocks["noise"] == (3, 4, 16, 16)
+    z = Rng(0).normal(generator.space.dim).requires_grad_()
+    generator(z).sum().backward()
+    for name, gradient in generator.space.split(z.grad).items():
+        assert gradient.abs().flatten(1).amax() > 0, name
+    part = load("avatar-ldm", steps=4, eta=1.0, latent_noises=1)
+    assert part.space.blocks["noise"] == (1, 4, 16, 16)
+    with pytest.raises(SpecError, match="encode with eta=0"):
+        part.encode(torch.rand(1, 3, 64, 64), Rng(0))
+
+
+@pytest.mark.parametrize(
+    "options", [{"steps": 0}, {"eta": 1.5}, {"eta": 1.0, "latent_noises": 10}]
+)
+def test_a_map_that_is_not_defined_is_refused(options):
+    with pytest.raises(SpecError, match="give"):
+        load("avatar-ldm", **options)
+
+
+ACCURACY = {"hat": 0.97, "glasses": 0.93, "hat_color": 0.95, "hair": 0.9, "skin": 0.9}
+
+
+@pytest.mark.parametrize("network", ["guide", "judge"])
+def test_attributes_of_fresh_faces_are_read(network, faces):
+    avatars, x = faces
+    truth = torch.tensor([avatar.indices() for avatar in avatars])
+    with torch.no_grad():
+        said = getattr(attributes, network)()(x)
+    for k, name in enumerate(NAMES):
+        right = (said[name].argmax(1) == truth[:, k]).float().mean()
+        assert right >= ACCURACY.get(name, 0.5), name
+        assert torch.allclose(said[name].exp().sum(1), torch.ones(len(x)))
+
+
+@pytest.mark.parametrize(
+    "text", ["a person with sunglasses", "a person with a hat", "a person without glasses"]
+)
+def test_the_text_model_prefers_what_is_true(text, faces):
+    avatars, x = faces
+    true = torch.tensor([avatar.satisfies(parse(text)) for avatar in avatars])
+    model = AvatarTextImage()
+    unit = torch.nn.functional.normalize
+    with torch.no_grad():
+        s = unit(model.encode_image(x), dim=1) @ unit(model.encode_text([text]), dim=1)[0]
+    area = (s[true][:, None] > s[~true][None]).float().mean()
+    assert area > 0.95
+
+
+def test_unknown_words_are_named():
+    with pytest.warns(UserWarning, match=r"'sunglases' \(near: sunglasses"):
+        assert tokenize("a person with sunglases").shape == (1, 3)
+    with pytest.raises(SpecError, match="no word of the text 'zebra' is in the vocabulary"):
+        tokenize("zebra")
+    with pytest.raises(SpecError, match="it is empty"):
+        tokenize("")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tokenize("a person with sunglasses and a yellow hat")
+
+
+def test_attributes_are_read_from_both_grammars():
+    assert attributes.read("hat=brimmed|beanie, hat_color=yellow") == {
+        "hat": {"brimmed", "beanie"},
+        "hat_color": {"yellow"},
+    }
+    assert attributes.read("a bald person") == {"hair": {"bald"}}
+    with pytest.raises(UnknownName, match="did you mean 'hat"):
+        attributes.read("hats=yellow")
+    with pytest.raises(UnknownName, match="unknown value of 'hat_color' 'yelow'"):
+        attributes.read("hat_color=yelow")
+    with pytest.raises(SpecError, match="says nothing"):
+        attributes.read("a person")
+
+
+def test_the_attribute_energy_is_low_where_it_is_true(faces):
+    avatars, x = faces
+    energy = attributes.AvatarAttribute("a person with sunglasses")
+    with torch.no_grad():
+        e = energy(x)
+    true = torch.tensor([avatar.satisfies(energy.predicate) for avatar in avatars])
+    assert e[true].median() < 0.2 < 2 < e[~true].median()
+    with pytest.raises(EnergyError, match="64x64"):
+        energy(torch.rand(1, 3, 32, 32))
+
+
+def test_weights_that_are_not_there_name_their_recipe():
+    with pytest.raises(CheckpointError, match="latentzoo-train avatar-nothing"):
+        weights.tensors("avatar-nothing")
