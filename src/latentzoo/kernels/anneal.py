@@ -114,24 +114,30 @@ class Anneal(Kernel):
         return AnnealState(*point, p, one, zero, 0 * one, log_h, zero, zero, zero)
 
     def step(self, phi: Potential, state: AnnealState, rng: Rng) -> tuple[AnnealState, Info]:
-        if self.schedule is None:
-            beta, h = self._temperature(state), state.log_h.exp()
-        else:
+        if self.schedule is not None:
             beta, h = follow(self.schedule, state.clock, state.phi)
+            return self.move(phi, state, rng, beta=beta, h=h)
+        clock, steps = int(state.clock[0]), self.ramp * self.budget
+        beta = temperature(state.phi, state.beta, clock=clock, cess=self.cess, steps=steps)
+        return self.move(phi, state, rng, beta=beta, h=state.log_h.exp())
+
+    def move(
+        self, phi: Potential, state: AnnealState, rng: Rng, *, beta: Tensor, h: Tensor
+    ) -> tuple[AnnealState, Info]:
+        """Makes one step at a given temperature and step size, each (B,)."""
         n, here, dim = int(state.clock[0]), Point(*state[:4]), state.z.shape[1]
         old_p = rng.normal(dim) if n == self._tail else state.p
-        move = baoab(phi, here, old_p, rng.normal(dim), h=h, beta=beta, gamma=self.gamma)
-        point, p, work = move
+        point, p, work = baoab(phi, here, old_p, rng.normal(dim), h=h, beta=beta, gamma=self.gamma)
         if n >= self._tail:
             accept, accepted = metropolis(-work, rng.uniform())
             p = torch.where(accepted[:, None], p, -old_p)
         else:
             limit = 20 * (beta * h * state.change2.sqrt() + 1e-3)
-            accepted = (work.abs() <= limit) | (state.clock == 1) | work.isnan()
+            accepted = (work.abs() <= limit) | (state.clock == 1)
             accept = torch.where(accepted, torch.nan, 0.0)
             p = _redraw(p, ~accepted, rng)
-        info = Info(accept, h, beta, work)
-        new = state._replace(**where(accepted, point, here)._asdict(), p=p, beta=beta)
+        info, kept = Info(accept, h, beta, work), accepted | work.isnan()
+        new = state._replace(**where(kept, point, here)._asdict(), p=p, beta=beta)
         new = self._record(state, new, info, point.phi - state.phi, accepted)
         adapting = self.step_size is None and self.schedule is None
         return self._tune(state, new, info, accepted) if adapting else new, info
@@ -140,10 +146,6 @@ class Anneal(Kernel):
     def _tail(self) -> float:
         """The clock from which steps are tested."""
         return self.budget - int(self.tail * self.budget) if self.tail > 0 else math.inf
-
-    def _temperature(self, state: AnnealState) -> Tensor:
-        clock, steps = int(state.clock[0]), self.ramp * self.budget
-        return temperature(state.phi, state.beta, clock=clock, cess=self.cess, steps=steps)
 
     def _record(
         self, old: AnnealState, new: AnnealState, info: Info, change: Tensor, kept: Tensor

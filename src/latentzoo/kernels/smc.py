@@ -1,0 +1,132 @@
+r"""Sequential Monte Carlo: the annealed kernel with resampling, for the shares of separate modes.
+
+No chain that follows gradients moves between modes within a few hundred steps, so the share of
+chains in each is whatever the ramp made of it. Here the ramp is slow, the chains carry weights,
+
+.. math:: \log w_b \leftarrow \log w_b - (\beta' - \beta) \, \phi_b, \qquad
+    \log Z \leftarrow \log Z + \log \sum_b w_b \, e^{-(\beta' - \beta) \phi_b} \;\; (\textstyle\sum_b w_b = 1)
+
+and when the effective sample size of the weights falls under half, and at the ramp's end, the
+chains are drawn anew in proportion to their weights. Moves, step sizes and the certified tail are
+those of `anneal`. Chains meet here: a chain is the seeds of its whole run, and cannot be replayed
+alone.
+
+References:
+    | Sequential Monte Carlo samplers (Del Moral, Doucet and Jasra, 2006)
+    | https://doi.org/10.1111/j.1467-9868.2006.00553.x
+    | Sequential Monte Carlo methods for Bayesian elliptic inverse problems
+    | (Beskos, Jasra, Muzaffer and Stuart, 2013)
+    | https://arxiv.org/abs/1412.4459
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from latentzoo.errors import SpecError
+from latentzoo.kernels.adapt import raise_temperature
+from latentzoo.kernels.anneal import Anneal, AnnealState
+from latentzoo.kernels.types import Info, Kernel, Potential, select
+from latentzoo.rng import Rng
+
+FEWEST = 64
+"""How many chains resampling needs to leave enough ancestors."""
+
+
+class SMCState(NamedTuple):
+    """The state of `anneal`, and of the population.
+
+    Attributes:
+        log_w: The log-weight of each chain, (B,).
+        log_z: The estimate of log Z so far, the same for each chain, (B,).
+        ancestor: The place in the batch that each chain started from, (B,).
+    """
+
+    z: Tensor
+    phi: Tensor
+    grad: Tensor
+    terms: Tensor
+    p: Tensor
+    clock: Tensor
+    beta: Tensor
+    landed: Tensor
+    log_h: Tensor
+    mean_log_h: Tensor
+    work2: Tensor
+    change2: Tensor
+    log_w: Tensor
+    log_z: Tensor
+    ancestor: Tensor
+
+
+@dataclass(frozen=True)
+class SMC(Kernel):
+    """Creates the resampling kernel.
+
+    Arguments:
+        step_size: The step h, an angle; None adapts it.
+        gamma: The friction.
+        cess: The fraction of the conditional effective sample size that a rise in temperature
+            keeps.
+        ramp: The longest part of the budget that the ramp may take.
+        tail: The part of the budget that ends the run with accept/reject steps.
+        budget: The number of gradients of the run; set by `plan`.
+
+    Raises:
+        SpecError: At the start of a run with fewer than 64 chains.
+    """
+
+    step_size: float | None = None
+    gamma: float = 1.0
+    cess: float = 0.99
+    ramp: float = 0.6
+    tail: float = 0.25
+    budget: int = 200
+    State: ClassVar[type[Any]] = SMCState
+
+    def plan(self, steps: int) -> "SMC":
+        return replace(self, budget=steps)
+
+    def init(self, phi: Potential, z: Tensor, rng: Rng) -> SMCState:
+        if len(z) < FEWEST:
+            raise SpecError(
+                f"resampling {len(z)} chains would leave few ancestors; give at least {FEWEST} "
+                "chains, or take anneal"
+            )
+        state = self._moves.init(phi, z, rng)
+        zero = torch.zeros_like(state.phi)
+        return SMCState(*state, zero, zero, torch.arange(len(z), device=z.device))
+
+    def step(self, phi: Potential, state: SMCState, rng: Rng) -> tuple[SMCState, Info]:
+        if state.beta[0] < 1:
+            state = self._resample(self._reweight(state), rng)
+        old = AnnealState(*state[: len(AnnealState._fields)])
+        new, info = self._moves.move(phi, old, rng, beta=old.beta, h=old.log_h.exp())
+        return state._replace(**new._asdict()), info
+
+    @property
+    def _moves(self) -> Anneal:
+        return Anneal(self.step_size, gamma=self.gamma, tail=self.tail, budget=self.budget)
+
+    def _reweight(self, state: SMCState) -> SMCState:
+        left = self.ramp * self.budget - int(state.clock[0])
+        log_w = state.log_w.double()
+        old = float(state.beta[0])
+        new = raise_temperature(state.phi, old, log_w, cess=self.cess, left=left)
+        log_w = log_w.log_softmax(0) - (new - old) * state.phi
+        return state._replace(
+            beta=torch.full_like(state.beta, new),
+            log_w=log_w.to(state.phi),
+            log_z=state.log_z + log_w.logsumexp(0).to(state.phi),
+        )
+
+    def _resample(self, state: SMCState, rng: Rng) -> SMCState:
+        """Draws the chains anew, systematically, where the weights are uneven or no more needed."""
+        w = state.log_w.double().softmax(0)
+        if 1 / w.square().sum() >= len(w) / 2 and state.beta[0] < 1:
+            return state
+        level = (torch.arange(len(w), device=w.device) + rng.uniform()[0].double()) / len(w)
+        index = torch.searchsorted(w.cumsum(0), level).clamp(max=len(w) - 1)
+        return select(state, index)._replace(log_w=torch.zeros_like(state.log_w))
