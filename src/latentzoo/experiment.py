@@ -1,6 +1,7 @@
 """From a record to networks: the generator, the energies, the kernel and the walk that a run names."""
 
 import hashlib
+import os
 import platform
 import time
 from collections.abc import Callable
@@ -29,7 +30,8 @@ from latentzoo.sample import Result, finish, probe, seeds
 from latentzoo.trace import Trace
 from latentzoo.walk import Walk
 
-CHECKPOINT_STEPS, CHECKPOINT_SECONDS = 10, 10.0
+CHECKPOINT_STEPS = 10
+CHECKPOINT_SECONDS = float(os.environ.get("LATENTZOO_CHECKPOINT_SECONDS", "10"))
 
 
 class Experiment:

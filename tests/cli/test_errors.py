@@ -1,0 +1,161 @@
+"""Mistakes end in one line that says what and the cure, with a status, no traceback, and nothing half-written."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from cli.conftest import Command
+
+HAT = "a person with a yellow hat"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["sample", "avatar-trubo"],
+            "unknown generator 'avatar-trubo'; did you mean 'avatar-turbo'",
+        ),
+        (
+            ["sample", "avatar-turbo", "--energy", "clap=x"],
+            "unknown energy 'clap'; did you mean 'clip'",
+        ),
+        (["sample", "avatar-turbo", "--energy", "yellow"], "has no kind"),
+        (
+            ["sample", "avatar-turbo", "--text", HAT, "--kernel", "mela"],
+            "unknown kernel 'mela'; did you mean 'mala'",
+        ),
+        (["sample", "avatar-turbo", "--text", f"{HAT}:-3"], "the weight -3"),
+        (["sample", "avatar-turbo", "--text", "zzz qqq"], "vocabulary"),
+        (["sample", "avatar-turbo", "--text", HAT, "--option", "stepps=3"], "stepps"),
+        (["sample", "avatar-turbo", "--text", HAT, "--option", "steps"], "no KEY=VALUE"),
+        (
+            ["sample", "avatar-turbo", "--text", HAT, "--device", "tpu9"],
+            "the device 'tpu9' cannot be used",
+        ),
+        (
+            ["sample", "avatar-turbo", "--text", HAT, "--dtype", "int3"],
+            "the dtype 'int3' is unknown",
+        ),
+        (["sample", "avatar-turbo", "--text", HAT, "--vary", "sytle"], "sytle"),
+        (["sample", "avatar-turbo", "--text", HAT, "--best", "clap"], "clap"),
+        (
+            ["sample", "avatar-turbo", "--text", HAT, "--strength", "much"],
+            "not an amount of information",
+        ),
+        (
+            ["sample", "avatar-ldm", "--text", HAT, "--init", "none.png"],
+            "there is no such picture",
+        ),
+        (["sample", "none.safetensors"], "none.safetensors"),
+        (["run", "none.yaml"], "there is no such file"),
+        (["resume", "none"], "there is no such folder"),
+        (["show", "avatar-trubo"], "did you mean 'avatar-turbo'"),
+        (["check", "avatar-trubo"], "did you mean 'avatar-turbo'"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    command: Command, tmp_path: Path, words: list[str], message: str
+) -> None:
+    done = command(*words)
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: ") and message in line
+    left = (
+        [p for p in (tmp_path / "runs").rglob("*") if p.is_file()]
+        if (tmp_path / "runs").exists()
+        else []
+    )
+    assert not left
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"generator": "avatar-turbo", "chainz": 3}, "did you mean 'chains'"),
+        ({"generator": "avatar-turbo", "chains": "three"}, "chains"),
+        ({"generator": "avatar-turbo", "energies": [{"target": HAT, "weight": -1}]}, "weight"),
+        (
+            {
+                "generator": "avatar-turbo",
+                "energies": [{"target": HAT}],
+                "kernel": {"name": "ula", "settings": {"stepsize": 1}},
+            },
+            "step_size",
+        ),
+    ],
+)
+def test_a_bad_record_is_one_line(
+    command: Command, tmp_path: Path, record: dict, message: str
+) -> None:
+    (tmp_path / "bad.yaml").write_text(yaml.safe_dump(record))
+    done = command("run", "bad.yaml")
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: ") and message in line
+
+
+def test_debug_shows_the_traceback(command: Command) -> None:
+    done = command("sample", "avatar-trubo", "--debug")
+    assert done.returncode == 1 and "Traceback" in done.stderr
+
+
+def test_a_folder_is_not_overwritten_without_force(command: Command, tmp_path: Path) -> None:
+    words = ("sample", "avatar-turbo", "--chains", "2", "--out", "run")
+    assert command(*words).returncode == 0
+    before = (tmp_path / "run" / "run.yaml").read_bytes()
+    again = command(*words, "--seed", "1")
+    assert again.returncode == 2 and "--force" in again.stderr
+    assert (tmp_path / "run" / "run.yaml").read_bytes() == before
+    assert command(*words, "--seed", "1", "--force").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a checkpoint", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "]
+)
+def test_a_file_that_is_no_checkpoint(command: Command, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.safetensors").write_bytes(content)
+    done = command("check", "bad.safetensors")
+    (line,) = done.stderr.strip().splitlines()
+    assert done.returncode == 2 and "bad.safetensors" in line
+
+
+def test_a_truncated_checkpoint_of_a_run(command: Command, tmp_path: Path) -> None:
+    words = (
+        "sample",
+        "avatar-turbo",
+        "--text",
+        HAT,
+        "--chains",
+        "2",
+        "--steps",
+        "3",
+        "--out",
+        "run",
+    )
+    assert command(*words).returncode == 0
+    path = tmp_path / "run" / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    done = command("resume", "run")
+    (line,) = done.stderr.strip().splitlines()
+    assert done.returncode == 2 and "not a readable checkpoint" in line
+
+
+def test_no_space_left_leaves_nothing_half_written(tmp_path: Path) -> None:
+    """A file system that is full: the file keeps its old content, and no temporary file stays."""
+    import errno
+
+    from latentzoo.checkpoint import write_atomic
+    from latentzoo.cli.app import one_line
+
+    path = tmp_path / "run.yaml"
+    path.write_text("old")
+
+    def full(temporary: Path) -> None:
+        temporary.write_text("ne")
+        raise OSError(errno.ENOSPC, "No space left on device", str(temporary))
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_atomic(path, full)
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+    assert "no space left" in one_line(caught.value) and "resume" in one_line(caught.value)
