@@ -113,6 +113,11 @@ class Camera:
         return cls(**{**value, "pivot": pivot and tuple(pivot)})
 
 
+def upright(pose: Float[Tensor, "B 3 4"]) -> Float[Tensor, "B 3 4"]:
+    """The same pose in a world whose z axis points upwards and whose x axis points to the camera."""
+    return pose[:, [2, 0, 1]]
+
+
 class Viewable(Generator):
     """Creates a generator that can be looked at from any camera.
 

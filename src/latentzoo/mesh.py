@@ -94,13 +94,13 @@ def marching_cubes(field: np.ndarray, extent: float) -> Mesh:
 
 @torch.no_grad()
 def extract(
-    generator: Viewable, z: Float[Tensor, "1 D"], *, resolution: int = 128, chunk: int = 2**17
+    generator: Viewable, z: Float[Tensor, "B D"], *, resolution: int = 128, chunk: int = 2**17
 ) -> Mesh:
     """Finds the surface of the scene of one latent.
 
     Arguments:
         generator: A generator that is also `Solid`.
-        z: The latent, with shape (1, D).
+        z: One latent, with shape (1, D).
         resolution: The number of grid points along each side.
         chunk: How many points are evaluated at once.
 

@@ -9,7 +9,7 @@ where :math:`\delta_i` is the length of the i-th interval. What makes a density 
 signed distance) and how the last interval ends is each family's own. Nothing here draws a number:
 jitter and the levels of the importance sampling are arguments.
 
-Users: EG3D, StyleSDF, StyleNeRF, GIRAFFE-HD.
+Users: EG3D, StyleSDF, StyleNeRF, GIRAFFE-HD; `encode` StyleNeRF, GIRAFFE-HD.
 
 References:
     | NeRF: Representing Scenes as Neural Radiance Fields for View Synthesis
@@ -20,6 +20,7 @@ References:
     | https://doi.org/10.1109/2945.468400
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -65,6 +66,13 @@ def rays(
     return pose[..., 3], forward @ pose[..., :3].mT
 
 
+def encode(x: Float[Tensor, "... C"], octaves: int) -> Float[Tensor, "... 2*octaves*C"]:
+    """The sines and cosines of 2^i pi x, octave by octave: first the sines of all coordinates."""
+    scale = math.pi * 2.0 ** torch.arange(octaves, device=x.device, dtype=x.dtype)
+    angle = x[..., None, :] * scale[:, None]
+    return torch.stack([angle.sin(), angle.cos()], dim=-2).flatten(-3)
+
+
 def stratify(
     near: Float[Tensor, "..."],
     far: Float[Tensor, "..."],
@@ -89,7 +97,7 @@ def stratify(
 
 
 def refine(
-    edges: Float[Tensor, "... K+1"],
+    edges: Float[Tensor, "... E"],
     weight: Float[Tensor, "... K"],
     u: Float[Tensor, "... M"],
     *,
@@ -103,7 +111,7 @@ def refine(
     nothing is random.
 
     Arguments:
-        edges: The K + 1 increasing edges of the bins.
+        edges: The E = K + 1 increasing edges of the bins.
         weight: The bins' non-negative weights.
         u: The levels in [0, 1].
         side: To which bin a level on an edge belongs.
