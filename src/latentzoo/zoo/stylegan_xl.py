@@ -129,14 +129,15 @@ class Mapping(nn.ModuleDict):
         *,
         layers: int = 2,
         classes: int = 0,
-        embedding: tuple[int, int] = (1000, 320),
+        embedding: Sequence[int] = (1000, 320),
         lr: float = 0.01,
     ) -> None:
         super().__init__()
         self.z_dim, self.w_dim, self.classes = z_dim, w_dim, classes
         if classes:
-            self["embed"] = nn.Embedding(*embedding)
-            self["embed_proj"] = Linear(embedding[1], z_dim)
+            rows, features = embedding
+            self["embed"] = nn.Embedding(rows, features)
+            self["embed_proj"] = Linear(features, z_dim)
         self.names = [f"fc{i}" for i in range(layers)]
         widths = [2 * z_dim if classes else z_dim, *[w_dim] * layers]
         for name, i, o in zip(self.names, widths, widths[1:], strict=False):
@@ -369,7 +370,7 @@ def build(
     w_dim: int = 512,
     layers: int = 2,
     classes: int = 0,
-    embedding: tuple[int, int] = (1000, 320),
+    embedding: Sequence[int] = (1000, 320),
     lr: float = 0.01,
     kernel: int = 3,
     radial: bool = False,
@@ -400,7 +401,6 @@ def build(
         raise SpecError(
             "this network's layers are listed in its file only; load the file, or give a plan"
         )
-    embedding = (embedding[0], embedding[1])
     synthesis = Synthesis(
         [Layer(*layer) for layer in plan],
         w_dim,
