@@ -154,3 +154,8 @@ class RunFolder:
             texts = {"latentzoo": record, "seed": str(seed), "chain": str(i)}
             write = lambda path, one=one, texts=texts: picture.write(path, one, texts)
             write_atomic(self.path / folder / f"{i:05d}.png", write)
+
+
+def is_finished(path: Path) -> bool:
+    """Whether a folder holds a run that came to its end."""
+    return (path / "report.html").exists()

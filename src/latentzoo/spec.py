@@ -4,6 +4,7 @@ A record is frozen, has a default for all but the generator, and goes to YAML an
 loss. The command line, `latentzoo run` and the files in a run folder are the same record.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -152,6 +153,31 @@ def read(path: Path) -> Run:
         raise SpecError(
             f"{path}: not a YAML file ({line}); compare it with `latentzoo schema`"
         ) from None
+
+
+def changed(run: Run, values: Mapping[str, Any]) -> Run:
+    """The record with some values changed.
+
+    Arguments:
+        run: The record.
+        values: The new values by their keys; "energies.0.weight" goes into a list and a table.
+
+    Raises:
+        SpecError: If a key leads nowhere, or a value is not allowed there.
+    """
+    data = msgspec.to_builtins(run)
+    for key, value in values.items():
+        *path, last = key.split(".")
+        place: Any = data
+        try:
+            for step in path:
+                place = place[int(step)] if isinstance(place, list) else place[step]
+            place[int(last) if isinstance(place, list) else last] = value
+        except (KeyError, IndexError, ValueError, TypeError):
+            raise SpecError(
+                f"--set {key}: the record has no such place; `latentzoo schema` shows it"
+            ) from None
+    return parse(data, source="the changed record")
 
 
 def to_yaml(run: Run) -> str:

@@ -4,11 +4,10 @@ Exit status: 0 done, 1 a check failed, 2 a mistake that is named in one line, 3 
 not trustworthy (with --strict), 130 stopped by Ctrl-C.
 """
 
+from latentzoo.cli import catalogue, files, runs  # the import registers the commands
 from latentzoo.cli.app import app
-from latentzoo.cli.catalogue import check, list_, show  # the import registers the commands
-from latentzoo.cli.runs import resume, run, sample, schema
 
-__all__ = ["app", "check", "list_", "main", "resume", "run", "sample", "schema", "show"]
+__all__ = ["app", "catalogue", "files", "main", "runs"]
 
 
 def main() -> None:

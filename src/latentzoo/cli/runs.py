@@ -1,5 +1,6 @@
 """Commands that make runs: sample, run, resume, schema."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,11 @@ from latentzoo.errors import SpecError
 if TYPE_CHECKING:
     from latentzoo.folder import RunFolder
     from latentzoo.sample import Result
+
+
+class ChainFailed(typer.Exit):
+    """The exit of a run in which a chain failed; a sweep goes on after it."""
+
 
 Out = Annotated[
     Path | None,
@@ -168,14 +174,27 @@ def sample(
     )
 
 
-@command(example="latentzoo run hats.yaml --out runs/hats")
+@command(example="latentzoo run hats.yaml --set chains=4 --out runs/hats")
 def run(
     record: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             metavar="SPEC", help="The record, a YAML file (`sample --save-spec` writes one)."
         ),
-    ],
+    ] = None,
+    cfg: Annotated[
+        Path | None,
+        typer.Option(
+            help="An experiment file of unified-generative-zoo instead.", show_default=False
+        ),
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Change the record, KEY=VALUE; keys may be nested: energies.0.weight=300.",
+        ),
+    ] = None,
     out: Out = None,
     force: Force = False,
     quiet: Quiet = False,
@@ -183,16 +202,71 @@ def run(
     strict: Strict = False,
     debug: Debug = False,
 ) -> None:
-    """Make the run that a record describes."""
-    read = spec.read(record)
+    """Make the run that a record, or an experiment file of 2022, describes."""
+    if (record is None) == (cfg is None):
+        raise SpecError("give a record or --cfg FILE.cfg, one of them")
+    if cfg is not None:
+        from latentzoo.paper import read_cfg
+
+        experiment = read_cfg(cfg)
+        for note in (*experiment.contradictions, *experiment.notes):
+            typer.echo(f"{cfg.name}: {note}", err=True)
+        found, name = experiment.run, experiment.name
+    elif record is not None:
+        found, name = spec.read(record), record.stem
+    found = spec.changed(found, options(change or []))
     _run(
-        read,
-        out or Path("runs") / record.stem,
-        force=force,
-        quiet=quiet,
-        as_json=as_json,
-        strict=strict,
+        found, out or Path("runs") / name, force=force, quiet=quiet, as_json=as_json, strict=strict
     )
+
+
+@command(
+    example="latentzoo sweep experiments/paper.yaml --only 'clip_*_stylegan2*' --out runs/paper"
+)
+def sweep(
+    file: Annotated[Path, typer.Argument(metavar="SWEEP", help="The sweep, a YAML file.")],
+    list_only: Annotated[
+        bool, typer.Option("--list", help="Print the experiments' names and stop.")
+    ] = False,
+    only: Annotated[
+        str | None,
+        typer.Option(help="Only those whose name matches, * and ? allowed.", show_default=False),
+    ] = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", help="Change every record, KEY=VALUE.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The folder of the run folders.")
+    ] = Path("runs"),
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Make all runs of a sweep, each in its folder; finished ones are skipped, started ones go on."""
+    from latentzoo import sweep as sweeps
+    from latentzoo.folder import RunFolder, is_finished
+
+    runs = sweeps.only(sweeps.read(file), only)
+    if list_only:
+        for name in runs:
+            typer.echo(name)
+        return
+    for name, found in runs.items():
+        folder = out / name
+        if is_finished(folder):
+            continue
+        started = (folder / "run.yaml").exists()
+        wanted = None if started else spec.changed(found, options(change or []))
+        if not quiet and not as_json:
+            typer.echo(name)
+        with contextlib.suppress(ChainFailed):
+            _make(
+                RunFolder(folder, resume=started),
+                wanted,
+                quiet=quiet,
+                as_json=as_json,
+                strict=False,
+            )
 
 
 @command(example="latentzoo resume runs/hats")
@@ -245,7 +319,7 @@ def _make(
             raise typer.Exit(130) from None
     _report(result, folder.path, quiet=quiet, as_json=as_json)
     if result.failures:
-        raise typer.Exit(3)
+        raise ChainFailed(3)
     if strict and result.kernel is not None and not result.diagnosis.trustworthy:
         raise typer.Exit(4)
 
@@ -305,6 +379,3 @@ def _slug(record: spec.Run) -> str:
     ]
     letters = "".join(c if c.isalnum() else "-" for c in "-".join(words).lower())
     return "-".join(part for part in letters.split("-") if part)[:80]
-
-
-__all__ = ["resume", "run", "sample", "schema"]
