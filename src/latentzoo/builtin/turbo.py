@@ -33,7 +33,7 @@ class OneStep(Generator):
         decoder: The decoder of the latents.
     """
 
-    def __init__(self, student: nn.Module, decoder: Decoder) -> None:
+    def __init__(self, student: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
         self.student, self.decoder = student, decoder
         self.space = Space(start=(CHANNELS, GRID, GRID))

@@ -5,9 +5,12 @@ text :math:`j` is true of picture :math:`i`,
 
 .. math:: \ell = -\frac{1}{BC} \sum_{ij} w_{ij} \log \operatorname{sigmoid}\big((2 y_{ij} - 1)(a\, s_{ij} + b)\big)
 
-where the weights :math:`w` give true and false pairs of a text the same say.
+where the weights :math:`w` give true and false pairs of a text the same say. Beside the text that is true of each
+picture there is one that is *nearly* true: said of an avatar with one attribute changed. The pair of the two weighs as
+much as all other pairs of that text, because "a yellow hat" and "a red hat" are what guidance has to tell apart.
 """
 
+import dataclasses
 import random
 from collections.abc import Iterator, Mapping
 
@@ -15,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentzoo.builtin.avatars import NAMES, VALUES, Avatar, Predicate
+from latentzoo.builtin.avatars import FREQUENCIES, HIDDEN, NAMES, VALUES, Avatar, Predicate
 from latentzoo.builtin.captions import describe, parse, vocabulary, words
 from latentzoo.builtin.networks.clip import LENGTH, Contrast
 from latentzoo.builtin.train.augment import disturb, regenerate
@@ -29,6 +32,25 @@ MOST = max(map(len, VALUES.values()))
 def avatar(indices: list[int]) -> Avatar:
     """The avatar of attribute indices."""
     return Avatar(**{n: VALUES[n][i] for n, i in zip(NAMES, indices, strict=True)})
+
+
+def neighbour(avatar: Avatar, stream: random.Random) -> Avatar:
+    """The avatar with one visible attribute changed to another value."""
+    hidden = HIDDEN.items()
+    open_to_change = [n for n in NAMES if (n, getattr(avatar, n)) not in hidden]
+    name = stream.choice(open_to_change)
+    others = [v for v in FREQUENCIES[name] if v != getattr(avatar, name)]
+    return dataclasses.replace(avatar, **{name: stream.choice(others)})
+
+
+def near_miss(avatar: Avatar, stream: random.Random, attempts: int = 10) -> str:
+    """A text that is false of the avatar, by one attribute; true, if every attempt happened to be."""
+    text = ""
+    for _ in range(attempts):
+        text = describe(neighbour(avatar, stream), stream)
+        if not avatar.satisfies(parse(text)):
+            break
+    return text
 
 
 def allowed(predicate: Predicate) -> list[list[bool]]:
@@ -78,14 +100,16 @@ class ContrastRecipe(Recipe):
         chosen = self.pictures.choose(self.batch, stream)
         x, labels = self.pictures.at(chosen), self.pictures.labels_at(chosen)
         speaker = random.Random(int(torch.randint(2**31, (), generator=stream)))
-        texts = [describe(avatar(row), speaker) for row in labels.tolist()]
+        seen = [avatar(row) for row in labels.tolist()]
+        texts = [describe(a, speaker) for a in seen]
+        texts += [near_miss(a, speaker) for a in seen]
         y = truth(labels, torch.tensor([allowed(parse(text)) for text in texts])).float()
         n, pair = self.regenerated, self.autoencoder
         again = regenerate(x[:n], pair.encoder, pair.decoder, self.noise, stream)
-        seen = disturb(torch.cat([again, x[n:]]), stream)
-        logits = self.network(seen, batch_tokens(texts))
+        logits = self.network(disturb(torch.cat([again, x[n:]]), stream), batch_tokens(texts))
         share = y.mean(0, keepdim=True).clamp(1 / self.batch, 1 - 1 / self.batch)
-        weight = 0.5 * y / share + 0.5 * (1 - y) / (1 - share)
+        own = torch.eye(self.batch).repeat(1, 2) * self.batch
+        weight = 0.25 * y / share + 0.25 * (1 - y) / (1 - share) + 0.5 * own
         yield "network", {"match": F.binary_cross_entropy_with_logits(logits, y, weight)}
 
     @torch.no_grad()
