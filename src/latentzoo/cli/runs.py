@@ -203,17 +203,17 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Make the run that a record, or an experiment file of 2022, describes."""
-    if (record is None) == (cfg is None):
-        raise SpecError("give a record or --cfg FILE.cfg, one of them")
-    if cfg is not None:
+    if record is not None and cfg is None:
+        found, name = spec.read(record), record.stem
+    elif cfg is not None and record is None:
         from latentzoo.paper import read_cfg
 
         experiment = read_cfg(cfg)
         for note in (*experiment.contradictions, *experiment.notes):
             typer.echo(f"{cfg.name}: {note}", err=True)
         found, name = experiment.run, experiment.name
-    elif record is not None:
-        found, name = spec.read(record), record.stem
+    else:
+        raise SpecError("give a record or --cfg FILE.cfg, one of them")
     found = spec.changed(found, options(change or []))
     _run(
         found, out or Path("runs") / name, force=force, quiet=quiet, as_json=as_json, strict=strict
