@@ -17,6 +17,7 @@ RECIPES = {
     "turbo": "latentzoo.builtin.train.turbo:TurboRecipe",
     "contrast": "latentzoo.builtin.train.contrast:ContrastRecipe",
     "identity": "latentzoo.builtin.train.identity:IdentityRecipe",
+    "vae": "latentzoo.builtin.train.vae:VAERecipe",
     "attributes": "latentzoo.builtin.train.attributes:AttributesRecipe",
 }
 SHELF = resources.files("latentzoo.builtin.train") / "recipes"
