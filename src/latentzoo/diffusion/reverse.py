@@ -141,14 +141,14 @@ def multistep(
     return ratio * x_t + (s.alpha - ratio * t.alpha) * direction
 
 
-def diffuse(x_t: Tensor, eps: Tensor, t: Level, s: Level) -> Gaussian:
+def diffuse(x_t: Tensor, score: Tensor, t: Level, s: Level) -> Gaussian:
     r"""The reverse diffusion predictor of a variance exploding path (ScoreSDE).
 
-    .. math:: x_s = x_t - \frac{\sigma_t^2 - \sigma_s^2}{\sigma_t} \varepsilon
+    .. math:: x_s = x_t + (\sigma_t^2 - \sigma_s^2) \, \nabla \log p(x_t)
         + \sqrt{\sigma_t^2 - \sigma_s^2} \, \varepsilon_s
     """
     var = t.sigma**2 - s.sigma**2
-    return Gaussian(x_t - var / t.sigma * eps, math.sqrt(var))
+    return Gaussian(x_t + var * score, math.sqrt(var))
 
 
 def correct(x_t: Tensor, score: Tensor, noise: Tensor, *, snr: float) -> Tensor:

@@ -1,0 +1,124 @@
+r"""Encoders: from a picture to the noise that gives it.
+
+**DPM-Encoder.** A stochastic chain is run forward in time with fresh noise, and each noise of the
+chain is read off from where the path went,
+
+.. math:: x_T \sim q(x_T \mid x_0), \quad x_s \sim q(x_s \mid x_t, x_0), \qquad
+    \varepsilon_s = (x_s - \mu_\theta(x_t)) / \sigma_s
+
+so that the chain passes through the same states again, whatever the network. One picture has many
+codes. A chain that ends in a step without noise ends in an estimate; its last state may be refined
+until the estimate is the picture.
+
+**Inversion.** A deterministic step :math:`x_s = F(x_t)` is undone by the iteration
+
+.. math:: x_t \leftarrow x_t + (x_s - F(x_t)) / c
+
+from :math:`x_t = x_s`, where `c` is the slope of F without its network. One iteration is the
+inversion of DDIM; more of them make it exact.
+
+References:
+    | Unifying Diffusion Models' Latent Space, with Applications to CycleDiffusion and Guidance
+    | (Wu and De la Torre, 2022), https://arxiv.org/abs/2210.05559
+    |
+    | Denoising Diffusion Implicit Models (Song et al., 2021), https://arxiv.org/abs/2010.02502
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from latentzoo.diffusion.parametrisation import from_x0
+from latentzoo.diffusion.reverse import Gaussian, ddim, forward, posterior_std
+from latentzoo.diffusion.sampler import Pairs
+from latentzoo.diffusion.schedule import Level
+
+Step = Callable[[Tensor, Level, Level], Gaussian]
+"""The model's distribution of `x_s` given `x_t`, with exactly the clips and guidance of the map."""
+
+
+@torch.no_grad()
+def stochastic(
+    x_0: Tensor,
+    step: Step,
+    pairs: Pairs,
+    *,
+    draw: Callable[[], Tensor],
+    eta: float = 1.0,
+    iterations: int = 0,
+) -> tuple[Tensor, list[Tensor]]:
+    """The start and the noises of a stochastic chain that lead to a picture (DPM-Encoder).
+
+    A last step with noise gives the picture itself. One without gives the network's estimate of it
+    at the lowest level; where `iterations` are made, that level's state is moved to where the
+    estimate is the picture.
+
+    Arguments:
+        x_0: The picture, (B, ...), in the range of the chain.
+        step: The model.
+        pairs: The steps of the chain.
+        draw: Standard normal noise of the shape of `x_0`: called for the start, then for each
+            state between the start and the picture.
+        eta: How much of each state is fresh noise, in (0, 1]; that of the sampler.
+        iterations: How often the state before a step without noise is refined; 0 as in the paper.
+
+    Returns:
+        The start (B, ...), unscaled, and the noise of each step that has one.
+    """
+    x_t = x_T = forward(x_0, pairs[0][0]).push(draw())
+    noises: list[Tensor] = []
+    for i, (t, s) in enumerate(pairs):
+        if posterior_std(t, s) == 0:
+            break
+        if i == len(pairs) - 1:
+            x_s = x_0
+        else:
+            x_s = ddim(from_x0(x_0, x_t, t), t, s, eta=eta).push(draw())
+            if posterior_std(*pairs[i + 1]) == 0:
+                x_s = undo(x_0, step, pairs[i + 1], guess=x_s, iterations=iterations)
+        noises.append(step(x_t, t, s).pull(x_s))
+        x_t = x_s
+    return x_T, noises
+
+
+@torch.no_grad()
+def invert(x_0: Tensor, step: Step, pairs: Pairs, *, iterations: int = 20) -> Tensor:
+    """The start of a deterministic chain that leads to a picture.
+
+    Arguments:
+        x_0: The picture, (B, ...), in the range of the chain.
+        step: The model.
+        pairs: The steps of the chain.
+        iterations: How often each step is refined; each time is one call of the network.
+
+    Returns:
+        The start, (B, ...), unscaled.
+    """
+    x = x_0
+    for pair in reversed(pairs):
+        x = undo(x, step, pair, guess=x, iterations=iterations)
+    return x
+
+
+def undo(
+    x_s: Tensor, step: Step, pair: tuple[Level, Level], *, guess: Tensor, iterations: int
+) -> Tensor:
+    """The state `x_t` that a step takes to `x_s`, both (B, ...).
+
+    An iteration that makes a sample's residual larger is taken back and halved from then on, so
+    that more iterations never do harm.
+    """
+    t, s = pair
+    x_t = best = guess
+    residual = torch.zeros_like(x_s)
+    error = x_s.new_full((len(x_s), *(1,) * (x_s.ndim - 1)), torch.inf)
+    damping = torch.full_like(error, t.alpha / s.alpha if t.alpha > 0 else 1.0)
+    for _ in range(iterations):
+        off = x_s - step(x_t, t, s).mean
+        size = off.flatten(1).norm(dim=1).view_as(error)
+        better = size < error
+        best, residual = torch.where(better, x_t, best), torch.where(better, off, residual)
+        error, damping = torch.where(better, size, error), damping.where(better, damping / 2)
+        x_t = best + damping * residual
+    return x_t

@@ -1,0 +1,113 @@
+"""The networks of Hugging Face diffusers, built and filled by latentzoo.
+
+A repository in diffusers format has the network's `config.json` and weights and the scheduler's
+`scheduler_config.json`, in folders of their own or beside each other. Network and formulas are
+kept apart here: the network is diffusers' own, the schedule and the steps are latentzoo's.
+
+References:
+    | Diffusers: State-of-the-art diffusion models (von Platen et al., 2022)
+    | https://github.com/huggingface/diffusers
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from latentzoo.errors import MissingExtra, SpecError
+from latentzoo.generator import Generator
+from latentzoo.hub.checkpoint import Checkpoint
+from latentzoo.hub.keys import Rule, prefixed
+
+
+class UNet(nn.Module):
+    """Creates a `UNet2DModel` of diffusers.
+
+    Arguments:
+        config: Its `config.json`.
+
+    Raises:
+        MissingExtra: If diffusers is not installed.
+        SpecError: If it is not an unconditional network of colour pictures.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        try:
+            from diffusers.models.unets.unet_2d import UNet2DModel
+        except ImportError as error:
+            raise MissingExtra(
+                "diffusers", "diffusers", "a network in diffusers format"
+            ) from error
+        name = config.get("_class_name", "UNet2DModel")
+        if name != "UNet2DModel":
+            raise SpecError(f"a network of class {name} is not unconditional; give a UNet2DModel")
+        arguments = {k: v for k, v in config.items() if not k.startswith("_")}
+        if arguments.get("num_class_embeds") or arguments.get("class_embed_type"):
+            raise SpecError("the network asks for a class; give one without class embeddings")
+        if arguments.get("in_channels", 3) != 3:
+            raise SpecError(
+                f"the network has {arguments['in_channels']} input channels; "
+                "give one of colour pictures, which has 3"
+            )
+        size = arguments.get("sample_size")
+        if size is None:
+            raise SpecError("the network's config.json has no sample_size; add its pictures' side")
+        try:
+            self.model = UNet2DModel(**arguments)
+        except (TypeError, ValueError) as error:
+            raise SpecError(f"diffusers does not build this network ({error})") from error
+        self.eval()
+        self.size: tuple[int, int] = (size, size) if isinstance(size, int) else tuple(size)
+
+    def train(self, mode: bool = True) -> "UNet":
+        """Keeps the network in evaluation mode: its dropout must not change the map."""
+        del mode
+        return super().train(False)
+
+    def forward(self, x_t: Tensor, time: Tensor) -> Tensor:
+        """Maps pictures (B, 3, H, W) at times (B,) to the prediction (B, 3, H, W)."""
+        output = self.model(x_t, time, return_dict=False)[0]
+        return output[:, :3]  # networks that also predict a variance give it last
+
+
+LEGACY = [
+    Rule("{block*}.query.{part}", "network.model.{block}.to_q.{part}"),
+    Rule("{block*}.key.{part}", "network.model.{block}.to_k.{part}"),
+    Rule("{block*}.value.{part}", "network.model.{block}.to_v.{part}"),
+    Rule("{block*}.proj_attn.{part}", "network.model.{block}.to_out.0.{part}"),
+]
+"""The names of attention before diffusers 0.13, which the repositories of 2022 still have."""
+
+RULES = [*LEGACY, Rule("{name*}", "network.model.{name}")]
+"""From the names of a `UNet2DModel` to those of a generator with a `network` of this module."""
+
+KEYS: dict[str, Callable[[Generator], list[Rule]]] = {
+    "pipeline": lambda _: prefixed("unet.", RULES),
+    "unet": lambda _: RULES,
+}
+"""The rules of a whole pipeline's folder, and of the network's folder alone."""
+
+
+def recognise(checkpoint: Checkpoint, *schedulers: str) -> dict[str, Any] | None:
+    """Describes an unconditional model in diffusers format, if its scheduler is one of the given.
+
+    Arguments:
+        checkpoint: What was read from the folder.
+        schedulers: The beginnings of the schedulers' class names.
+
+    Returns:
+        The arguments of `build` and the dialect of the names; None for another kind of file, and
+        for a pipeline with further networks, such as a latent diffusion.
+    """
+    records = checkpoint.records
+    unet = records.get("unet", records.get("config"))
+    if not isinstance(unet, Mapping) or unet.get("_class_name") != "UNet2DModel":
+        return None
+    scheduler = records.get("scheduler") or {}
+    if schedulers and not str(scheduler.get("_class_name")).startswith(schedulers):
+        return None
+    keys = "pipeline" if "unet" in records else "unet"
+    if keys == "pipeline" and not all(name.startswith("unet.") for name in checkpoint.tensors):
+        return None
+    return {"config": {"unet": dict(unet), "scheduler": dict(scheduler)}, "keys": keys}

@@ -1,0 +1,90 @@
+r"""Rectified flow in pixels: a U-Net in diffusers format that predicts the velocity of a straight path.
+
+.. math:: x_t = (1 - t) \, x_0 + t \, z, \qquad \frac{dx}{dt} = u(x_t, t) \approx z - x_0
+
+The flow is solved from :math:`t = 1` to 0 by Euler's or Heun's rule. The latent is the block
+`start`, :math:`x_1`.
+
+References:
+    | Flow Straight and Fast: Learning to Generate and Transfer Data with Rectified Flow
+    | (Liu et al., 2022), https://arxiv.org/abs/2209.03003
+    | Flow Matching for Generative Modeling (Lipman et al., 2022), https://arxiv.org/abs/2210.02747
+    | Scaling Rectified Flow Transformers for High-Resolution Image Synthesis (Esser et al., 2024)
+    | https://arxiv.org/abs/2403.03206
+"""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+from latentzoo.diffusion import unet as networks
+from latentzoo.diffusion.generator import Diffusion, Reading
+from latentzoo.diffusion.memory import Checkpoint as Keep
+from latentzoo.diffusion.sampler import DDIM, Heun
+from latentzoo.diffusion.schedule import Flow
+from latentzoo.errors import SpecError, UnknownName
+from latentzoo.hub.checkpoint import Checkpoint
+
+SAMPLERS = {"euler": DDIM(), "heun": Heun()}
+
+
+def build(
+    unet: Mapping[str, Any],
+    scheduler: Mapping[str, Any],
+    *,
+    sampler: str = "euler",
+    steps: int = 50,
+    checkpoint: Keep = "auto",
+) -> Diffusion:
+    """Creates a rectified flow generator.
+
+    Arguments:
+        unet: The network's `config.json`.
+        scheduler: The repository's `scheduler_config.json`.
+        sampler: "euler", or "heun" of second order with two network calls per step.
+        steps: The number of steps.
+        checkpoint: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
+
+    Raises:
+        MissingExtra: If diffusers is not installed.
+        SpecError: If an option is out of range, or the repository asks for what is not there.
+    """
+    if sampler not in SAMPLERS:
+        raise UnknownName("sampler", sampler, SAMPLERS)
+    N = scheduler.get("num_train_timesteps", 1000)
+    network = networks.UNet(unet)
+    levels = Flow().levels([*times(scheduler, N, steps), 0.0])
+    return Diffusion(
+        network,
+        reading=Reading(kind="flow", hertz=N),
+        size=network.size,
+        pairs=list(pairwise(levels)),
+        sampler=SAMPLERS[sampler],
+        checkpoint=checkpoint,
+    )
+
+
+def times(scheduler: Mapping[str, Any], N: int, steps: int) -> list[float]:
+    r"""The times of a chain, falling from 1; they are shifted towards the noise,
+
+    .. math:: t' = \frac{\rho \, t}{1 + (\rho - 1) \, t}
+
+    as is the smallest of them, to which the even spacing goes.
+    """
+    if steps < 1:
+        raise SpecError(f"{steps} steps do not make a chain; give 1 or more")
+    for option in ("use_dynamic_shifting", "use_karras_sigmas", "use_exponential_sigmas"):
+        if scheduler.get(option):
+            raise SpecError(f"the scheduler's {option} is not supported; set it to false")
+    rho = float(scheduler.get("shift", 1.0))
+    shift = lambda t: rho * t / (1 + (rho - 1) * t)
+    low = shift(1 / N)
+    return [shift(1 + (low - 1) * i / max(steps - 1, 1)) for i in range(steps)]
+
+
+def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """Describes a diffusers folder with a flow matching scheduler."""
+    return networks.recognise(checkpoint, "FlowMatch")
+
+
+KEYS = networks.KEYS

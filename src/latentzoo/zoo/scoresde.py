@@ -1,0 +1,142 @@
+r"""Score-based generation by stochastic equations (ScoreSDE), variance exploding and preserving.
+
+The network knows the score :math:`\nabla \log p(x_t)`. Of the variance exploding path,
+
+.. math:: x_T = \sigma_{max} z, \qquad x_s = x_t + (\sigma_t^2 - \sigma_s^2) \, \nabla \log p(x_t)
+    + \sqrt{\sigma_t^2 - \sigma_s^2} \, \varepsilon_s
+
+with Langevin corrections at each level; of the preserving path, Euler-Maruyama steps. Either has a
+deterministic flow with the same marginals, solved by Euler's or Heun's rule, whose latent is the
+block `start` alone, :math:`z`. The stochastic samplers add `noise`, in the order of its use.
+
+References:
+    | Score-Based Generative Modeling through Stochastic Differential Equations (Song et al., 2021)
+    | https://arxiv.org/abs/2011.13456
+    | Elucidating the Design Space of Diffusion-Based Generative Models (Karras et al., 2022)
+    | https://arxiv.org/abs/2206.00364
+"""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+from latentzoo.diffusion import unet as networks
+from latentzoo.diffusion.generator import Diffusion, Reading
+from latentzoo.diffusion.memory import Checkpoint as Keep
+from latentzoo.diffusion.sampler import (
+    DDIM,
+    EulerMaruyama,
+    Heun,
+    Pairs,
+    PredictorCorrector,
+    Sampler,
+)
+from latentzoo.diffusion.schedule import VE, VP, Level
+from latentzoo.errors import SpecError, UnknownName
+from latentzoo.hub.checkpoint import Checkpoint
+
+SAMPLERS = ("ddim", "heun", "sde")
+PICTURE = Level(-1, 1.0, 0.0)
+
+
+def build(
+    unet: Mapping[str, Any],
+    scheduler: Mapping[str, Any],
+    *,
+    sampler: str = "ddim",
+    steps: int = 50,
+    eta: float = 0.0,
+    corrections: int | None = None,
+    centred: bool | None = None,
+    white_box_steps: int | None = None,
+    seed: int = 0,
+    checkpoint: Keep = "auto",
+) -> Diffusion:
+    """Creates a ScoreSDE generator.
+
+    Arguments:
+        unet: The network's `config.json`.
+        scheduler: The repository's `scheduler_config.json`, of a ScoreSdeVe or ScoreSdeVp
+            scheduler.
+        sampler: "ddim" (the deterministic flow, or ancestral steps for `eta` > 0), "heun" (the
+            flow at second order), or "sde" (the authors' predictor and, where exploding,
+            corrector).
+        steps: The number of levels; the authors took 1000 or 2000 of them with "sde".
+        eta: How much of each DDIM step is fresh noise, in [0, 1].
+        corrections: How many corrections there are per level; None for the repository's choice.
+        centred: Whether the network's pictures are in [-1, 1]; None for the authors' choice, which
+            is so where variance is preserved.
+        white_box_steps: How many noises are latent, the first ones; None for all.
+        seed: The seed of the others.
+        checkpoint: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
+
+    Raises:
+        MissingExtra: If diffusers is not installed.
+        SpecError: If an option is out of range.
+    """
+    if sampler not in SAMPLERS:
+        raise UnknownName("sampler", sampler, SAMPLERS)
+    if not 0 <= eta <= 1 or (eta > 0 and sampler != "ddim"):
+        raise SpecError(f"eta={eta} does not fit the sampler {sampler}; give [0, 1] with ddim")
+    if steps < 2:
+        raise SpecError(f"{steps} steps do not make a chain; give 2 or more")
+    network = networks.UNet(unet)
+    exploding = "ScoreSdeVp" not in str(scheduler.get("_class_name", ""))
+    path = explode if exploding else preserve
+    pairs, reading, stochastic, start = path(scheduler, steps, corrections)
+    return Diffusion(
+        network,
+        reading=reading,
+        size=network.size,
+        pairs=pairs,
+        sampler={"ddim": DDIM(eta), "heun": Heun(), "sde": stochastic}[sampler],
+        start=start,
+        centred=not exploding if centred is None else centred,
+        white_box_steps=white_box_steps,
+        seed=seed,
+        checkpoint=checkpoint,
+    )
+
+
+def explode(
+    scheduler: Mapping[str, Any], steps: int, corrections: int | None
+) -> tuple[Pairs, Reading, Sampler, float]:
+    """The variance exploding path: even in log sigma, and told to the network as sigma.
+
+    The network's sigma ends a little above sigma_min, at the scheduler's smallest time.
+    """
+    schedule = VE(scheduler.get("sigma_min", 0.01), scheduler.get("sigma_max", 1348.0))
+    low = scheduler.get("sampling_eps", 1e-5)
+    levels = [
+        Level(
+            schedule(1 + (low - 1) * i / (steps - 1)).sigma,
+            1.0,
+            schedule(1 - i / (steps - 1)).sigma,
+        )
+        for i in range(steps)
+    ]
+    if corrections is None:
+        corrections = int(scheduler.get("correct_steps", 1))
+    sampler = PredictorCorrector(corrections, snr=scheduler.get("snr", 0.15))
+    return list(pairwise([*levels, PICTURE])), Reading(kind="score"), sampler, schedule.start
+
+
+def preserve(
+    scheduler: Mapping[str, Any], steps: int, corrections: int | None
+) -> tuple[Pairs, Reading, Sampler, float]:
+    """The variance preserving path: even in time, of which the network is told N - 1 per unit."""
+    if corrections:
+        raise SpecError("the variance preserving path has no corrector; leave out corrections")
+    schedule = VP(scheduler.get("beta_min", 0.1), scheduler.get("beta_max", 20.0))
+    low = scheduler.get("sampling_eps", 1e-3)
+    levels = schedule.levels(1 + (low - 1) * i / (steps - 1) for i in range(steps))
+    reading = Reading(kind="eps", hertz=scheduler.get("num_train_timesteps", 2000) - 1)
+    return list(pairwise([*levels, PICTURE])), reading, EulerMaruyama(schedule, steps), 1.0
+
+
+def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """Describes a diffusers folder with a ScoreSDE scheduler."""
+    return networks.recognise(checkpoint, "ScoreSde")
+
+
+KEYS = networks.KEYS
