@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from latentzoo import energies, kernels, picture, spec, zoo
+from latentzoo.camera import Viewable, fan
 from latentzoo.chain import Frame
 from latentzoo.energies.base import Energy
 from latentzoo.errors import SpecError
@@ -22,6 +23,7 @@ from latentzoo.folder import RunFolder
 from latentzoo.generator import Encodable, Generator, Restricted
 from latentzoo.kernels.adapt import schedule
 from latentzoo.kernels.types import Kernel
+from latentzoo.orbit import EachView, Views
 from latentzoo.posterior import Posterior
 from latentzoo.report import page
 from latentzoo.report.read import SavedRun
@@ -47,19 +49,31 @@ class Experiment:
         self.rng = Rng(*seeds(run.seed, run.chains), device=self.device)
 
     @cached_property
-    def generator(self) -> Generator:
+    def bare(self) -> Generator:
+        """The generator itself, all of its blocks and one view."""
         run = self.run
-        generator = zoo.load(
+        return zoo.load(
             run.generator,
             family=run.family,
             device=self.device,
             dtype=_dtype(run.dtype),
             **run.options,
         )
-        if run.vary is None:
+
+    @cached_property
+    def generator(self) -> Generator:
+        """The map that is sampled: the blocks that vary, the views that are rated."""
+        generator = self.bare
+        if self.run.energy_views > 1:
+            if not isinstance(generator, Viewable):
+                raise SpecError(
+                    f"'{self.run.generator}' has no camera, so it has one view; leave out energy_views"
+                )
+            generator = Views(generator, fan(generator.camera, self.run.energy_views))
+        if self.run.vary is None:
             return generator
-        rest = Rng(run.rest_seed, device=self.device).normal(generator.space.dim)[0]
-        return Restricted(generator, tuple(run.vary), rest)
+        rest = Rng(self.run.rest_seed, device=self.device).normal(generator.space.dim)[0]
+        return Restricted(generator, tuple(self.run.vary), rest)
 
     @cached_property
     def energies(self) -> dict[str, Energy]:
@@ -70,6 +84,8 @@ class Experiment:
                 name = f"{name}.{sum(other.split('.')[0] == name for other in named)}"
             model = term.model or zoo.companion(self.run.generator, term.energy)
             energy = energies.load(term.energy, term.target, model=model, **term.options)
+            if self.run.energy_views > 1:
+                energy = EachView(energy, self.run.energy_views)
             named[name] = term.weight * energy.to(self.device)
         return named
 

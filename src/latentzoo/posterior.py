@@ -90,10 +90,17 @@ class Posterior(Potential):
         weights = stacked.new_tensor([weight for weight, _ in self.terms.values()])
         return stacked @ weights, stacked
 
-    @torch.no_grad()
     def images(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
-        """Maps latents to images of shape (B, 3, H, W), micro-batch by micro-batch, without gradients."""
-        return torch.cat([self.generator(part) for part in z.split(self.micro_batch or len(z))])
+        """The images of latents, (B, 3, H, W), without gradients; see `images`."""
+        return images(self.generator, z, self.micro_batch)
+
+
+@torch.no_grad()
+def images(
+    generator: Generator, z: Float[Tensor, "B D"], micro_batch: int | None = None
+) -> Float[Tensor, "B 3 H W"]:
+    """Maps latents to images of shape (B, 3, H, W), micro-batch by micro-batch, without gradients."""
+    return torch.cat([generator(part) for part in z.split(micro_batch or len(z))])
 
 
 def _named_terms(energies: Mapping[str, Energy]) -> Iterator[tuple[str, tuple[float, Energy]]]:

@@ -69,6 +69,7 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         best: A term's name, to keep each chain's best state by that energy instead of its last
             one.
         init: A picture whose latent every chain starts from; the generator must be able to encode.
+        energy_views: From how many cameras, over 60 degrees, a generator with a camera is rated.
         micro_batch: How many chains go through the networks at once; None takes all.
         device: cpu, cuda, mps, or auto.
         dtype: The networks' number type: float32, float16, bfloat16 or float64.
@@ -90,6 +91,7 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     seed: Annotated[int, Meta(ge=0, lt=2**31)] = 0
     best: str | None = None
     init: str | None = None
+    energy_views: Count = 1
     micro_batch: Count | None = None
     device: str = "auto"
     dtype: str = "float32"

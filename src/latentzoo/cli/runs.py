@@ -111,6 +111,9 @@ def sample(
             show_default=False,
         ),
     ] = None,
+    energy_views: Annotated[
+        int, typer.Option(min=1, help="Cameras from which a 3D-aware generator is rated.")
+    ] = 1,
     micro_batch: Annotated[
         int | None,
         typer.Option(
@@ -153,6 +156,7 @@ def sample(
         seed=seed,
         best=best,
         init=None if init is None else str(init),
+        energy_views=energy_views,
         micro_batch=micro_batch,
         device=device,
         dtype=dtype,

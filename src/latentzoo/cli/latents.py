@@ -1,0 +1,165 @@
+"""Commands on latents: encode, decode, orbit."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from latentzoo import spec
+from latentzoo.cli.app import Debug, command
+from latentzoo.cli.runs import options
+from latentzoo.errors import CheckpointError, SpecError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from latentzoo.generator import Encodable, Generator
+
+Family = Annotated[
+    str | None, typer.Option(help="The family of a checkpoint file.", show_default=False)
+]
+Option = Annotated[
+    list[str] | None, typer.Option("--option", help="An argument of the map, KEY=VALUE.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="The seed of stochastic encoders.")]
+
+
+@command(example="latentzoo encode face.png avatar-ldm --out z.safetensors")
+def encode(
+    image: Annotated[Path, typer.Argument(help="The picture.")],
+    generator: Annotated[str, typer.Argument(help="A generator that can encode.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The latent's file.")] = Path(
+        "z.safetensors"
+    ),
+    family: Family = None,
+    option: Option = None,
+    seed: Seed = 0,
+    debug: Debug = False,
+) -> None:
+    """Find the latent of a picture, and say how well it gives the picture back."""
+    from safetensors.torch import save_file
+
+    from latentzoo import picture, zoo
+    from latentzoo.checkpoint import write_atomic
+    from latentzoo.rng import Rng
+
+    network = zoo.load(generator, family=family, **options(option or []))
+    original = picture.read(image, network.size)
+    z = encoder(network, generator).encode(original, Rng(seed))
+    error = (network(z) - original).square().mean().sqrt()
+    write_atomic(
+        out, lambda path: save_file({"z": z.contiguous()}, path, {"generator": generator})
+    )
+    typer.echo(
+        f"{out}: {z.shape[1]} numbers; the picture comes back within {float(error):.4f} rms"
+    )
+
+
+@command(example="latentzoo decode z.safetensors avatar-ldm --out pictures")
+def decode(
+    latents: Annotated[Path, typer.Argument(help="A latent's file, or a run folder.")],
+    generator: Annotated[str, typer.Argument(help="The generator.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the pictures.")] = Path(
+        "decoded"
+    ),
+    family: Family = None,
+    option: Option = None,
+    debug: Debug = False,
+) -> None:
+    """Show latents with a generator, which may have other arguments than the one that found them."""
+    from latentzoo import picture, zoo
+    from latentzoo.posterior import images
+
+    network = zoo.load(generator, family=family, **options(option or []))
+    z = read_latents(latents)
+    if z.shape[1] != network.space.dim:
+        raise SpecError(
+            f"{latents}: its latents have {z.shape[1]} numbers, '{generator}' takes {network.space.dim}"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    for i, pixels in enumerate(picture.to_uint8(images(network, z, 4))):
+        picture.write(out / f"{i:05d}.png", pixels)
+    typer.echo(f"{len(z)} pictures: {out}")
+
+
+@command(example="latentzoo orbit runs/face --chain 3 --views 9 --mesh face.ply")
+def orbit(
+    folder: Annotated[
+        Path, typer.Argument(metavar="RUN", help="The run folder of a generator with a camera.")
+    ],
+    chain: Annotated[int, typer.Option(min=0, help="The chain whose latent is shown.")] = 0,
+    views: Annotated[int, typer.Option(min=1, help="How many cameras.")] = 9,
+    arc: Annotated[float, typer.Option(help="The width of the fan of cameras in degrees.")] = 60.0,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Where orbit.png and orbit.webp go; default the run."),
+    ] = None,
+    mesh: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the surface too, a .ply file (EG3D, StyleSDF).", show_default=False
+        ),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Show a found latent from a fan of cameras: a strip, and an animation."""
+    from latentzoo import orbit as orbits
+    from latentzoo.camera import Viewable, fan
+    from latentzoo.experiment import Experiment
+
+    network = Experiment(spec.read(folder / "run.yaml")).bare
+    if not isinstance(network, Viewable):
+        raise SpecError(
+            f"{folder}: its generator has no camera; orbit shows EG3D, StyleSDF, StyleNeRF, GIRAFFE-HD"
+        )
+    z = read_latents(folder)
+    if chain >= len(z):
+        raise SpecError(f"{folder}: there is no chain {chain}; it has 0 to {len(z) - 1}")
+    place = out or folder
+    place.mkdir(parents=True, exist_ok=True)
+    strip = orbits.orbit(network, z[chain : chain + 1], fan(network.camera, views, azimuth=arc))
+    orbits.write_strip(place / "orbit.png", strip)
+    orbits.write_animation(place / "orbit.webp", strip)
+    typer.echo(f"{views} views: {place / 'orbit.png'}, {place / 'orbit.webp'}")
+    if mesh is not None:
+        from latentzoo.mesh import extract
+
+        extract(network, z[chain : chain + 1]).write(mesh)
+        typer.echo(f"the surface: {mesh}")
+
+
+def read_latents(path: Path) -> "Tensor":
+    """The latents z of a file or a run folder, (B, D).
+
+    Raises:
+        CheckpointError: If there are none.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    file = path / "latents.safetensors" if path.is_dir() else path
+    try:
+        return load_file(file)["z"]
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{file}: there is no such file; a run folder has its latents when it is done"
+        ) from None
+    except (SafetensorError, KeyError, OSError) as error:
+        raise CheckpointError(
+            f"{file}: holds no latents z ({error}); `latentzoo encode` writes them"
+        ) from error
+
+
+def encoder(generator: "Generator", name: str) -> "Encodable":
+    """The generator as an encoder.
+
+    Raises:
+        SpecError: If it cannot encode.
+    """
+    from latentzoo.generator import Encodable
+
+    if not isinstance(generator, Encodable):
+        raise SpecError(
+            f"the generator '{name}' cannot encode a picture; take a diffusion model or a flow"
+        )
+    return generator
