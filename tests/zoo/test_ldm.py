@@ -4,6 +4,7 @@ import torch
 from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import translate
+from latentzoo.rng import Rng
 from latentzoo.zoo import ldm
 from latentzoo.zoo.ldm import timesteps
 from laws import obey, official, randomise
@@ -33,7 +34,8 @@ def tiny(unet=None, first_stage=None, **options):
     [
         {},
         {"eta": 0.7},
-        {"eta": 0.7, "noise": "fixed", "scale": None},
+        {"eta": 0.7, "white_box_steps": 0, "scale": None},
+        {"eta": 0.7, "white_box_steps": 2},
         {"unet": {"modulate": True, "resample": True, "heads": 4}},
         {"first_stage": {"codebook": 20, "quantise": False}},
         {
@@ -49,8 +51,8 @@ def tiny(unet=None, first_stage=None, **options):
 def test_laws(options):
     generator = tiny(**options)
     blocks = {"start": (3, 4, 4)}
-    if options.get("eta") and options.get("noise") != "fixed":
-        blocks["noise"] = (3, 3, 4, 4)
+    if options.get("eta") and options.get("white_box_steps") != 0:
+        blocks["noise"] = (options.get("white_box_steps", 3), 3, 4, 4)
     assert dict(generator.space) == blocks and generator.size == (8, 8)
     obey(generator)
 
@@ -102,13 +104,35 @@ def test_more_steps_draw_the_same_picture_more_finely():
     assert (many - most).abs().mean() < 0.5 * (few - most).abs().mean()
 
 
+@pytest.mark.parametrize("eta", [0.0, 0.6])
+def test_an_image_has_a_latent_that_gives_its_code_again(eta):
+    generator = tiny(eta=eta, scale=None, steps=6).double()
+    generator.scale.fill_(0.7)
+    generator.unet.out[2].weight *= 0.01  # no network that undoes noise is wild
+    image = torch.rand(2, 3, 8, 8, dtype=torch.float64)
+    z = generator.encode(image, Rng(1, 2))
+    x_0 = generator.scale * generator.first_stage.encode(2 * image - 1)
+    torch.testing.assert_close(generator(z), generator.decode(x_0), rtol=0, atol=1e-5)
+    if eta > 0:
+        again, other = generator.encode(image, Rng(1, 2)), generator.encode(image, Rng(3, 2))
+        assert torch.equal(z, again)
+        assert not torch.allclose(z[0], other[0]) and torch.allclose(z[1], other[1])
+
+
+def test_fixed_noises_have_no_encoder():
+    generator = tiny(eta=0.5, white_box_steps=2)
+    with pytest.raises(SpecError, match="white_box_steps"):
+        generator.encode(torch.rand(1, 3, 8, 8), Rng(0))
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {"steps": 0},
         {"steps": 1000},
         {"eta": 1.5},
-        {"noise": "random"},
+        {"white_box_steps": 1},
+        {"eta": 0.5, "white_box_steps": 4},
         {"class_index": 1},
         {"guidance": 2.0},
         {"classes": 5, "unet": {"transformer": 1, "context": 6}, "guidance": 2.0},

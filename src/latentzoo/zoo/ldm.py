@@ -28,6 +28,7 @@ References:
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -36,21 +37,22 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from latentzoo.diffusion import memory
+from latentzoo.diffusion import encode, memory
 from latentzoo.diffusion.noise import Noise
 from latentzoo.diffusion.parametrisation import Estimate, from_eps
-from latentzoo.diffusion.reverse import Gaussian, ddim
+from latentzoo.diffusion.sampler import DDIM, Chain
 from latentzoo.diffusion.schedule import Discrete, Level, scaled_linear_betas
 from latentzoo.errors import SpecError
-from latentzoo.generator import Generator
+from latentzoo.generator import Encodable, Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn import adm, ddpm
 from latentzoo.nn.autoencoder import KL, VQ, FirstStage, read_shape
+from latentzoo.rng import Rng
 from latentzoo.space import Space
 
 
-class LDM(Generator):
+class LDM(Generator, Encodable):
     r"""Creates a latent diffusion generator.
 
     Arguments:
@@ -58,10 +60,11 @@ class LDM(Generator):
         first_stage: The autoencoder.
         schedule: The noise at the network's times.
         size: The sides of the code.
-        steps: The number of DDIM steps, at most the number of times.
+        steps: The number of DDIM steps, less than the number of times.
         eta: How much of each step is fresh noise, in [0, 1].
-        noise: Whether that noise is "latent", or "fixed" by a seed.
-        seed: The seed of fixed noise.
+        white_box_steps: How many of these noises are part of the latent, the first ones; None for
+            all. The others are fixed by the seed.
+        seed: The seed of the fixed noises.
         embedding: The classes' contexts; None for an unconditional model.
         empty_class: Whether the last row of the embedding is the empty class.
         class_index: The class.
@@ -78,14 +81,14 @@ class LDM(Generator):
 
     def __init__(
         self,
-        unet: adm.UNet,
+        unet: nn.Module,
         first_stage: FirstStage,
         schedule: Discrete,
         *,
         size: int,
         steps: int = 20,
         eta: float = 0.0,
-        noise: str = "latent",
+        white_box_steps: int | None = None,
         seed: int = 0,
         embedding: nn.Embedding | None = None,
         empty_class: bool = False,
@@ -100,23 +103,25 @@ class LDM(Generator):
             raise SpecError(f"{steps} steps do not fit {N} times; give a number from 1 to {N - 1}")
         if not 0 <= eta <= 1:
             raise SpecError(f"eta={eta} is out of range; give a number in [0, 1]")
-        if noise not in ("latent", "fixed"):
-            raise SpecError(f"noise={noise!r} is unknown; choose 'latent' or 'fixed'")
         if guidance != 1 and not empty_class:
             raise SpecError("the model has no empty class to guide away from; leave guidance at 1")
         classes = 1 if embedding is None else embedding.num_embeddings - empty_class
         if not 0 <= class_index < classes:
             raise SpecError(f"there is no class {class_index}; the model has {classes}, from 0")
         self.unet, self.first_stage, self.embedding = unet, first_stage, embedding
-        self.schedule = schedule
-        self.levels = schedule.levels([*timesteps(steps, N), 0])
-        self.eta, self.seed, self.guidance = eta, seed, guidance
+        self.guidance, self.seed = guidance, seed
         self.checkpoint: memory.Checkpoint = checkpoint
         self.register_buffer("label", torch.tensor([class_index]), persistent=False)
         self.register_buffer("scale", torch.tensor(scale or 1.0), persistent=scale is None)
+
+        self.sampler = DDIM(eta)
+        self.pairs = list(pairwise(schedule.levels([*timesteps(steps, N), 0])))
+        noises = self.sampler.noises(self.pairs)
+        latent = noises if white_box_steps is None else white_box_steps
+        if not 0 <= latent <= noises:
+            raise SpecError(f"white_box_steps={latent} is out of range; there are {noises} noises")
         code = (first_stage.channels, size, size)
-        latent = {"noise": (steps, *code)} if eta > 0 and noise == "latent" else {}
-        self.space = Space(start=code, **latent)
+        self.space = Space(start=code, **({"noise": (latent, *code)} if latent else {}))
         self.size = (size * first_stage.factor,) * 2
 
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
@@ -124,16 +129,10 @@ class LDM(Generator):
         x_T = blocks["start"]
         return self.decode(self.denoise(x_T, blocks.get("noise", x_T[:, None][:, :0])))
 
-    def denoise(self, x_T: Tensor, noise: Tensor) -> Tensor:
-        """Runs the chain from (B, C, h, w), with noises (B, steps or 0, C, h, w), to a code."""
-        steps = range(len(self.levels) - 1)
-        eps = Noise(noise, len(steps), seed=self.seed) if self.eta > 0 else [None] * len(steps)
-        step = lambda x_t, k: self.step(x_t, *self.levels[k : k + 2]).push(eps[k])
-        return memory.fold(step, x_T, steps, checkpoint=self.checkpoint)
-
-    def step(self, x_t: Tensor, t: Level, s: Level) -> Gaussian:
-        """The distribution of the next code (B, C, h, w), at the level `s`."""
-        return ddim(self.estimate(x_t, t), t, s, eta=self.eta)
+    def denoise(self, x_T: Tensor, latent: Tensor) -> Tensor:
+        """Maps a start (B, C, h, w) and the latent noises (B, k, C, h, w) to a code (B, C, h, w)."""
+        noise = Noise(latent, self.sampler.noises(self.pairs), seed=self.seed)
+        return self.sampler.run(Chain(self.estimate, self.pairs, self.checkpoint), x_T, noise)
 
     def estimate(self, x_t: Tensor, t: Level) -> Estimate:
         """What the network thinks is mixed in a code (B, C, h, w)."""
@@ -154,6 +153,24 @@ class LDM(Generator):
     def decode(self, code: Tensor) -> Tensor:
         """The images (B, 3, H, W) in [0, 1] of codes (B, C, h, w)."""
         return (self.first_stage.decode(code / self.scale) + 1) / 2
+
+    def encode(self, image: Float[Tensor, "B 3 H W"], rng: Rng) -> Float[Tensor, "B D"]:
+        """Finds latents of images: DPM-Encoder for `eta` above 0, else inversion. The chain gives
+        the code of an image again; what the first stage loses stays lost.
+
+        Raises:
+            SpecError: If some noises are fixed.
+        """
+        x_0 = self.scale * self.first_stage.encode(2 * image - 1)
+        step = lambda x_t, t, s: self.sampler.step(self.estimate, x_t, t, s)
+        if self.sampler.eta == 0:
+            return self.space.join(start=encode.invert(x_0, step, self.pairs))
+        if self.space.blocks.get("noise", (0,))[0] < len(self.pairs):
+            raise SpecError("an image has no latent while noises are fixed; drop white_box_steps")
+        draw = lambda: rng.normal(*x_0.shape[1:]).to(x_0)
+        eta = self.sampler.eta
+        x_T, noises = encode.stochastic(x_0, step, self.pairs, draw=draw, eta=eta)
+        return self.space.join(start=x_T, noise=torch.stack(noises, dim=1))
 
 
 def timesteps(steps: int, N: int) -> list[int]:

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from latentzoo.diffusion.reverse import posterior_std
+from latentzoo.diffusion.schedule import Discrete, scaled_linear_betas
 from latentzoo.hub.keys import Rule, prefixed
 from latentzoo.zoo import ldm
 from latentzoo.zoo.ldm import LDM
@@ -74,14 +75,14 @@ def manifest(config):
     return generator, ldm.KEYS["official"](generator)
 
 
-def chain(network, inputs, options):
+def chain(network, inputs, options, config):
     """The generator of a call: its steps, its share of noise, its classes and guidance."""
-    ours = network.generator
+    ours, betas = network.generator, (config["linear_start"], config["linear_end"])
     G = LDM(
         ours.unet,
         ours.first_stage,
-        ours.schedule,
-        size=ours.space.blocks["start"][1],
+        Discrete.from_betas(scaled_linear_betas(*betas, n=config["timesteps"])),
+        size=config["image_size"],
         steps=options.get("steps", 5),
         eta=options.get("eta", 0.0),
         embedding=ours.embedding,
@@ -95,7 +96,7 @@ def chain(network, inputs, options):
 
 
 def call(network, name, inputs, options, config):
-    G, suffix = chain(network, inputs, options), options.get("suffix", "")
+    G, suffix = chain(network, inputs, options, config), options.get("suffix", "")
     if name.startswith("unet_eps"):
         raw = name.startswith("unet_eps_raw")
         G.unet = network.raw if raw else G.unet
