@@ -6,7 +6,7 @@ config.json, *.safetensors | *.bin          or a single model, names as they are
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -37,14 +37,16 @@ def read(path: Path, tensors_of: Reader) -> tuple[dict[str, Tensor], dict[str, A
     if (path / "model_index.json").is_file():
         records: dict[str, Any] = {"model_index": read_json(path / "model_index.json")}
         tensors: dict[str, Tensor] = {}
-        for component in sorted(p for p in path.iterdir() if p.is_dir()):
-            if (config := settings(component)) is not None:
-                records[component.name] = config
-            tensors |= {
-                f"{component.name}.{k}": v for k, v in weights(component, tensors_of).items()
-            }
+        folders = {p.name: p for p in path.iterdir() if p.is_dir()}
+        for name, component in sorted({**at_root(path, folders), **folders}.items()):
+            if (config := settings(component, name)) is not None:
+                records[name] = config
+            if name != "scheduler":
+                tensors |= {f"{name}.{k}": v for k, v in weights(component, tensors_of).items()}
     else:
         tensors, records = weights(path, tensors_of), {"config": settings(path)}
+        if (path / "scheduler_config.json").is_file():
+            records["scheduler"] = settings(path, "scheduler")
     if not tensors:
         raise CheckpointError(
             f"{path}: a folder without weights (*.safetensors or *.bin); give the file itself"
@@ -52,9 +54,20 @@ def read(path: Path, tensors_of: Reader) -> tuple[dict[str, Tensor], dict[str, A
     return tensors, records
 
 
-def settings(path: Path) -> dict[str, Any] | None:
-    """The configuration in a folder, if there is one."""
-    return next((read_json(path / name) for name in SETTINGS if (path / name).is_file()), None)
+def at_root(path: Path, folders: Container[str]) -> dict[str, Path]:
+    """The components of a pipeline without a folder of their own, as in the repositories of 2022.
+
+    Several networks there would be one file; then none is meant.
+    """
+    index = read_json(path / "model_index.json")
+    names = {k for k, v in index.items() if isinstance(v, list) and k not in folders}
+    return dict.fromkeys(names, path) if len(names - {"scheduler"}) <= 1 else {}
+
+
+def settings(path: Path, component: str = "") -> dict[str, Any] | None:
+    """The configuration in a folder, if there is one; that of a scheduler has a name of its own."""
+    names = ("scheduler_config.json",) if component == "scheduler" else SETTINGS
+    return next((read_json(path / name) for name in names if (path / name).is_file()), None)
 
 
 def weights(path: Path, tensors_of: Reader) -> dict[str, Tensor]:
@@ -71,7 +84,7 @@ def weights(path: Path, tensors_of: Reader) -> dict[str, Tensor]:
     return tensors_of(single[0]) if len(single) == 1 else {}
 
 
-def inside(folder: Path, name: str) -> Path:
+def inside(folder: Path, name: Any) -> Path:
     """A file of a folder, by the name that its index gives.
 
     Raises:
