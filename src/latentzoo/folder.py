@@ -134,7 +134,8 @@ class RunFolder:
             self._write_images(result, record)
         if result.kernel is not None:
             found = result.diagnosis
-            told = {"words": str(found).splitlines(), **found.to_dict()}
+            cost = {"gradients": result.gradients, "seconds": round(result.seconds, 3)}
+            told = {"words": str(found).splitlines(), **cost, **found.to_dict()}
             self.write_text("diagnosis.json", json.dumps(told, indent=2) + "\n")
 
     def _write_images(self, result: "Result", record: str) -> None:

@@ -11,8 +11,23 @@ from typing import Annotated, Any
 import msgspec
 import yaml
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from latentzoo.errors import SpecError, UnknownName
+
+__all__ = [
+    "KernelSettings",
+    "Run",
+    "Term",
+    "changed",
+    "parse",
+    "read",
+    "replace",
+    "schema",
+    "slug",
+    "term",
+    "to_yaml",
+]
 
 Weight = Annotated[
     float, Meta(ge=0, description="lambda, the energy's weight; finite and not negative")
@@ -219,6 +234,12 @@ def term(words: str, *, energy: str = "clip", weight: float = 500.0) -> Term:
             f"the weight {weight:g} of '{target}' is not allowed; give a finite number that is not negative"
         )
     return Term(energy=energy, target=target, weight=weight)
+
+
+def slug(words: str) -> str:
+    """A name for a file or folder, made of words."""
+    letters = "".join(c if c.isalnum() else "-" for c in words.lower())
+    return "-".join(part for part in letters.split("-") if part)[:80]
 
 
 def _check_keys(data: dict[str, Any], record: type[Struct], source: str) -> None:

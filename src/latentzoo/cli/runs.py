@@ -376,10 +376,5 @@ def _nats(words: str) -> float:
 
 
 def _slug(record: spec.Run) -> str:
-    words = [
-        Path(record.generator).stem,
-        *(term.target for term in record.energies),
-        f"seed {record.seed}",
-    ]
-    letters = "".join(c if c.isalnum() else "-" for c in "-".join(words).lower())
-    return "-".join(part for part in letters.split("-") if part)[:80]
+    words = [Path(record.generator).stem, *(term.target for term in record.energies)]
+    return spec.slug(" ".join([*words, f"seed {record.seed}"]))

@@ -2,12 +2,11 @@
 
 import base64
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from latentzoo.checkpoint import write_atomic
@@ -32,19 +31,23 @@ def write(paths: list[Path], out: Path) -> Path:
 
 def render(runs: list[SavedRun]) -> str:
     """Makes the page's HTML."""
-    return _template().render(runs=[_section(run, i) for i, run in enumerate(runs)])
+    return (
+        environment()
+        .get_template("page.html")
+        .render(runs=[_section(run, i) for i, run in enumerate(runs)])
+    )
 
 
 @cache
-def _template() -> Any:
-    environment = Environment(
-        autoescape=select_autoescape(default=True),
+def environment() -> Environment:
+    """The templates of this folder, which escape what they are given."""
+    return Environment(
+        loader=PackageLoader("latentzoo", "report"),
+        autoescape=select_autoescape(),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    source = files("latentzoo.report").joinpath("page.html").read_text(encoding="utf-8")
-    return environment.from_string(source)
 
 
 def _section(run: SavedRun, number: int) -> dict[str, Any]:
