@@ -1,0 +1,355 @@
+r"""SN-DPM and NPR-DPM: diffusion whose reverse steps have the optimal variance of each pixel.
+
+The network has two heads, the noise :math:`\hat\varepsilon = \mathrm{E}[\varepsilon \mid x_t]` and what its uncertainty
+is computed from: the expected square of the noise (SN-DPM) or of the error of the first head (NPR-DPM),
+
+.. math:: h = \mathrm{E}[\varepsilon^2 \mid x_t], \quad v = h - \hat\varepsilon^2 \qquad \text{or} \qquad
+    h = v = \mathrm{E}[(\varepsilon - \hat\varepsilon)^2 \mid x_t]
+
+A step is the one of DDPM or DDIM, with the doubt about the picture, through its weight :math:`c` in the mean, added to
+the variance:
+
+.. math:: x_s = \mu(x_t) + \sqrt{\sigma^2 + c^2 \mathrm{Cov}[x_0]} \; \varepsilon_s, \qquad
+    \mathrm{Cov}[x_0] = \frac{\sigma_t^2}{\alpha_t^2} \, v, \qquad
+    c = \alpha_s - \sqrt{\sigma_s^2 - \sigma^2} \, \frac{\alpha_t}{\sigma_t}
+
+The latent is the block `start`, :math:`x_T`, and `noise`, the :math:`\varepsilon_s` in the order of the steps; the last
+step, into the picture, has none.
+
+References:
+    | Estimating the Optimal Covariance with Imperfect Mean in Diffusion Probabilistic Models (Bao et al., 2022)
+    | https://arxiv.org/abs/2206.07309
+    |
+    | Analytic-DPM: an Analytic Estimate of the Optimal Reverse Variance in Diffusion Probabilistic Models
+    | (Bao et al., 2022), https://arxiv.org/abs/2201.06503
+"""
+
+import math
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import pairwise
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from latentzoo.diffusion import encode, memory
+from latentzoo.diffusion.noise import Noise
+from latentzoo.diffusion.parametrisation import Estimate, from_eps
+from latentzoo.diffusion.reverse import Gaussian, ddim, posterior
+from latentzoo.diffusion.schedule import Discrete, Level, linear_betas
+from latentzoo.errors import SpecError, UnknownName
+from latentzoo.generator import Encodable, Generator
+from latentzoo.hub.checkpoint import Checkpoint
+from latentzoo.hub.keys import Rule
+from latentzoo.nn import ddpm
+from latentzoo.rng import Rng
+from latentzoo.space import Space
+
+UNCERTAINTY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "eps2": lambda eps, head: head - eps**2,
+    "epsc": lambda eps, head: head,
+    "none": lambda eps, head: torch.zeros_like(eps),
+}
+"""The variance of the noise, from the noise and the second head; "none" is for networks that have no second head."""
+
+PIXEL = {"ddpm": 2.0, "ddim": 1.0}
+"""The forward processes, and how far the last noise may move a pixel: its expected distance in units of 1/255."""
+
+REFINE = 20
+"""How often the encoder refines the state before the picture."""
+
+
+class SNDPM(Generator, Encodable):
+    r"""Creates a generator with optimal reverse variances.
+
+    Arguments:
+        network: The network, from (B, 3, H, W) and times (B,) to its heads (B, 3 or 6, H, W).
+        schedule: The noise at the network's N times.
+        head: What the second head predicts, a key of `UNCERTAINTY`.
+        steps: The number of steps, from 2 to N.
+        forward_type: "ddpm", or "ddim", whose mean has the predicted noise even where the picture was clipped.
+        eta: How much of each step of DDIM is fresh noise, in [0, 1].
+        clip_pixel: How far noise may move a pixel in the steps to the lowest levels, see `PIXEL`; 0 for any distance.
+        clip_index: How many levels above the picture this concerns.
+        white_box_steps: How many of the noises are part of the latent, the first ones; None for all. The others are
+            fixed by the seed.
+        seed: The seed of the fixed noises.
+        checkpoint: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
+
+    Raises:
+        SpecError, UnknownName: If an option is out of range or does not exist.
+    """
+
+    def __init__(
+        self,
+        network: "UNet",
+        schedule: Discrete,
+        *,
+        head: str = "eps2",
+        steps: int = 50,
+        forward_type: str = "ddpm",
+        eta: float = 1.0,
+        clip_pixel: float | None = None,
+        clip_index: int = 1,
+        white_box_steps: int | None = None,
+        seed: int = 0,
+        checkpoint: memory.Checkpoint = "auto",
+    ) -> None:
+        super().__init__()
+        N = len(schedule.alpha_bar)
+        if not 2 <= steps <= N:
+            raise SpecError(f"{steps} steps do not fit {N} times; give a number from 2 to {N}")
+        if head not in UNCERTAINTY:
+            raise UnknownName("second head", head, UNCERTAINTY)
+        if (head == "none") != (network.heads == 1):
+            raise SpecError(f"the head '{head}' does not fit a network with {network.heads}")
+        if forward_type not in PIXEL:
+            raise UnknownName("forward process", forward_type, PIXEL)
+        if not 0 <= eta <= 1:
+            raise SpecError(f"eta={eta} is out of range; give a number in [0, 1]")
+        latent = steps - 1 if white_box_steps is None else white_box_steps
+        if not 0 <= latent < steps:
+            raise SpecError(f"white_box_steps={latent} is out of range; the chain has {steps - 1}")
+        if not 0 <= clip_index <= steps:
+            raise SpecError(f"clip_index={clip_index} is out of range; give one from 0 to {steps}")
+        times = [n - 1 for n in (0, *trajectory(steps, N))]
+        self.network, self.uncertainty = network, UNCERTAINTY[head]
+        self.pairs = list(pairwise(schedule.levels(reversed(times))))
+        self.forward_type, self.eta = forward_type, 1.0 if forward_type == "ddpm" else eta
+        pixel = PIXEL[forward_type] if clip_pixel is None else clip_pixel
+        self.limit = (pixel * 2 / 255 * math.sqrt(math.pi / 2)) ** 2 if pixel else math.inf
+        self.limited, self.unit = times[clip_index], 1000 / N
+        self.seed, self.checkpoint = seed, checkpoint
+        self.size = network.size
+        self.space = Space(
+            start=(3, *self.size), **({"noise": (latent, 3, *self.size)} if latent else {})
+        )
+
+    def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
+        blocks = self.space.split(z)
+        x_T = blocks["start"]
+        latent = blocks.get("noise", x_T[:, None][:, :0])
+        noise = Noise(latent, len(self.pairs) - 1, seed=self.seed)
+
+        def move(x_t: Tensor, i: int) -> Tensor:
+            p = self.step(x_t, *self.pairs[i])
+            return p.push(noise[i] if i < len(noise) else None)
+
+        x_0 = memory.fold(move, x_T, range(len(self.pairs)), checkpoint=self.checkpoint)
+        return (x_0 + 1) / 2
+
+    def step(self, x_t: Tensor, t: Level, s: Level) -> Gaussian:
+        """The distribution of `x_s`, given pictures (B, 3, H, W) with noise."""
+        eps, second = self.heads(x_t, t)
+        x_0 = from_eps(eps, x_t, t).x_0.clamp(-1, 1)
+        p = (
+            posterior(x_t, x_0, t, s)
+            if self.forward_type == "ddpm"
+            else ddim(Estimate(x_0, eps), t, s, eta=self.eta)
+        )
+        if s.sigma == 0:
+            return p
+        variance = p.std**2
+        c = s.alpha - math.sqrt(max(s.sigma**2 - variance, 0.0)) * t.alpha / t.sigma
+        doubt = ((t.sigma / t.alpha) ** 2 * self.uncertainty(eps, second)).clamp(0, 1)
+        limit = self.limit if s.time <= self.limited else math.inf
+        least = torch.finfo(doubt.dtype).tiny  # the root of 0 has no gradient
+        return p._replace(std=(variance + c**2 * doubt).clamp(least, limit).sqrt())
+
+    def heads(self, x_t: Tensor, t: Level) -> tuple[Tensor, Tensor]:
+        """Both predictions, of the shape of `x_t`; a single one is given twice."""
+        both = self.network(x_t, x_t.new_full((len(x_t),), t.time * self.unit))
+        return both[:, :3], both[:, -3:]
+
+    def encode(self, image: Float[Tensor, "B 3 H W"], rng: Rng) -> Float[Tensor, "B D"]:
+        """Finds latents of images by the DPM-Encoder, with the state before the picture refined.
+
+        Raises:
+            SpecError: If noises are fixed, or `eta` is 0.
+        """
+        if self.eta == 0:
+            raise SpecError("an image has no latent where pixels have no noise; give eta above 0")
+        if self.space.blocks.get("noise", (0,))[0] < len(self.pairs) - 1:
+            raise SpecError("an image has no latent while noises are fixed; drop white_box_steps")
+        x_0 = 2 * image - 1
+        x_T, noises = encode.stochastic(
+            x_0,
+            self.step,
+            self.pairs,
+            draw=lambda: rng.normal(3, *self.size).to(x_0),
+            eta=self.eta,
+            iterations=REFINE,
+        )
+        return self.space.join(start=x_T, noise=torch.stack(noises, dim=1))
+
+
+def trajectory(steps: int, N: int) -> list[int]:
+    """The times of a chain, rising from 1 to N in nearly equal strides."""
+    stride, at, times = (N - 1) / (steps - 1), 1.0, []
+    for _ in range(steps):
+        times.append(round(at))
+        at += stride
+    return times
+
+
+class UNet(nn.Module):
+    """Creates the network of DDPM, with a second head on its last features.
+
+    Arguments:
+        resolution: The side of the pictures.
+        ch: The number of channels at the highest resolution.
+        ch_mult: The number of channels at each resolution, in units of that.
+        num_res_blocks: The number of residual blocks at each resolution.
+        attn_resolutions: The sides at which attention follows each of them.
+        heads: 2, or 1 for a network that predicts the noise only.
+        mode: "simple", or "complex" with a residual block before the second head.
+    """
+
+    def __init__(
+        self,
+        *,
+        resolution: int = 64,
+        ch: int = 128,
+        ch_mult: Sequence[int] = (1, 2, 2, 2, 4),
+        num_res_blocks: int = 2,
+        attn_resolutions: Collection[int] = (16,),
+        heads: int = 2,
+        mode: str = "simple",
+    ) -> None:
+        super().__init__()
+        self.size, self.heads, time = (resolution, resolution), heads, 4 * ch
+        self.temb = Time(ch, time)
+        self.conv_in = nn.Conv2d(3, ch, 3, padding=1)
+        widths = [ch * m for m in ch_mult]
+        attends = [resolution >> i in attn_resolutions for i in range(len(widths))]
+        last, skips = len(widths) - 1, [ch]
+
+        self.down = nn.ModuleList()
+        for i, c in enumerate(widths):
+            inputs = [skips[-1], *[c] * (num_res_blocks - 1)]
+            down = ddpm.Downsample(c) if i < last else None
+            self.down.append(
+                ddpm.Level(inputs, c, attention=attends[i], time=time, downsample=down)
+            )
+            skips += [c] * (num_res_blocks + (i < last))
+        self.mid = ddpm.Middle(widths[-1], time)
+        up, h = [], widths[-1]
+        for i, c in reversed(list(enumerate(widths))):
+            inputs = [width + skips.pop() for width in (h, *[c] * num_res_blocks)]
+            passage = ddpm.Upsample(c) if i > 0 else None
+            up.append(ddpm.Level(inputs, c, attention=attends[i], time=time, upsample=passage))
+            h = c
+        self.up = nn.ModuleList(reversed(up))
+        self.norm_out, self.conv_out = ddpm.normalise(h), nn.Conv2d(h, 3, 3, padding=1)
+        if heads == 2:
+            self.norm_out2, self.conv_out2 = ddpm.normalise(h), nn.Conv2d(h, 3, 3, padding=1)
+            self.before_out = ddpm.ResnetBlock(h, h, time) if mode == "complex" else None
+
+    def forward(
+        self, x: Float[Tensor, "B 3 H W"], t: Float[Tensor, "B"]
+    ) -> Float[Tensor, "B C H W"]:
+        """Maps pictures with noise, at times from 0 to 999, to the predictions of the heads, one after the other."""
+        time = self.temb(t)
+        skips = [self.conv_in(x)]
+        for level in cast(Iterable[ddpm.Level], self.down):
+            for block, attention in level.units():
+                skips.append(attention(block(skips[-1], time)))
+            if level.downsample is not None:
+                skips.append(level.downsample(skips[-1]))
+        h = self.mid(skips[-1], time)
+        for level in cast(Iterable[ddpm.Level], reversed(self.up)):
+            for block, attention in level.units():
+                h = attention(block(torch.cat([h, skips.pop()], dim=1), time))
+            if level.upsample is not None:
+                h = level.upsample(h)
+        eps = self.conv_out(F.silu(self.norm_out(h)))
+        if self.heads == 1:
+            return eps
+        if self.before_out is not None:
+            h = self.before_out(h, time)
+        return torch.cat([eps, self.conv_out2(F.silu(self.norm_out2(h)))], dim=1)
+
+
+class Time(nn.Module):
+    """Creates the embedding of the time."""
+
+    def __init__(self, ch: int, time: int) -> None:
+        super().__init__()
+        self.ch = ch
+        self.dense = nn.ModuleList([nn.Linear(ch, time), nn.Linear(time, time)])
+
+    def forward(self, t: Tensor) -> Tensor:
+        """Maps times (B,) to features (B, time)."""
+        first, second = self.dense
+        return second(F.silu(first(ddpm.time_features(t, self.ch))))
+
+
+def build(
+    *,
+    N: int = 1000,
+    head: str = "eps2",
+    steps: int = 50,
+    forward_type: str = "ddpm",
+    eta: float = 1.0,
+    clip_pixel: float | None = None,
+    clip_index: int = 1,
+    white_box_steps: int | None = None,
+    seed: int = 0,
+    checkpoint: memory.Checkpoint = "auto",
+    **config: Any,
+) -> SNDPM:
+    """Builds a generator; the defaults are those of CelebA 64.
+
+    Arguments:
+        N: The number of times the network knows.
+        config: See `UNet`; the others, see `SNDPM`.
+    """
+    return SNDPM(
+        UNet(heads=1 if head == "none" else 2, **config),
+        Discrete.from_betas(linear_betas(n=N)),
+        head=head,
+        steps=steps,
+        forward_type=forward_type,
+        eta=eta,
+        clip_pixel=clip_pixel,
+        clip_index=clip_index,
+        white_box_steps=white_box_steps,
+        seed=seed,
+        checkpoint=checkpoint,
+    )
+
+
+KEYS: dict[str, Callable[[SNDPM], list[Rule]]] = {
+    "official": lambda _: [Rule("{x*}", "network.{x}")],
+}
+
+
+def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """Reads the network from the tensors.
+
+    What the second head predicts is not in the file but in its name ("epsc", else it is "eps2"). Attention is taken to
+    be at 16 pixels, as in every published network, which gives the resolution.
+    """
+    shapes = {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
+    if not shapes.keys() >= {"temb.dense.0.weight", "conv_in.weight", "conv_out.weight"}:
+        return None
+    count = lambda template: sum(template.format(i) in shapes for i in range(len(shapes)))
+    ch = shapes["conv_in.weight"][0]
+    levels = range(count("down.{}.block.0.conv1.weight"))
+    attends = [i for i in levels if f"down.{i}.attn.0.q.weight" in shapes]
+    name = "" if checkpoint.path is None else checkpoint.path.name
+    config: dict[str, Any] = {
+        "ch": ch,
+        "ch_mult": [shapes[f"down.{i}.block.0.conv1.weight"][0] // ch for i in levels],
+        "num_res_blocks": count("down.0.block.{}.conv1.weight"),
+        "attn_resolutions": [16] if attends else [],
+        "head": "epsc" if "epsc" in name else "eps2",
+        "mode": "complex" if "before_out.conv1.weight" in shapes else "simple",
+    }
+    if "conv_out2.weight" not in shapes:
+        config["head"] = "none"
+    if attends:
+        config["resolution"] = 16 << attends[0]
+    return {"config": config, "keys": "official"}
