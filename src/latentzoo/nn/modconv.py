@@ -5,13 +5,13 @@ With a style :math:`s` for the input channels, the kernel of a sample is
 .. math:: w'_{oikl} = \frac{w_{oikl} \, s_i}{\sqrt{\sum_{ikl} (w_{oikl} \, s_i)^2 + \epsilon}}
 
 There are two ways to the same numbers: make each sample's kernel and convolve in groups, or multiply
-the features by :math:`s`, convolve the whole batch with :math:`w`, and divide by the norm. The second
-is up to 20 times faster in a batch, and twice as fast with gradients, since the gradient with respect
-to the style is then no convolution. It loses where maps are so large that two more passes over them
-cost more than a kernel per sample: from about 8 pixels per weight on. Kernels of 1 x 1 are matrix
-products, which batch as they are. `benchmarks/modconv.py` measures all of this.
+the features by :math:`s`, convolve the whole batch with :math:`w`, and divide by the norm. On a CPU
+the second is up to 20 times faster where a batch has many channels, and 1.1 to 6 times with gradients,
+since the gradient with respect to the style is then no convolution. It loses where maps are so large
+that two more passes over them cost more than a kernel per sample: from about 8 pixels per weight on.
+Kernels of 1 x 1 are matrix products, which batch as they are. `benchmarks/modconv.py` measures this.
 
-Users: StyleGAN2 and its descendants (`nn.style`), StyleNeRF.
+Users: StyleGAN2 and its descendants (`nn.style`), StyleGAN-XL, StyleNeRF.
 
 References:
     | Analyzing and Improving the Image Quality of StyleGAN (Karras et al., 2020)
@@ -26,6 +26,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from latentzoo.nn.fir import blur
+
+PIXELS_PER_WEIGHT = 8
+"""From here on a kernel per sample is cheaper than two more passes over the features."""
 
 
 def modulated_conv2d(
@@ -46,23 +49,36 @@ def modulated_conv2d(
         demodulate: Whether each output channel of the kernel is scaled to unit norm.
         gain: A factor on the kernel, a number or of shape ().
     """
-    B, (O, I, k, _) = len(x), weight.shape
+    norm = None
     if demodulate:
         if x.dtype == torch.float16:  # keeps the products below 65504; the norm cancels it
             largest = style.detach().abs().amax(dim=1, keepdim=True)
             style = style / (largest * sqrt(weight[0].numel()))
         norm = _norm(weight, style).to(x) * gain
     else:
-        style, norm = style * gain, None
-    if k > 1 and x.shape[2] * x.shape[3] < 8 * weight.numel():
-        x = convolve(x * style[:, :, None, None], weight, up)
-        return x if norm is None else x * norm[:, :, None, None]
+        style = style * gain
+    if weight.shape[-1] == 1 and not up:
+        return (kernels(weight, style, norm).flatten(2) @ x.flatten(2)).unflatten(2, x.shape[2:])
+    few = x.shape[2] * x.shape[3] < PIXELS_PER_WEIGHT * weight.numel()
+    return (scaled if few else grouped)(x, weight, style, norm, up)
+
+
+def scaled(x: Tensor, weight: Tensor, style: Tensor, norm: Tensor | None, up: bool) -> Tensor:
+    """One convolution for the batch, its input times (B, I), its output times (B, O)."""
+    x = convolve(x * style[:, :, None, None], weight, up)
+    return x if norm is None else x * norm[:, :, None, None]
+
+
+def grouped(x: Tensor, weight: Tensor, style: Tensor, norm: Tensor | None, up: bool) -> Tensor:
+    """One group with its own kernel for each sample."""
+    kernel = kernels(weight, style, norm).flatten(0, 1)
+    return convolve(x.flatten(0, 1)[None], kernel, up, groups=len(x)).unflatten(1, (len(x), -1))[0]
+
+
+def kernels(weight: Tensor, style: Tensor, norm: Tensor | None) -> Tensor:
+    """The kernel of each sample, with shape (B, O, I, k, k)."""
     kernel = weight * style[:, None, :, None, None]
-    kernel = kernel if norm is None else kernel * norm[:, :, None, None, None]
-    if k == 1 and not up:
-        return (kernel.flatten(2) @ x.flatten(2)).unflatten(2, x.shape[2:])
-    x = x.reshape(1, B * I, *x.shape[2:])
-    return convolve(x, kernel.flatten(0, 1), up, groups=B).unflatten(1, (B, O))[0]
+    return kernel if norm is None else kernel * norm[:, :, None, None, None]
 
 
 def convolve(x: Tensor, weight: Tensor, up: bool, groups: int = 1) -> Tensor:

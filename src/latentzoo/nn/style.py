@@ -73,6 +73,13 @@ def truncate(
     return torch.stack([near] * min(cutoff, layers) + [w] * (layers - cutoff), dim=1)
 
 
+def normal(*shape: int, std: float = 1.0) -> nn.Parameter:
+    """A parameter that begins with normal numbers; `torch.nn.init` can be told not to draw them."""
+    weight = nn.Parameter(torch.empty(shape))
+    nn.init.normal_(weight, std=std)
+    return weight
+
+
 class Linear(nn.Module):
     r"""Creates a linear layer of equalised learning rate, :math:`y = \lambda (W x / \sqrt I + b)`.
 
@@ -85,7 +92,7 @@ class Linear(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, *, lr: float = 1.0, bias: float = 0.0) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs) / lr)
+        self.weight = normal(outputs, inputs, std=1 / lr)
         self.bias = nn.Parameter(torch.full((outputs,), bias / lr))
         self.lr = lr
 
@@ -163,7 +170,7 @@ class SynthesisLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.affine = Linear(w_dim, inputs, bias=1.0)
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
+        self.weight = normal(outputs, inputs, 3, 3)
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.register_buffer("noise_const", torch.randn(size, size))
@@ -195,7 +202,7 @@ class ToRGB(nn.Module):
     ) -> None:
         super().__init__()
         self.affine = Linear(w_dim, inputs, bias=1.0)
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, 1, 1))
+        self.weight = normal(outputs, inputs, 1, 1)
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.clamp = clamp
 
@@ -210,7 +217,7 @@ class Skip(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, 1, 1))
+        self.weight = normal(outputs, inputs, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return upsample(F.conv2d(x, self.weight * sqrt(0.5 / x.shape[1])))
@@ -300,7 +307,7 @@ class Synthesis(nn.ModuleDict):
     ) -> None:
         super().__init__()
         if features is None:
-            self.const = nn.Parameter(torch.randn(widths[0], start, start))
+            self.const = normal(widths[0], start, start)
         inputs = [widths[0] if features is None else features, *widths]
         last = len(widths) - 1
         self.w_dim, self.size = w_dim, start << last

@@ -37,7 +37,7 @@ from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn.fir import decimate, interpolate, lowpass
 from latentzoo.nn.modconv import modulated_conv2d
-from latentzoo.nn.style import Linear, activate, normalize, require, truncate
+from latentzoo.nn.style import Linear, activate, normal, normalize, require, truncate
 from latentzoo.space import Space
 
 
@@ -172,7 +172,7 @@ class Waves(nn.Module):
         self.affine = Linear(w_dim, 4)
         nn.init.zeros_(self.affine.weight)
         self.affine.bias.data[0] = 1.0
-        self.weight = nn.Parameter(torch.randn(C, C))
+        self.weight = normal(C, C)
         angle, radius = 2 * pi * torch.rand(C), torch.rand(C).sqrt() * side.cutoff
         freqs = torch.stack([angle.cos(), angle.sin()], dim=1) * radius[:, None]
         self.register_buffer("freqs", freqs)
@@ -219,7 +219,7 @@ class SynthesisLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.affine = Linear(w_dim, side.channels, bias=1.0)
-        self.weight = nn.Parameter(torch.randn(to.channels, side.channels, kernel, kernel))
+        self.weight = normal(to.channels, side.channels, kernel, kernel)
         self.bias = nn.Parameter(torch.zeros(to.channels))
         self.register_buffer("magnitude_ema", torch.ones(()))
         rate = 2 * max(side.rate, to.rate)
@@ -259,7 +259,7 @@ class ToRGB(nn.Module):
     def __init__(self, inputs: int, outputs: int, w_dim: int, *, clamp: float) -> None:
         super().__init__()
         self.affine = Linear(w_dim, inputs, bias=1.0)
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, 1, 1))
+        self.weight = normal(outputs, inputs, 1, 1)
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.register_buffer("magnitude_ema", torch.ones(()))
         self.clamp = clamp
