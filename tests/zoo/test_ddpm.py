@@ -187,7 +187,7 @@ def test_a_folder_with_the_network_alone_is_read(tmp_path, unet):
 def test_only_unconditional_pipelines_are_recognised(tmp_path, unet):
     tensors = {"unet.conv_in.weight": torch.zeros(1)}
     records = {"unet": {"_class_name": "UNet2DModel", **UNET}}
-    assert ddpm.infer(Checkpoint(tensors, records))["keys"] == "pipeline"
+    assert ddpm.infer(Checkpoint(tensors, records))["keys"] == "unet"
     assert ddpm.infer(Checkpoint({**tensors, "vqvae.x": torch.zeros(1)}, records)) is None
     for name in ("ScoreSdeVeScheduler", "FlowMatchEulerDiscreteScheduler"):
         checkpoint = Checkpoint(tensors, {**records, "scheduler": {"_class_name": name}})

@@ -1,7 +1,9 @@
 import pytest
 import torch
-from repositories import NCSNPP, UNET, diffusers, draw, load, network, repository
+from repositories import NCSNPP, UNET, diffusers, draw, flatten, load, network, repository
 
+from latentzoo import zoo
+from latentzoo.diffusion.generator import Diffusion
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.rng import Rng
 from latentzoo.zoo import scoresde
@@ -78,6 +80,17 @@ def test_the_preserving_chain_is_that_of_diffusers(preserving, monkeypatch):
         for t in theirs.timesteps:
             x, mean = theirs.step_pred(network(UNET)(x, t.expand(2) * 999).sample, x, t.expand(2))
     assert (ours(z) - (mean + 1) / 2).abs().max() < 1e-4 * mean.abs().max().clamp_min(1)
+
+
+def test_the_authors_repositories_are_read(tmp_path, unet):
+    """Everything at the root, and the network is called "model"."""
+    scheduler = diffusers.ScoreSdeVeScheduler(sigma_max=50.0)
+    folder = flatten(repository(tmp_path, unet, scheduler))
+    index = folder / "model_index.json"
+    index.write_text(index.read_text().replace('"unet"', '"model"'))
+    ours = zoo.load(folder, steps=4)
+    assert isinstance(ours, Diffusion) and ours.start == 50.0
+    assert ours.reading.kind == "score" and ours(draw(1, ours.space.dim)).isfinite().all()
 
 
 def test_the_start_is_scaled(exploding):

@@ -82,11 +82,15 @@ LEGACY = [
 RULES = [*LEGACY, Rule("{name*}", "network.model.{name}")]
 """From the names of a `UNet2DModel` to those of a generator with a `network` of this module."""
 
+COMPONENTS = ("unet", "model", "config")
+"""Where a network is: a component of a pipeline (the second name is ScoreSDE's), or on its own."""
+
 KEYS: dict[str, Callable[[Generator], list[Rule]]] = {
-    "pipeline": lambda _: prefixed("unet.", RULES),
-    "unet": lambda _: RULES,
+    "unet": lambda _: prefixed("unet.", RULES),
+    "model": lambda _: prefixed("model.", RULES),
+    "config": lambda _: RULES,
 }
-"""The rules of a whole pipeline's folder, and of the network's folder alone."""
+"""The rules for each place."""
 
 
 def recognise(checkpoint: Checkpoint, *schedulers: str) -> dict[str, Any] | None:
@@ -94,20 +98,19 @@ def recognise(checkpoint: Checkpoint, *schedulers: str) -> dict[str, Any] | None
 
     Arguments:
         checkpoint: What was read from the folder.
-        schedulers: The beginnings of the schedulers' class names.
+        schedulers: The beginnings of the schedulers' class names; none for any.
 
     Returns:
         The arguments of `build` and the dialect of the names; None for another kind of file, and
         for a pipeline with further networks, such as a latent diffusion.
     """
     records = checkpoint.records
-    unet = records.get("unet", records.get("config"))
-    if not isinstance(unet, Mapping) or unet.get("_class_name") != "UNet2DModel":
+    place = next((name for name in COMPONENTS if isinstance(records.get(name), Mapping)), None)
+    if place is None or records[place].get("_class_name") != "UNet2DModel":
         return None
     scheduler = records.get("scheduler") or {}
     if schedulers and not str(scheduler.get("_class_name")).startswith(schedulers):
         return None
-    keys = "pipeline" if "unet" in records else "unet"
-    if keys == "pipeline" and not all(name.startswith("unet.") for name in checkpoint.tensors):
+    if place != "config" and not all(k.startswith(f"{place}.") for k in checkpoint.tensors):
         return None
-    return {"config": {"unet": dict(unet), "scheduler": dict(scheduler)}, "keys": keys}
+    return {"config": {"unet": dict(records[place]), "scheduler": dict(scheduler)}, "keys": place}
