@@ -255,7 +255,7 @@ GENERATORS: dict[str, Callable[[Section], Map]] = {
         notes=(FRESH_NOISE, FIXED_CAMERA),
     ),
     "EG3D": lambda gan: Map(
-        f"eg3d-{gan['source_model_type'].replace('ffhq', 'ffhq-')}",
+        f"eg3d-ffhq-{_side(gan['source_model_type']).removesuffix('-128')}",
         {"truncation": gan["sample_truncation"]},
         notes=(FRESH_NOISE, "theirs jitters the rays' depths at every call; here they are even"),
     ),
