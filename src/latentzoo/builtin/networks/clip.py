@@ -64,12 +64,15 @@ class Contrast(nn.Module):
         self.scale = nn.Parameter(torch.tensor(2.3))
         self.bias = nn.Parameter(torch.tensor(-5.0))
 
-    def look(self, image: Float[Tensor, "B 3 64 64"]) -> Float[Tensor, "B N"]:
-        """The unit vectors of pictures."""
-        return F.normalize(self.image(image), dim=1)
+    def compare(
+        self, seen: Float[Tensor, "B M"], tokens: Int[Tensor, "C L"]
+    ) -> Float[Tensor, "B C"]:
+        """The log odds that each text is true of each picture, of which the image tower's trunk was seen."""
+        image = F.normalize(self.image.out(seen), dim=1)
+        return self.scale.exp() * image @ self.text(tokens).T + self.bias
 
     def forward(
         self, image: Float[Tensor, "B 3 64 64"], tokens: Int[Tensor, "C L"]
     ) -> Float[Tensor, "B C"]:
         """The log odds that each text is true of each picture."""
-        return self.scale.exp() * self.look(image) @ self.text(tokens).T + self.bias
+        return self.compare(self.image.trunk(image), tokens)

@@ -41,9 +41,13 @@ class Tower(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.out = nn.Linear(widths[-1] * 16, out)
 
+    def trunk(self, image: Float[Tensor, "B 3 64 64"]) -> Float[Tensor, "B M"]:
+        """What the last layer sees."""
+        return self.layers(2 * image - 1)
+
     def forward(self, image: Float[Tensor, "B 3 64 64"]) -> Float[Tensor, "B N"]:
         """The features of pictures."""
-        return self.out(self.layers(2 * image - 1))
+        return self.out(self.trunk(image))
 
 
 class Heads(nn.Module):

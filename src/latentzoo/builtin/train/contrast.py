@@ -1,5 +1,9 @@
 r"""Trains the text-image model.
 
+The image tower is that of the attribute guide, which knows what there is to see and has learned not to be fooled; it
+stays as it is, so that what it sees of every picture is computed once. What is learned is the meaning of texts: the
+text tower, and a common space.
+
 The truth is known for every pair of a batch, so that no pair is guessed wrong: with :math:`y_{ij} = 1` where
 text :math:`j` is true of picture :math:`i`,
 
@@ -18,11 +22,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from latentzoo.builtin.attributes import guide
 from latentzoo.builtin.avatars import FREQUENCIES, HIDDEN, NAMES, VALUES, Avatar, Predicate
 from latentzoo.builtin.captions import describe, parse, vocabulary, words
 from latentzoo.builtin.networks.clip import LENGTH, Contrast
 from latentzoo.builtin.train.augment import disturb, regenerate
-from latentzoo.builtin.train.data import Pictures
+from latentzoo.builtin.train.data import Pictures, fingerprint, remember
 from latentzoo.builtin.train.trainer import Recipe, tile
 from latentzoo.builtin.weights import autoencoder
 
@@ -68,10 +73,11 @@ def truth(labels: Tensor, tables: Tensor) -> Tensor:
 
 
 def batch_tokens(texts: list[str]) -> Tensor:
-    """The word numbers of texts, `(C, LENGTH)`."""
+    """The word numbers of texts, `(C, L)`, 0 after the end of the shorter ones."""
     numbers = {word: i + 1 for i, word in enumerate(vocabulary())}
     rows = [[numbers[w] for w in words(text)][:LENGTH] for text in texts]
-    return torch.tensor([row + [0] * (LENGTH - len(row)) for row in rows])
+    longest = max(map(len, rows))
+    return torch.tensor([row + [0] * (longest - len(row)) for row in rows])
 
 
 class ContrastRecipe(Recipe):
@@ -79,36 +85,54 @@ class ContrastRecipe(Recipe):
 
     Arguments:
         pictures: The training pictures with their labels.
-        batch: Pictures, and texts, per step.
+        batch: Pictures per step.
+        said: Of how many of them something is said, and something nearly true.
         regenerated: The share of pictures that go through the autoencoder.
         noise: The most noise in its latent.
     """
 
     def __init__(
-        self, pictures: Pictures, *, batch: int = 64, regenerated: float = 0.5, noise: float = 0.6
+        self,
+        pictures: Pictures,
+        *,
+        batch: int = 768,
+        said: int = 96,
+        regenerated: float = 0.4,
+        noise: float = 0.5,
     ) -> None:
-        self.pictures, self.batch, self.noise = pictures, batch, noise
-        self.regenerated = round(regenerated * batch)
-        self.autoencoder = autoencoder()
+        self.pictures, self.batch, self.said = pictures, batch, said
+        self.regenerated, self.noise = regenerated, noise
         self.network = Contrast(len(vocabulary()) + 1)
+        self.network.image.layers.load_state_dict(guide().tower.layers.state_dict())
+        self.network.image.layers.requires_grad_(False).eval()
+        name = f"seen-{pictures.name}-{fingerprint(self.network.image.layers)}.npy"
+        self.seen = remember(pictures.folder / name, self._see)
         self.players: dict[str, nn.Module] = {"network": self.network}
+
+    @torch.no_grad()
+    def _see(self) -> Tensor:
+        """What the trunk sees of every picture, disturbed in its own way, `(N, M)` in half precision."""
+        stream, pair, seen = torch.Generator().manual_seed(0), autoencoder(), []
+        for chunk in torch.arange(len(self.pictures)).split(256):
+            x, n = self.pictures.at(chunk), round(self.regenerated * len(chunk))
+            again = regenerate(x[:n], pair.encoder, pair.decoder, self.noise, stream)
+            x = disturb(torch.cat([again, x[n:]]), stream)
+            seen.append(self.network.image.trunk(x).half())
+        return torch.cat(seen)
 
     def losses(
         self, step: int, stream: torch.Generator
     ) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """One loss: the balanced log likelihood of what is true."""
         chosen = self.pictures.choose(self.batch, stream)
-        x, labels = self.pictures.at(chosen), self.pictures.labels_at(chosen)
+        labels = self.pictures.labels_at(chosen)
         speaker = random.Random(int(torch.randint(2**31, (), generator=stream)))
-        seen = [avatar(row) for row in labels.tolist()]
-        texts = [describe(a, speaker) for a in seen]
-        texts += [near_miss(a, speaker) for a in seen]
+        shown = [avatar(row) for row in labels[: self.said].tolist()]
+        texts = [describe(a, speaker) for a in shown] + [near_miss(a, speaker) for a in shown]
         y = truth(labels, torch.tensor([allowed(parse(text)) for text in texts])).float()
-        n, pair = self.regenerated, self.autoencoder
-        again = regenerate(x[:n], pair.encoder, pair.decoder, self.noise, stream)
-        logits = self.network(disturb(torch.cat([again, x[n:]]), stream), batch_tokens(texts))
+        logits = self.network.compare(self.seen[chosen].float(), batch_tokens(texts))
         share = y.mean(0, keepdim=True).clamp(1 / self.batch, 1 - 1 / self.batch)
-        own = torch.eye(self.batch).repeat(1, 2) * self.batch
+        own = torch.eye(self.batch)[:, : len(shown)].repeat(1, 2) * self.batch
         weight = 0.25 * y / share + 0.25 * (1 - y) / (1 - share) + 0.5 * own
         yield "network", {"match": F.binary_cross_entropy_with_logits(logits, y, weight)}
 
