@@ -1,0 +1,432 @@
+r"""Diffusion autoencoder (DiffAE): a diffusion of pictures that knows what the picture means.
+
+A semantic encoder gives a code :math:`c` of a picture, and a diffusion in pixels is conditioned on
+it; a second, small diffusion draws codes, normalised by their mean and deviation over the data,
+
+.. math:: c = \mu + \sigma \cdot \mathrm{DDIM}_{\text{code}}(z_T), \qquad
+    G(z) = \tfrac12 \, \mathrm{DDIM}_{\text{picture}}(x_T \mid c) + \tfrac12
+
+so that `semantic`, :math:`z_T`, decides what is seen and `start`, :math:`x_T`, its fine detail. Both
+chains are deterministic. In the chain of pictures each estimate of the picture is clipped to
+[-1, 1], and the noise follows from it: where it is clipped no gradient passes.
+
+References:
+    | Diffusion Autoencoders: Toward a Meaningful and Decodable Representation
+    | (Preechakul et al., 2022), https://arxiv.org/abs/2111.15640
+    |
+    | Denoising Diffusion Implicit Models (Song et al., 2021)
+    | https://arxiv.org/abs/2010.02502
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from latentzoo.diffusion import encode, memory
+from latentzoo.diffusion.noise import fixed_noise
+from latentzoo.diffusion.parametrisation import Estimate, from_eps, from_x0
+from latentzoo.diffusion.sampler import DDIM, Chain, Denoise, Pairs
+from latentzoo.diffusion.schedule import (
+    Discrete,
+    Level,
+    constant_betas,
+    cosine_betas,
+    linear_betas,
+)
+from latentzoo.errors import CheckpointError, SpecError
+from latentzoo.generator import Encodable, Generator
+from latentzoo.hub.checkpoint import Checkpoint
+from latentzoo.hub.keys import Rule, prefixed
+from latentzoo.nn import adm
+from latentzoo.rng import Rng
+from latentzoo.space import Space
+
+DDIM_STEP = DDIM()
+
+
+class DiffAE(Generator, Encodable):
+    r"""Creates a diffusion autoencoder's generator.
+
+    Arguments:
+        unet: The network of pictures, :math:`\varepsilon(x_t, t, c)`.
+        encoder: The semantic encoder.
+        latent_net: The network of codes, :math:`\varepsilon(z_t, t)`.
+        schedule: The noise at the times of the chain of pictures.
+        latent_schedule: The noise at the times of the chain of codes.
+        resolution: The picture's side in pixels.
+        steps: The number of steps of the chain of pictures.
+        latent_steps: The number of steps of the chain of codes.
+        latent: Which blocks vary: "all", or "semantic" alone, with a fixed start.
+        seed: The seed of the fixed start.
+        checkpoint: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
+
+    Raises:
+        SpecError: If no stride gives that many steps, or `latent` is unknown.
+    """
+
+    conds_mean: Tensor
+    conds_std: Tensor
+    fixed: Tensor
+
+    def __init__(
+        self,
+        unet: adm.UNet,
+        encoder: "SemanticEncoder",
+        latent_net: "LatentNet",
+        *,
+        schedule: Discrete,
+        latent_schedule: Discrete,
+        resolution: int,
+        steps: int = 10,
+        latent_steps: int = 10,
+        latent: str = "all",
+        seed: int = 0,
+        checkpoint: memory.Checkpoint = "auto",
+    ) -> None:
+        super().__init__()
+        if latent not in ("all", "semantic"):
+            raise SpecError(f"latent={latent!r} is unknown; choose 'all' or 'semantic'")
+        self.unet, self.encoder, self.latent_net = unet, encoder, latent_net
+        self.pairs, self.latent_pairs = (
+            chain(schedule, steps),
+            chain(latent_schedule, latent_steps),
+        )
+        self.checkpoint: memory.Checkpoint = checkpoint
+        self.register_buffer("conds_mean", torch.zeros(1, latent_net.style))
+        self.register_buffer("conds_std", torch.ones(1, latent_net.style))
+        blocks = {"semantic": (latent_net.style,), "start": (3, resolution, resolution)}
+        start = fixed_noise(torch.empty(1, *blocks["start"], device="cpu"), seed, 1)
+        self.register_buffer("fixed", start, persistent=False)
+        self.space = Space(**blocks) if latent == "all" else Space(semantic=blocks["semantic"])
+        self.size = (resolution, resolution)
+
+    def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
+        blocks = self.space.split(z)
+        start = blocks.get("start", self.fixed.expand(len(z), -1, -1, -1))
+        return self.decode(start, self.code(blocks["semantic"]))
+
+    def code(self, z_T: Tensor) -> Tensor:
+        """The semantic codes (B, S) of latents (B, S)."""
+        code = DDIM_STEP.run(
+            Chain(self.estimate_code, self.latent_pairs, self.checkpoint), z_T, []
+        )
+        return code * self.conds_std + self.conds_mean
+
+    def decode(self, x_T: Tensor, code: Tensor) -> Tensor:
+        """The images (B, 3, H, W) in [0, 1] of starts, of that shape, and codes (B, S)."""
+        work = Chain(self.estimate_picture(code), self.pairs, self.checkpoint)
+        return (DDIM_STEP.run(work, x_T, []) + 1) / 2
+
+    def estimate_code(self, z_t: Tensor, t: Level) -> Estimate:
+        """What the network of codes thinks is mixed in (B, S)."""
+        return from_eps(self.latent_net(z_t, z_t.new_full((len(z_t),), t.time)), z_t, t)
+
+    def estimate_picture(self, code: Tensor) -> Denoise:
+        """What the network of pictures thinks is mixed in (B, 3, H, W), given the codes (B, S)."""
+
+        def estimate(x_t: Tensor, t: Level) -> Estimate:
+            eps = self.unet(x_t, x_t.new_full((len(x_t),), t.time), code)
+            return from_x0(from_eps(eps, x_t, t).x_0.clamp(-1, 1), x_t, t)
+
+        return estimate
+
+    def encode(self, image: Float[Tensor, "B 3 H W"], rng: Rng) -> Float[Tensor, "B D"]:
+        """Finds latents of images: the semantic encoder, and the inversion of both chains.
+
+        With a fixed start, the images of these latents share what the code says, not the detail.
+        """
+        x_0 = 2 * image - 1
+        step = lambda f: lambda x_t, t, s: DDIM_STEP.step(f, x_t, t, s)
+        code = self.encoder(x_0)
+        semantic = (code - self.conds_mean) / self.conds_std
+        found = {"semantic": encode.invert(semantic, step(self.estimate_code), self.latent_pairs)}
+        if "start" in self.space.blocks:
+            found["start"] = encode.invert(x_0, step(self.estimate_picture(code)), self.pairs)
+        return self.space.join(**found)
+
+
+def timesteps(steps: int, N: int) -> list[int]:
+    """The times of a chain, rising: 0, s, 2s, ... for the smallest stride that gives their number.
+
+    Raises:
+        SpecError: If there is none; the nearest numbers are named.
+    """
+    counts = {len(range(0, N, stride)): stride for stride in range(N, 0, -1)}
+    if steps not in counts:
+        near = sorted(sorted(counts, key=lambda n: abs(n - steps))[:4])
+        raise SpecError(f"no stride gives {steps} steps of {N} times; choose from {near}")
+    return list(range(0, N, counts[steps]))
+
+
+def chain(schedule: Discrete, steps: int) -> Pairs:
+    """The steps of a chain that ends in the picture."""
+    times = timesteps(steps, len(schedule.alpha_bar))
+    return list(pairwise(schedule.levels([*reversed(times), -1])))
+
+
+class ResBlock(adm.Residual):
+    """Creates a residual block that reads the time and a code.
+
+    Arguments:
+        i: The number of channels in.
+        o: The number of channels out.
+        features: The number of features of the time, and of numbers of the code.
+        resample: What happens to the sides.
+    """
+
+    def __init__(self, i: int, o: int, features: int, resample: adm.Resample = adm.keep) -> None:
+        super().__init__(i, o, resample)
+        self.emb_layers = adm.project(features, 2 * o)
+        self.cond_emb_layers = adm.project(features, o)
+        self.out_layers = adm.second_half(o)
+
+    def finish(self, h: Tensor, time: Tensor, code: Tensor) -> Tensor:
+        norm, *rest = self.out_layers
+        scale, shift = self.emb_layers(time)[..., None, None].chunk(2, dim=1)
+        h = norm(h) * (1 + scale) + shift
+        h = h * (1 + self.cond_emb_layers(code)[..., None, None])
+        for layer in rest:
+            h = layer(h)
+        return h
+
+
+class HalfBlock(adm.Residual):
+    """Creates a residual block of the encoder, which knows no time and has no second half."""
+
+    def finish(self, h: Tensor, time: None, context: None) -> Tensor:
+        return h
+
+
+class SemanticEncoder(nn.Module):
+    """Creates the semantic encoder: the way down of a U-Net, then the mean over all positions.
+
+    Arguments:
+        style: The length of the code.
+        plan: The levels and their parts.
+    """
+
+    def __init__(self, style: int, plan: adm.Plan) -> None:
+        super().__init__()
+        self.input_blocks, channels = plan.contract(3)
+        c = channels[-1]
+        self.middle_block = plan.middle(c)
+        self.out = nn.Sequential(
+            adm.normalise(c), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Conv2d(c, style, 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps pictures (B, 3, H, W) in [-1, 1] to codes (B, style)."""
+        for stage in self.input_blocks:
+            x = stage(x)
+        return self.out(self.middle_block(x)).flatten(1)
+
+
+class LatentNet(nn.Module):
+    """Creates the network of codes: a perceptron whose every layer sees its input again.
+
+    Arguments:
+        style: The length of the code.
+        hidden: The number of features between its layers.
+        layers: The number of layers.
+        width: The number of features of the time before they are mapped.
+    """
+
+    def __init__(self, style: int, hidden: int, layers: int, width: int = 64) -> None:
+        super().__init__()
+        self.style, self.width = style, width
+        self.time_embed = nn.Sequential(
+            nn.Linear(width, style), nn.SiLU(), nn.Linear(style, style)
+        )
+        sizes = [style] + (layers - 1) * [hidden + style]
+        hiddens = [LatentLayer(i, hidden, style) for i in sizes[:-1]]
+        self.layers = nn.ModuleList([*hiddens, LastLayer(sizes[-1], style)])
+
+    def forward(self, z: Tensor, t: Tensor) -> Tensor:
+        """The noise (B, style) in codes (B, style) at times (B,)."""
+        time = F.silu(self.time_embed(adm.time_features(t, self.width)))
+        h = z
+        for n, layer in enumerate(self.layers):
+            h = layer(torch.cat((h, z), dim=1) if n else h, time)
+        return h
+
+
+class LatentLayer(nn.Module):
+    """Creates a layer whose features the time scales before they are normalised."""
+
+    def __init__(self, i: int, o: int, time: int) -> None:
+        super().__init__()
+        self.linear, self.linear_emb = nn.Linear(i, o), nn.Linear(time, o)
+        self.norm = nn.LayerNorm(o)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """Maps (B, i) and the activated time (B, T) to (B, o)."""
+        return F.silu(self.norm(self.linear(x) * (1 + self.linear_emb(time))))
+
+
+class LastLayer(nn.Module):
+    """Creates the last layer, which is linear."""
+
+    def __init__(self, i: int, o: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(i, o)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """Maps (B, i) to (B, o), whatever the time."""
+        return self.linear(x)
+
+
+def read_betas(name: str, n: int) -> list[float]:
+    """The noise variances of a name: "linear", "cosine", or "const" and their value.
+
+    Raises:
+        SpecError: If the name is none of these.
+    """
+    if name == "linear":
+        return linear_betas(n=n)
+    if name == "cosine":
+        return cosine_betas(n=n)
+    try:
+        return constant_betas(float(name.removeprefix("const")), n=n)
+    except ValueError as error:
+        raise SpecError(f"no betas are called '{name}'; try 'linear', 'const0.008'") from error
+
+
+def build(
+    *,
+    resolution: int,
+    mult: Sequence[int],
+    encoder_mult: Sequence[int],
+    width: int = 128,
+    depth: int = 2,
+    encoder_depth: int = 2,
+    attention: Collection[int] = (16,),
+    heads: int = 1,
+    style: int = 512,
+    hidden: int = 2048,
+    layers: int = 10,
+    latent_width: int = 64,
+    betas: str = "linear",
+    latent_betas: str = "const0.008",
+    times: int = 1000,
+    **options: Any,
+) -> DiffAE:
+    """Creates a diffusion autoencoder's generator.
+
+    Arguments:
+        resolution: The picture's side in pixels.
+        mult: The multiple of `width` at each level of the U-Net.
+        encoder_mult: The multiple of `width` at each level of the semantic encoder.
+        width: The number of channels at full resolution.
+        depth: The number of residual blocks per level of the U-Net.
+        encoder_depth: The number of residual blocks per level of the semantic encoder.
+        attention: The sides at which attention follows each residual block.
+        heads: The number of its heads.
+        style: The length of the code.
+        hidden: The number of features between the layers of the network of codes.
+        layers: The number of its layers.
+        latent_width: The number of features of its time.
+        betas: The noise of the chain of pictures: "linear", "cosine" or "const" and a number.
+        latent_betas: The noise of the chain of codes.
+        times: The number of times of each.
+        options: The options of the map, see `DiffAE`.
+    """
+    shared: dict[str, Any] = {
+        "width": width,
+        "attention": [resolution // side for side in attention],
+        "attend": lambda c: adm.AttentionBlock(c, heads),
+    }
+    plan = adm.Plan(
+        mult=mult,
+        depth=depth,
+        residual=lambda i, o: ResBlock(i, o, style),
+        down=lambda c: ResBlock(c, c, style, adm.halve),
+        up=lambda c: ResBlock(c, c, style, adm.double),
+        **shared,
+    )
+    encoder_plan = adm.Plan(
+        mult=encoder_mult,
+        depth=encoder_depth,
+        residual=HalfBlock,
+        down=lambda c: HalfBlock(c, c, adm.halve),
+        up=lambda c: HalfBlock(c, c, adm.double),
+        **shared,
+    )
+    return DiffAE(
+        adm.UNet(3, 3, style, plan),
+        SemanticEncoder(style, encoder_plan),
+        LatentNet(style, hidden, layers, latent_width),
+        schedule=Discrete.from_betas(read_betas(betas, times)),
+        latent_schedule=Discrete.from_betas(read_betas(latent_betas, times)),
+        resolution=resolution,
+        **options,
+    )
+
+
+NETWORKS = [
+    Rule("time_embed.time_embed.{x*}", "unet.time_embed.{x}"),
+    Rule("latent_net.layers.{i}.linear_emb.{t}", None),
+    Rule("latent_net.layers.{i}.cond_layers.1.{t}", "latent_net.layers.{i}.linear_emb.{t}"),
+    Rule("latent_net.{x*}", "latent_net.{x}"),
+    Rule("encoder.{x*}", "encoder.{x}"),
+    Rule("{x*}", "unet.{x}"),
+]
+"""The rules of the networks; `linear_emb` is there twice, and the later of the two counts."""
+
+KEYS: dict[str, Callable[[DiffAE], list[Rule]]] = {
+    "official": lambda g: [
+        Rule("model.{x*}", None),
+        Rule("x_T", None),
+        *(Rule(name, name) for name in ("conds_mean", "conds_std")),
+        *prefixed("ema_model.", NETWORKS),
+    ]
+}
+"""The averaged weights of a file of the second stage; `x_T` is noise that training looked at."""
+
+
+def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """Reads the networks from the tensors; the resolution from the noise beside them.
+
+    Raises:
+        CheckpointError: If the file is of the first stage, without the network of codes.
+    """
+    file, prefix = checkpoint.tensors, "ema_model."
+    net = {k.removeprefix(prefix): v for k, v in file.items() if k.startswith(prefix)}
+    if "time_embed.time_embed.0.weight" not in net or "encoder.out.3.weight" not in net:
+        return None
+    missing = [
+        k for k in ("ema_model.latent_net.layers.0.linear.weight", "conds_mean") if k not in file
+    ]
+    if missing:
+        raise CheckpointError(
+            f"the file has no {missing[0]}: it is a DiffAE without the model of its codes, "
+            "which cannot draw; give the file of the second stage ('..._latent')"
+        )
+    plan = adm.read_plan(
+        {k.replace("time_embed.time_embed", "time_embed"): v for k, v in net.items()}
+    )
+    resolution = file["x_T"].shape[-1]
+    hidden, style = net["latent_net.layers.0.linear.weight"].shape
+    depth, width = plan["depth"], plan["width"]
+    stages = {k.split(".")[2] for k in net if k.startswith("encoder.input_blocks.")}
+    first = range(1, len(stages), depth + 1)
+    rows = lambda n: len(net[f"encoder.input_blocks.{n}.0.in_layers.2.weight"])
+    layers = {k.split(".")[2] for k in net if k.startswith("latent_net.layers.")}
+    config = {
+        "resolution": resolution,
+        "mult": plan["mult"],
+        "encoder_mult": [rows(n) // width for n in first],
+        "width": width,
+        "depth": depth,
+        "encoder_depth": depth,
+        "attention": [resolution // factor for factor in plan["attention"]],
+        "style": style,
+        "hidden": hidden,
+        "layers": len(layers),
+        "latent_width": net["latent_net.time_embed.0.weight"].shape[1],
+    }
+    return {"config": config, "keys": "official"}
