@@ -21,9 +21,7 @@ def open_zip(path: Path) -> ZipFile:
         BadZipFile: If it is damaged.
     """
     if directory_size(path) > DIRECTORY:
-        raise CheckpointError(
-            f"{path}: its directory has more than {DIRECTORY} bytes; do not trust this file"
-        )
+        raise distrust(path, f"has a directory of more than {DIRECTORY} bytes")
     return ZipFile(path)
 
 
@@ -34,33 +32,29 @@ def members(file: ZipFile) -> dict[str, ZipInfo]:
         CheckpointError: If a name occurs twice or leads out of the archive, or a size cannot be meant.
     """
     found: dict[str, ZipInfo] = {}
-    packed = 0
+    packed, path = 0, Path(str(file.filename))
     for info in file.infolist():
         name = info.filename
         parts = PurePosixPath(name.replace("\\", "/")).parts
         if ".." in parts or name.startswith(("/", "\\")) or ":" in name[:3] or "\0" in name:
-            raise CheckpointError(
-                f"the archive's member {name[:120]!r} leads out of it; do not trust this file"
-            )
+            raise distrust(path, f"has the member {name[:120]!r}, which leads out of it")
         if name in found:
-            raise CheckpointError(f"the archive has {name[:120]!r} twice; do not trust this file")
+            raise distrust(path, f"has the member {name[:120]!r} twice")
         if info.flag_bits & 1:
-            raise CheckpointError(
-                f"the archive's member {name[:120]!r} is encrypted; unpack it by hand"
-            )
+            raise distrust(path, f"has the member {name[:120]!r} encrypted")
         if info.file_size > max(SMALL, RATIO * info.compress_size):
-            raise CheckpointError(
-                f"the archive's member {name[:120]!r} unpacks {info.compress_size} bytes to {info.file_size}; "
-                "weights do not compress like that, do not trust this file"
-            )
+            sizes = f"{info.compress_size} bytes to {info.file_size}"
+            raise distrust(path, f"unpacks {name[:120]!r} from {sizes}, as weights never do")
         packed += info.compress_size
         found[name] = info
-    size = Path(str(file.filename)).stat().st_size
-    if packed > size:
-        raise CheckpointError(
-            f"the archive's members have {packed} bytes and the file {size}; they overlap, do not trust this file"
-        )
+    if packed > path.stat().st_size:
+        raise distrust(path, f"has members of {packed} bytes, more than itself: they overlap")
     return found
+
+
+def distrust(path: Path, fact: str) -> CheckpointError:
+    """The error for an archive that was made to harm, or has been damaged beyond use."""
+    return CheckpointError(f"{path}: this archive {fact}; do not trust it")
 
 
 def stored(info: ZipInfo, buffer: memoryview) -> memoryview:

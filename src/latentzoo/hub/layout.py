@@ -7,7 +7,7 @@ dictionaries are joined with dots. Tensors that stand beside it (`latent_avg`) k
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, no_type_check
 
 from latentzoo.hub.pickles import Built
 from latentzoo.hub.records import Plain, Trail
@@ -74,6 +74,7 @@ def holds_tensors(value: Any) -> bool:
     return False
 
 
+@no_type_check
 def flatten(value: Mapping[Any, Any], name: str, trail: Trail) -> Iterator[tuple[str, View]]:
     """The tensors of nested dictionaries, names joined with dots."""
     with trail.into(value, name) as path:

@@ -14,7 +14,7 @@ References:
 import pickletools
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, no_type_check
 
 from latentzoo.errors import CheckpointError
 
@@ -50,6 +50,7 @@ class Built:
     items: list[Any] = field(default_factory=list)
 
 
+@no_type_check  # called for each operation, where a check at run time costs more than the work
 class Window:
     """Creates a binary file over a buffer; long reads are views of it, not copies.
 
@@ -82,6 +83,7 @@ class Window:
         return self.place
 
 
+@no_type_check
 class Budget:
     """Creates what reading a file may cost, shared by the pickles inside of its pickles.
 
@@ -104,7 +106,7 @@ class Budget:
         self.copies -= copies
         if self.operations < 0 or self.copies < 0:
             raise CheckpointError(
-                "the pickle asks for more work than any checkpoint; do not trust this file"
+                "the pickle asks for more work than any checkpoint does; do not trust this file"
             )
 
 
@@ -158,6 +160,7 @@ EMPTY: Mapping[str, Callable[[], Any]] = {
 }
 
 
+@no_type_check
 class Machine:
     """Creates the stack machine of one pickle; `step` carries out one operation."""
 
@@ -333,6 +336,7 @@ class Machine:
         self.stack.append(self.persistent(self.pop()))
 
 
+@no_type_check
 def key(value: Any, nested: bool = True) -> Hashable:
     """Lets a value be a dictionary's key: nothing deep, nothing whose hash can be chosen to collide."""
     if value is None or isinstance(value, (str, bytes, Name, Built)):

@@ -7,18 +7,19 @@ a small file describes an endless tree: how deep and how often one goes down is 
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, no_type_check
 
 import numpy as np
 
 from latentzoo.hub.pickles import Built, Name
 from latentzoo.hub.storage import Storage, View
 
-DEPTH, VISITS, ELEMENTS = 64, 500_000, 4096
+DEPTH, VISITS, ELEMENTS = 64, 50_000, 4096
 LEFT_OUT = object()
 KINDS = {"b": "1", "i": "1248", "u": "1248", "f": "248"}
 
 
+@no_type_check  # called for each value, where a check at run time costs more than the work
 class Trail:
     """Creates the way down into nested values."""
 
@@ -51,6 +52,7 @@ class Trail:
             self.names.pop()
 
 
+@no_type_check
 class Plain:
     """Creates a conversion; its bounds hold for all values it is given together."""
 
@@ -97,8 +99,9 @@ class Plain:
         if whole.endswith("core.multiarray.scalar"):
             return scalar(*value.args)
         if whole.endswith("core.multiarray._reconstruct"):
-            self.trail.visits += ELEMENTS
-            return array(state)
+            values = array(state)
+            self.trail.visits += values.size
+            return values.tolist() if values.size <= ELEMENTS else LEFT_OUT
         if whole.startswith("omegaconf.") and isinstance(state, dict):
             return self(state.get("_content", state.get("_val")), "content")
         if value.of.module == "pathlib":
@@ -128,10 +131,8 @@ def scalar(kind: Any, data: Any = None, *_: Any) -> Any:
     return np.frombuffer(data, dtype(kind), count=1)[0].item()
 
 
-def array(state: Any) -> Any:
-    """Stands for a numpy array, given as (version, shape, type, fortran order, bytes); a list if it is small."""
+def array(state: Any) -> np.ndarray:
+    """Stands for a numpy array, given as (version, shape, type, fortran order, bytes)."""
     _, shape, kind, fortran, data = state
     values = np.frombuffer(data, dtype(kind))
-    if values.size > ELEMENTS:
-        return LEFT_OUT
-    return values.reshape(shape, order="F" if fortran else "C").tolist()
+    return values.reshape(shape, order="F" if fortran else "C")
