@@ -200,7 +200,7 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint.tensors.items()}
     if "synthesis.b4.conv1.weight" in shapes and "mapping.fc0.weight" in shapes:
         return {"config": _from_nvidia(shapes, checkpoint.records), "keys": "nvidia"}
-    if "input.input" in shapes and "style.1.weight" in shapes:
+    if shapes.keys() >= {"input.input", "style.1.weight", "conv1.conv.weight"}:
         return {"config": _from_rosinality(shapes), "keys": "rosinality"}
     return None
 
