@@ -53,7 +53,7 @@ def activate(
 
 def truncate(
     w: Float[Tensor, "B D"],
-    w_mean: Float[Tensor, "*B D"],
+    w_mean: Float[Tensor, "... D"],
     psi: float,
     layers: int,
     cutoff: int | None = None,

@@ -18,7 +18,7 @@ from latentzoo.zoo.stylegan2 import StyleGAN2
 
 
 def build(config: dict[str, Any]) -> StyleGAN2:
-    mapping, synthesis = config["mapping_kwargs"], config["synthesis_kwargs"]
+    mapping, synthesis = config.get("mapping_kwargs", {}), config.get("synthesis_kwargs", {})
     sides = [2**n for n in range(2, int(math.log2(config["img_resolution"])) + 1)]
     base, most = synthesis.get("channel_base", 32768), synthesis.get("channel_max", 512)
     return stylegan2.build(

@@ -37,10 +37,10 @@ def build(config: dict[str, Any]) -> StyleGANXL:
         plan=layers,
         z_dim=stem["z_dim"],
         w_dim=stem["w_dim"],
-        layers=stem["mapping_kwargs"].get("num_layers", 2),
+        layers=stem.get("mapping_kwargs", {}).get("num_layers", 2),
         classes=stem["c_dim"],
-        kernel=stem["conv_kernel"],
-        radial=stem["use_radial_filters"],
+        kernel=stem.get("conv_kernel", 3),
+        radial=stem.get("use_radial_filters", False),
         output_scale=stem.get("output_scale", 0.25),
     )
 
@@ -66,12 +66,13 @@ def call(
             copy.deepcopy(network).double(),
             {k: v.double() for k, v in inputs.items()},
         )
-    if "transform" in inputs:
-        network.synthesis["input"].transform = inputs["transform"]
+    waves = network.synthesis["input"]
+    stored = waves.transform
+    waves.transform = inputs.get("transform", stored)
     try:
         return evaluate(network, name, inputs, options)
     finally:
-        network.synthesis["input"].transform = torch.eye(3).to(network.w_avg)
+        waves.transform = stored
 
 
 def evaluate(
