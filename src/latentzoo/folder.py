@@ -124,7 +124,7 @@ class RunFolder:
             result: The run's result.
             record: The run's record as YAML, put into the pictures too.
         """
-        latents = {"z": result.z.cpu().contiguous(), "start": result.start.cpu().contiguous()}
+        latents = {"z": result.z.cpu().contiguous(), "start": result.start.cpu().clone()}
         metadata = {"seeds": json.dumps(result.trace.seeds), "record": record}
         write_atomic(
             self.path / "latents.safetensors", lambda path: save_file(latents, path, metadata)
