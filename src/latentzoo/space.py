@@ -51,7 +51,7 @@ class Space:
         """
         if z.ndim != 2 or z.shape[1] != self.dim:
             raise SpecError(
-                f"a latent of shape {tuple(z.shape)} does not fit {self}; give (B, {self.dim})"
+                f"a latent of shape {tuple(z.shape)} does not fit {self!r}; give (B, {self.dim})"
             )
         parts = z.split(list(self.sizes.values()), dim=1)
         return {
@@ -72,7 +72,7 @@ class Space:
         for name, shape in self.blocks.items():
             if name not in blocks:
                 raise SpecError(
-                    f"the latent block '{name}' is missing; {self} needs all of its blocks"
+                    f"the latent block '{name}' is missing; {self!r} needs all of its blocks"
                 )
             if tuple(blocks[name].shape[1:]) != shape:
                 given = tuple(blocks[name].shape)
@@ -108,3 +108,10 @@ class Space:
 
     def __repr__(self) -> str:
         return f"Space({', '.join(f'{name}={shape}' for name, shape in self)})"
+
+    def __str__(self) -> str:
+        """The blocks in words, "start 3x64x64, noise 49x3x64x64"; the middle of many is left out."""
+        words = [f"{name} {'x'.join(map(str, shape))}" for name, shape in self]
+        if len(words) > 4:
+            return f"{words[0]}, ..., {words[-1]} ({len(words)} blocks)"
+        return ", ".join(words)

@@ -32,7 +32,7 @@ def list_(as_json: Json = False, debug: Debug = False) -> None:
                 )
         return
     table = _table(
-        "generators", "name", "family", "pixels", "dataset", "licence", "weights", "on disk"
+        "generators", "name", "family", "pixels", "latent", "licence", "weights", "on disk"
     )
     for row in generators:
         table.add_row(
@@ -42,7 +42,7 @@ def list_(as_json: Json = False, debug: Debug = False) -> None:
                     "name",
                     "family",
                     "resolution",
-                    "dataset",
+                    "latent",
                     "licence",
                     "weights",
                     "on_disk",
@@ -129,6 +129,7 @@ def _generator(name: str) -> dict[str, Any]:
         "name": name,
         "family": card.family,
         "resolution": card.resolution,
+        "latent": card.latent,
         "dataset": card.dataset,
         "licence": card.licence.split(";")[0],
         "weights": card.url or "give the file",

@@ -30,6 +30,7 @@ class Card:
         paper: The paper, as "arXiv:2210.05559" or a link.
         dataset: What it was trained on.
         resolution: The image's side in pixels.
+        latent: The blocks of the latent in words, as `str(generator.space)` has them.
         notes: What a user should know.
     """
 
@@ -46,6 +47,7 @@ class Card:
     paper: str
     dataset: str
     resolution: int
+    latent: str = ""
     notes: str = ""
 
 
