@@ -66,21 +66,21 @@ def rays(
     return pose[..., 3], forward @ pose[..., :3].mT
 
 
-def encode(x: Float[Tensor, "... C"], octaves: int) -> Float[Tensor, "... 2*octaves*C"]:
-    """The sines and cosines of 2^i pi x, octave by octave: first the sines of all coordinates."""
+def encode(x: Float[Tensor, "... C"], octaves: int) -> Float[Tensor, "... E"]:
+    """The E = 2 C octaves numbers sin(2^i pi x), cos(2^i pi x), octave by octave, sines first."""
     scale = math.pi * 2.0 ** torch.arange(octaves, device=x.device, dtype=x.dtype)
     angle = x[..., None, :] * scale[:, None]
     return torch.stack([angle.sin(), angle.cos()], dim=-2).flatten(-3)
 
 
 def stratify(
-    near: Float[Tensor, "..."],
-    far: Float[Tensor, "..."],
+    near: Float[Tensor, "*#B"],
+    far: Float[Tensor, "*#B"],
     n: int,
     *,
     ends: bool = True,
-    jitter: Float[Tensor, "... n"] | float = 0.0,
-) -> Float[Tensor, "... n"]:
+    jitter: Float[Tensor, "*#B #n"] | float = 0.0,
+) -> Float[Tensor, "*#B n"]:
     """Evenly spaced depths near + (k + u_k) (far - near) / (n - 1) for k = 0 ... n - 1.
 
     Arguments:

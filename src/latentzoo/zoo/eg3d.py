@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from latentzoo.camera import Camera, Solid, Viewable
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.generator import Generator
+from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn.fir import upsample
 from latentzoo.nn.style import Linear, Mapping, Synthesis, SynthesisLayer, ToRGB, nvidia, truncate
@@ -410,7 +411,7 @@ def build(
     importance: int = 48,
     white: bool = False,
     condition: float = 1.0,
-    fov: float = 13.374,
+    fov: float = 13.378,
     radius: float = 2.7,
     pivot: Sequence[float] = (0.0, 0.0, 0.2),
     **options: Any,
@@ -533,3 +534,17 @@ def read(arguments: Record) -> dict[str, Any]:
         "radius": rendering.get("avg_camera_radius", 2.7),
         "pivot": tuple(rendering.get("avg_camera_pivot", (0.0, 0.0, 0.2))),
     }
+
+
+def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """Reads the configuration from the file's constructor arguments; without them it is FFHQ's."""
+    if not {"backbone.mapping.embed.weight", "decoder.net.0.weight"} <= checkpoint.tensors.keys():
+        return None
+    attributes = checkpoint.records.get("modules", {}).get("", {})
+    arguments = attributes.get("_init_kwargs")
+    if arguments is None:
+        return {"config": {}, "keys": "official"}
+    rendering = attributes.get("rendering_kwargs", arguments["rendering_kwargs"])
+    config = read({**arguments, "rendering_kwargs": rendering})
+    config["resolution"] = attributes.get("neural_rendering_resolution", 128)
+    return {"config": config, "keys": "official"}

@@ -38,6 +38,7 @@ from torch import Tensor, nn
 
 from latentzoo.camera import Camera, Viewable, upright
 from latentzoo.errors import SpecError
+from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule, prefixed
 from latentzoo.nn.style import Mapping, Synthesis, SynthesisLayer, ToRGB, rosinality
 from latentzoo.nn.volume import (
@@ -553,3 +554,14 @@ def read(arguments: Record[str, Any]) -> dict[str, Any]:
         "scales": (tuple(a["scale_range_min"]), tuple(a["scale_range_max"])),
         "places": (tuple(a["translation_range_min"]), tuple(a["translation_range_max"])),
     }
+
+
+def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """Reads the configuration from the training's arguments in the file; without them it is FFHQ's."""
+    if "vol_generator.decoder.dense_layers.fc_in.weight" not in checkpoint.tensors:
+        return None
+    arguments = checkpoint.records.get("args")
+    if arguments is None:
+        return {"config": {}, "keys": "official"}
+    inject = 2 if arguments["size"] <= 256 else 4
+    return {"config": {**read(arguments), "inject": inject}, "keys": "official"}

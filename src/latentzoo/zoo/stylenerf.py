@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 from latentzoo.camera import Camera, Viewable, upright
 from latentzoo.errors import SpecError
+from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn.fir import blur, upsample
 from latentzoo.nn.style import Linear, Mapping, ToRGB, activate, modulated_conv2d, truncate
@@ -336,7 +337,7 @@ class StyledField(nn.Module):
 
     def forward(
         self, points: Float[Tensor, "B N 3"], ws: Float[Tensor, "B L W"]
-    ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N 3+C"]]:
+    ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N F"]]:
         """The raw density, and colours and features, at points."""
         *inner, sigma, feature = ws[:, : self.styles].unbind(1)
         x = encode(points, self.octaves)
@@ -396,7 +397,7 @@ class PlainField(nn.Module):
 
     def forward(
         self, points: Float[Tensor, "B N 4"], z: Float[Tensor, "B Z"]
-    ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N 3+C"]]:
+    ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B N F"]]:
         """The raw density, and colours and features, at points."""
         p = encode(points, self.octaves)
         x = torch.cat([p, z[:, None].expand(-1, p.shape[1], -1)], dim=2)
@@ -458,8 +459,8 @@ class PointLayer(nn.Module):
 
 
 class Doubling(nn.Module):
-    """Creates the up-sampling that repeats pixels, adds what it makes of them and of the means of two neighbours at
-    each corner, and filters.
+    """Creates the up-sampling that repeats pixels, adds what it makes of them and of the means of
+    two neighbours at each corner, and filters.
 
     Arguments:
         channels: The number of channels.
@@ -628,3 +629,14 @@ def read(arguments: Record[str, Any]) -> dict[str, Any]:
         "elevations": tuple(90 - math.degrees(v) for v in reversed(heights)),
         "normal": camera.get("gaussian_camera", False),
     }
+
+
+def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """Reads the configuration from the file's constructor arguments; without them it is FFHQ's."""
+    tensors = checkpoint.tensors
+    if "synthesis.fg_nerf.fc_in.affine.weight" not in tensors:
+        return None
+    arguments = checkpoint.records.get("modules", {}).get("", {}).get("_init_kwargs")
+    config = {} if arguments is None else read(arguments)
+    config["scaled"] = any(name.endswith("conv1.w_avg") for name in tensors)
+    return {"config": config, "keys": "official"}

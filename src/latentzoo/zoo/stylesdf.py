@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 from latentzoo.camera import Camera, Solid, Viewable
 from latentzoo.errors import SpecError
+from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn.style import Mapping, Synthesis, rosinality
 from latentzoo.nn.volume import composite, in_chunks, pixels, rays, stratify, visibility
@@ -462,3 +463,24 @@ def read(options: Record[str, Any]) -> dict[str, Any]:
         config["spread"] = tuple(math.degrees(pose[name]) for name in ("azim", "elev"))
         config |= {"fov": 2.0 * pose["fov"], "reach": pose["dist_radius"]}
     return config
+
+
+def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """Reads the sizes from the shapes of a file; how it is rendered is in none, and taken as published."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint.tensors.items()}
+    if "renderer.network.pts_linears.0.gamma.weight" not in shapes:
+        return None
+    field = (f"renderer.network.pts_linears.{i}.weight" for i in range(64))
+    config = {
+        "width": shapes["style.0.weight"][0],
+        "depth": sum(name in shapes for name in field),
+        "signed": "renderer.sigmoid_beta" in shapes,
+    }
+    if "decoder.conv1.conv.weight" not in shapes:
+        return {"config": {**config, "widths": []}, "keys": "official"}
+    convs = [f"decoder.convs.{2 * i + 1}.conv.weight" for i in range(16)]
+    widths = [shapes[name][1] for name in ("decoder.conv1.conv.weight", *convs) if name in shapes]
+    config |= {"widths": widths, "w_dim": shapes["decoder.style.1.weight"][0]}
+    if "decoder.noises.noise_0" in shapes:
+        config["resolution"] = shapes["decoder.noises.noise_0"][-1]
+    return {"config": config, "keys": "official"}

@@ -1,0 +1,81 @@
+"""What generators with a camera obey, beyond the laws of all."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor
+
+from latentzoo.camera import Camera, Viewable, fan
+from latentzoo.hub.checkpoint import Checkpoint
+from latentzoo.hub.fit import fit
+from latentzoo.orbit import orbit
+from latentzoo.rng import Rng
+from laws import PARITY, official
+
+CARDS = PARITY.parents[1] / "src" / "latentzoo" / "zoo" / "cards"
+
+
+def see(generator: Viewable) -> None:
+    """Asserts that views agree with the map, differ from one another, and do not mix in a batch."""
+    z = Rng(1, 2).normal(generator.space.dim)
+    front = generator.view(generator.camera)
+    shared = front.space.join(
+        **{name: part for name, part in generator.space.split(z).items() if name != "camera"}
+    )
+    if front.space == generator.space:
+        torch.testing.assert_close(front(z), generator(z), rtol=0, atol=0)
+    left, middle, right = fan(generator.camera, 3, azimuth=30)
+    pictures = orbit(generator, z, [left, middle, right])
+    torch.testing.assert_close(pictures[1], front(shared), rtol=0, atol=0)
+    assert not torch.allclose(pictures[0], pictures[1], atol=1e-4)
+    assert not torch.allclose(pictures[0], pictures[2], atol=1e-4)
+    angles = torch.tensor([left.azimuth, right.azimuth])
+    both = orbit(generator, z, [replace(generator.camera, azimuth=angles)])[0]
+    expected = torch.stack([pictures[0, 0], pictures[2, 1]])
+    torch.testing.assert_close(both, expected, rtol=1e-4, atol=1e-4)
+
+
+def poses(generator: Viewable, n: int = 20_000) -> tuple[Tensor, Tensor]:
+    """The azimuths and elevations in degrees of many latent cameras."""
+    camera: Camera = generator.aim(Rng(5).normal(n, 2)[0])
+    return torch.as_tensor(camera.azimuth), torch.as_tensor(camera.elevation)
+
+
+def gradient(generator: Viewable, z: Tensor) -> Tensor:
+    """The gradient of a fixed function of the images."""
+    z = z.clone().requires_grad_()
+    image = generator(z)
+    probe = Rng(7, dtype=z.dtype).normal(*image.shape[1:])
+    return torch.autograd.grad((image * probe).sum(), z)[0]
+
+
+def load(family, arch: str, card: str, records=lambda config: {}):
+    """A generator from a card's tensors as if they were a file, and the card's arrays."""
+    config, file = official(arch, card)
+    found = family.infer(Checkpoint(file.tensors, records(config)))
+    generator = family.build(**found["config"])
+    fit(generator, file.tensors, family.KEYS[found["keys"]](generator), source=card)
+    generator.eval().requires_grad_(False)
+    with np.load(PARITY / "cards" / arch / f"{card}.npz") as arrays:
+        return generator, {name: torch.from_numpy(arrays[name]) for name in arrays}
+
+
+def sizes_agree(family, arch: str, files: dict[str, str]) -> None:
+    """Asserts that each card's configuration alone builds the network of its file."""
+    import check
+
+    cards = yaml.safe_load((CARDS / f"{arch}.yaml").read_text())
+    assert cards.keys() == files.keys()
+    for name, file in files.items():
+        manifest = check.read_json(PARITY / "manifest" / f"{arch}-{file}.json.gz")
+        tensors = {key: torch.empty(shape, device="meta") for key, shape, _ in manifest["state"]}
+        with torch.device("meta"):
+            generator = family.build(**cards[name]["config"])
+        state = check.translate(tensors, family.official(generator))
+        own = generator.state_dict()
+        assert {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in own.items()}
+        assert generator.size[0] == cards[name]["resolution"]
+        json.dumps(cards[name])
