@@ -117,12 +117,11 @@ def from_any(urls: tuple[str, ...], part: Path, *, keep: bool, progress: Progres
                 reasons.append(str(error))
                 break
             except (URLError, HTTPException, OSError) as error:
-                if attempt == ATTEMPTS - 1:
-                    reasons.append(
-                        f"{url}: {getattr(error, 'reason', None) or error or type(error).__name__}"
-                    )
-                else:
+                if attempt < ATTEMPTS - 1:
                     time.sleep(PAUSE * 2**attempt)
+                    continue
+                reason = error if isinstance(error, HTTPError) else getattr(error, "reason", error)
+                reasons.append(f"{url}: {reason or type(error).__name__}")
     raise DownloadError(
         "; ".join(reasons) + "; try again (it goes on where it stopped), or load a local file"
     )
@@ -154,6 +153,7 @@ def download(url: str, part: Path, *, keep: bool, progress: Progress | None) -> 
             note.write_text(json.dumps({url: version} if version else {}), encoding="utf-8")
             receive(reply, part, done, progress)
     except HTTPError as error:
+        error.close()
         if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{done}":
             return  # the part is the whole file
         if error.code == 416:

@@ -24,4 +24,6 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if CARD in metadata:
         metadata["card"] = json.loads(metadata.pop(CARD))
+        if not isinstance(metadata["card"], dict):
+            raise ValueError("the card in its metadata is not a table")
     return tensors, metadata

@@ -1,0 +1,231 @@
+"""From names, files, ids and addresses to generators; and the safe form that `convert` writes."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from latentzoo import zoo
+from latentzoo.errors import CheckpointError, SpecError, UnknownName
+from latentzoo.hub import card as cards
+from latentzoo.hub import fetch
+from latentzoo.hub.fit import uninitialised
+from latentzoo.hub.read import read
+
+TABLE = {
+    "family": "toy",
+    "url": None,
+    "container": "torch",
+    "keys": "official",
+    "licence": "MIT",
+    "paper": "arXiv:1",
+    "dataset": "none",
+    "resolution": 2,
+}
+
+
+@pytest.fixture
+def file(toy, tmp_path):
+    torch.save({"g_ema": toy, "latent_avg": torch.ones(4), "args": {"n": 1}}, tmp_path / "toy.pt")
+    return tmp_path / "toy.pt"
+
+
+@pytest.fixture
+def card(toy, monkeypatch):
+    """Adds a card of the toy family."""
+
+    def add(**fields):
+        made = cards.parse("toy-card", TABLE | fields, source="here")
+        monkeypatch.setattr(zoo, "_cards", lambda: {"toy-card": made})
+        return made
+
+    return add
+
+
+def test_a_file_is_recognised_frozen_and_strict(toy, file):
+    generator = zoo.load(file)
+    assert torch.equal(generator.linear.weight, toy["fc.weight"])
+    assert not generator.training and not any(p.requires_grad for p in generator.parameters())
+    z = torch.randn(3, 4)
+    expected = (z @ toy["fc.weight"].T + toy["fc.bias"]).view(3, 3, 2, 2)
+    assert torch.allclose(generator(z), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_types(file, dtype):
+    generator = zoo.load(file, dtype=dtype)
+    assert {t.dtype for t in (*generator.parameters(), *generator.buffers())} == {dtype}
+    assert generator.state_dict().keys() == {"linear.weight", "linear.bias"}
+
+
+def test_half_files_become_float32(toy, tmp_path):
+    save_file({k: v.half() for k, v in toy.items()}, tmp_path / "a.safetensors")
+    assert zoo.load(tmp_path / "a.safetensors").linear.weight.dtype == torch.float32
+
+
+def test_parallel_prefix_is_stripped(toy, tmp_path):
+    torch.save({f"module.{name}": value for name, value in toy.items()}, tmp_path / "a.pt")
+    assert torch.equal(zoo.load(tmp_path / "a.pt").linear.bias, toy["fc.bias"])
+
+
+def test_options_go_before_the_card(card, file, monkeypatch):
+    card(url="https://host/toy.pt", config={"gain": 2.0})
+    monkeypatch.setattr(fetch, "fetch", lambda url, **kwargs: file)
+    assert zoo.load("toy-card").gain == 2 and zoo.load("toy-card", gain=3.0).gain == 3
+
+
+def test_unknown_options_are_named(file):
+    with pytest.raises(
+        UnknownName, match="unknown option of the family 'toy': 'gian'; did you mean 'gain'"
+    ):
+        zoo.load(file, gian=1.0)
+
+
+def test_weights_are_not_drawn_and_the_random_state_is_left(file):
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    zoo.load(file)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_uninitialised_networks_draw_nothing():
+    drawn = []
+    with uninitialised(), pytest.MonkeyPatch.context() as patch:
+        for name in ("uniform_", "normal_"):
+            patch.setattr(
+                torch.Tensor, name, lambda self, *args, **kwargs: drawn.append(1) or self
+            )
+        nn.Sequential(nn.Linear(3, 3), nn.Conv2d(3, 3, 3), nn.Embedding(3, 3), nn.GroupNorm(1, 3))
+    assert not drawn
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "fact"),
+    [
+        ("toy-crad", UnknownName, "did you mean 'toy-card'"),
+        ("nowhere.pt", CheckpointError, "no such file"),
+        ("folder/nowhere.pt", CheckpointError, "no such file"),
+        ("/folder/sub/nowhere", CheckpointError, "no such file"),
+        ("toy-card", CheckpointError, "has no address to download from"),
+        ("ftp://host/x.pt", fetch.DownloadError, "not an address"),
+    ],
+)
+def test_what_is_not_there(card, x, error, fact):
+    card()
+    with pytest.raises(error, match=fact):
+        zoo.load(x)
+
+
+def test_hugging_face_ids(toy, file, monkeypatch):
+    asked = []
+    monkeypatch.setattr(fetch, "from_hub", lambda url, **kwargs: asked.append(url) or file)
+    monkeypatch.setattr(fetch.cache, "verify", lambda *args: None)
+    for x in ("owner/repo", "owner/repo/sub/file.pt", "hf://owner/repo@v1/file.pt"):
+        zoo.load(x)
+    assert asked == [
+        "hf://owner/repo",
+        "hf://owner/repo/sub/file.pt",
+        "hf://owner/repo@v1/file.pt",
+    ]
+
+
+def test_the_container_of_the_card_must_be_the_files(card, file, monkeypatch):
+    card(url="https://host/toy.pt", container="nvidia")
+    monkeypatch.setattr(fetch, "fetch", lambda url, **kwargs: file)
+    with pytest.raises(CheckpointError, match="container 'torch', its card says 'nvidia'"):
+        zoo.load("toy-card")
+
+
+def test_two_families_that_could_be_meant(file, monkeypatch):
+    monkeypatch.setattr(zoo, "families", lambda: {"toy": "toy_family", "twin": "toy_family"})
+    with pytest.raises(CheckpointError, match="could be of the families toy, twin; say which"):
+        zoo.load(file)
+    assert zoo.load(file, family="twin").gain == 1
+    with pytest.raises(UnknownName, match="unknown family 'tow'"):
+        zoo.load(file, family="tow")
+
+
+def test_the_safe_form_loads_without_further_words(file, tmp_path):
+    written = zoo.convert(file, tmp_path / "safe.safetensors")
+    assert written.family == "toy" and written.config == {"width": 4} and "toy.pt" in written.notes
+    found = read(tmp_path / "safe.safetensors")
+    assert (
+        set(found.tensors) == {"fc.weight", "fc.bias"}
+        and found.records["card"]["keys"] == "official"
+    )
+    first, second = zoo.load(file), zoo.load(tmp_path / "safe.safetensors")
+    z = torch.randn(2, 4)
+    assert torch.equal(first(z), second(z))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_card_inside_of_a_file_is_not_trusted(file, tmp_path):
+    zoo.convert(file, tmp_path / "a.safetensors")
+    tensors = read(tmp_path / "a.safetensors").tensors
+    for card in ('{"family": "os"}', "[]", "{", '{"family": "toy", "colour": 1}'):
+        save_file(tensors, tmp_path / "b.safetensors", {"latentzoo": card})
+        with pytest.raises((CheckpointError, SpecError, UnknownName)):
+            zoo.load(tmp_path / "b.safetensors")
+
+
+class TestCards:
+    """Cards are strict: a wrong word is an error that names the right one."""
+
+    def write(self, folder, text):
+        (folder / "toy.yaml").write_text(text)
+        return folder / "toy.yaml"
+
+    good = "toy-1: {url: null, container: torch, keys: official, licence: MIT, paper: x, dataset: y, resolution: 2}\n"
+
+    def test_the_family_is_the_files(self, tmp_path):
+        (card,) = cards.read(self.write(tmp_path, self.good + "_common: {x: 1}\n")).values()
+        assert card.family == "toy" and card.name == "toy-1" and card.config == {}
+
+    @pytest.mark.parametrize(
+        ("text", "fact"),
+        [
+            (
+                good.replace("licence", "license"),
+                "unknown field .* 'license'; did you mean 'licence'",
+            ),
+            (good.replace("resolution: 2", "resolution: big"), "wrong value .*int"),
+            (good.replace("dataset: y, ", ""), "lacks dataset"),
+            (good.replace("{", "{sha256: [1], "), "wrong value"),
+            ("- a\n- b\n", "not a mapping"),
+            ("a: {b: ", "not sound YAML"),
+            ("a: !!python/object/apply:os.system [true]", "not sound YAML"),
+        ],
+    )
+    def test_mistakes(self, tmp_path, text, fact):
+        with pytest.raises((SpecError, UnknownName), match=fact):
+            cards.read(self.write(tmp_path, text))
+
+    def test_two_of_one_name(self, tmp_path):
+        paths = [self.write(tmp_path, self.good)] * 2
+        with pytest.raises(SpecError, match="there twice"):
+            cards.read_all(paths)
+
+
+def test_the_cards_of_the_zoo_are_sound():
+    assert len(zoo.names()) > 5
+    for name in zoo.names():
+        card = zoo.card(name)
+        family = zoo.family(card.family)
+        assert card.keys in family.KEYS and card.container in (
+            "torch",
+            "nvidia",
+            "safetensors",
+            "folder",
+        ), name
+        assert card.url is None or card.url.startswith(("https://", "hf://", "package:")), name
+        assert card.sha256 is None or len(card.sha256) == 64, name
+
+
+def test_names_and_cards_need_no_torch():
+    code = "import sys; from latentzoo import zoo; zoo.card(zoo.names()[0]); zoo.families(); "
+    code += "print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
