@@ -1,12 +1,13 @@
 import pytest
 import torch
 
+from latentzoo.diffusion.schedule import Discrete, scaled_linear_betas
 from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import translate
 from latentzoo.rng import Rng
 from latentzoo.zoo import ldm
-from latentzoo.zoo.ldm import timesteps
+from latentzoo.zoo.ldm import chain
 from laws import obey, official, randomise
 
 UNET = {"width": 32, "mult": (1, 2), "depth": 1, "attention": (2,), "head_width": 16}
@@ -37,7 +38,7 @@ def tiny(unet=None, first_stage=None, **options):
         {"eta": 0.7, "white_box_steps": 0, "scale": None},
         {"eta": 0.7, "white_box_steps": 2},
         {"unet": {"modulate": True, "resample": True, "heads": 4}},
-        {"first_stage": {"codebook": 20, "quantise": False}},
+        {"first_stage": {"codebook": 20}, "quantise": False},
         {
             "unet": {"transformer": 1, "context": 6},
             "classes": 5,
@@ -58,9 +59,12 @@ def test_laws(options):
 
 
 def test_the_steps_are_those_of_the_authors():
-    assert timesteps(5, 1000) == [801, 601, 401, 201, 1]
-    assert timesteps(3, 1000) == [667, 334, 1]
-    assert len(timesteps(99, 1000)) == 99 and max(timesteps(999, 1000)) == 999
+    schedule = Discrete.from_betas(scaled_linear_betas())
+    times = lambda steps: [t.time for t, _ in chain(schedule, steps)]
+    assert times(5) == [801, 601, 401, 201, 1]
+    assert times(3) == [667, 334, 1]
+    assert len(times(99)) == 99 and max(times(999)) == 999
+    assert chain(schedule, 5)[-1][1].alpha ** 2 == pytest.approx(0.9985)
 
 
 def test_a_code_is_decoded_by_its_nearest_entries_and_the_gradient_passes_them():

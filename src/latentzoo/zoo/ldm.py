@@ -31,151 +31,32 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from latentzoo.diffusion import encode, memory
-from latentzoo.diffusion.noise import Noise
-from latentzoo.diffusion.parametrisation import Estimate, from_eps
-from latentzoo.diffusion.sampler import DDIM, Chain
-from latentzoo.diffusion.schedule import Discrete, Level, scaled_linear_betas
+from latentzoo.diffusion import memory
+from latentzoo.diffusion.latent import LDM
+from latentzoo.diffusion.sampler import Pairs
+from latentzoo.diffusion.schedule import Discrete, scaled_linear_betas
 from latentzoo.errors import SpecError
-from latentzoo.generator import Encodable, Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn import adm, ddpm
-from latentzoo.nn.autoencoder import KL, VQ, FirstStage, read_shape
-from latentzoo.rng import Rng
-from latentzoo.space import Space
+from latentzoo.nn.autoencoder import KL, VQ, read_shape
 
 
-class LDM(Generator, Encodable):
-    r"""Creates a latent diffusion generator.
-
-    Arguments:
-        unet: The network :math:`\varepsilon(x_t, t, c)`.
-        first_stage: The autoencoder.
-        schedule: The noise at the network's times.
-        size: The sides of the code.
-        steps: The number of DDIM steps, less than the number of times.
-        eta: How much of each step is fresh noise, in [0, 1].
-        white_box_steps: How many of these noises are part of the latent, the first ones; None for
-            all. The others are fixed by the seed.
-        seed: The seed of the fixed noises.
-        embedding: The classes' contexts; None for an unconditional model.
-        empty_class: Whether the last row of the embedding is the empty class.
-        class_index: The class.
-        guidance: The weight :math:`w` of the class against the empty class; 1 for it alone.
-        scale: The scale :math:`\kappa` of the code; None where the file holds it.
-        checkpoint: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
+def chain(schedule: Discrete, steps: int) -> Pairs:
+    """The steps of a chain: down from every (N // steps)-th of N times, 1 the lowest, to time 0.
 
     Raises:
-        SpecError: If an option is out of range, or needs classes that the model does not have.
+        SpecError: If there are not so many times.
     """
-
-    scale: Tensor
-    label: Tensor
-
-    def __init__(
-        self,
-        unet: nn.Module,
-        first_stage: FirstStage,
-        schedule: Discrete,
-        *,
-        size: int,
-        steps: int = 20,
-        eta: float = 0.0,
-        white_box_steps: int | None = None,
-        seed: int = 0,
-        embedding: nn.Embedding | None = None,
-        empty_class: bool = False,
-        class_index: int = 0,
-        guidance: float = 1.0,
-        scale: float | None = 1.0,
-        checkpoint: memory.Checkpoint = "auto",
-    ) -> None:
-        super().__init__()
-        N = len(schedule.alpha_bar)
-        if not 0 < steps < N:
-            raise SpecError(f"{steps} steps do not fit {N} times; give a number from 1 to {N - 1}")
-        if not 0 <= eta <= 1:
-            raise SpecError(f"eta={eta} is out of range; give a number in [0, 1]")
-        if guidance != 1 and not empty_class:
-            raise SpecError("the model has no empty class to guide away from; leave guidance at 1")
-        classes = 1 if embedding is None else embedding.num_embeddings - empty_class
-        if not 0 <= class_index < classes:
-            raise SpecError(f"there is no class {class_index}; the model has {classes}, from 0")
-        self.unet, self.first_stage, self.embedding = unet, first_stage, embedding
-        self.guidance, self.seed = guidance, seed
-        self.checkpoint: memory.Checkpoint = checkpoint
-        self.register_buffer("label", torch.tensor([class_index]), persistent=False)
-        self.register_buffer("scale", torch.tensor(scale or 1.0), persistent=scale is None)
-
-        self.sampler = DDIM(eta)
-        self.pairs = list(pairwise(schedule.levels([*timesteps(steps, N), 0])))
-        noises = self.sampler.noises(self.pairs)
-        latent = noises if white_box_steps is None else white_box_steps
-        if not 0 <= latent <= noises:
-            raise SpecError(f"white_box_steps={latent} is out of range; there are {noises} noises")
-        code = (first_stage.channels, size, size)
-        self.space = Space(start=code, **({"noise": (latent, *code)} if latent else {}))
-        self.size = (size * first_stage.factor,) * 2
-
-    def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
-        blocks = self.space.split(z)
-        x_T = blocks["start"]
-        return self.decode(self.denoise(x_T, blocks.get("noise", x_T[:, None][:, :0])))
-
-    def denoise(self, x_T: Tensor, latent: Tensor) -> Tensor:
-        """Maps a start (B, C, h, w) and the latent noises (B, k, C, h, w) to a code (B, C, h, w)."""
-        noise = Noise(latent, self.sampler.noises(self.pairs), seed=self.seed)
-        return self.sampler.run(Chain(self.estimate, self.pairs, self.checkpoint), x_T, noise)
-
-    def estimate(self, x_t: Tensor, t: Level) -> Estimate:
-        """What the network thinks is mixed in a code (B, C, h, w)."""
-        return from_eps(self.eps(x_t, x_t.new_full((len(x_t),), t.time)), x_t, t)
-
-    def eps(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """The noise in codes (B, C, h, w) at times (B,), guided to the class."""
-        if self.embedding is None:
-            return self.unet(x_t, t)
-        label = self.label.expand(len(x_t))
-        if self.guidance == 1:
-            return self.unet(x_t, t, self.embedding(label)[:, None])
-        empty = torch.full_like(label, len(self.embedding.weight) - 1)
-        context = self.embedding(torch.cat((empty, label)))[:, None]
-        without, given = self.unet(x_t.repeat(2, 1, 1, 1), t.repeat(2), context).chunk(2)
-        return without + self.guidance * (given - without)
-
-    def decode(self, code: Tensor) -> Tensor:
-        """The images (B, 3, H, W) in [0, 1] of codes (B, C, h, w)."""
-        return (self.first_stage.decode(code / self.scale) + 1) / 2
-
-    def encode(self, image: Float[Tensor, "B 3 H W"], rng: Rng) -> Float[Tensor, "B D"]:
-        """Finds latents of images: DPM-Encoder for `eta` above 0, else inversion. The chain gives
-        the code of an image again; what the first stage loses stays lost.
-
-        Raises:
-            SpecError: If some noises are fixed.
-        """
-        x_0 = self.scale * self.first_stage.encode(2 * image - 1)
-        step = lambda x_t, t, s: self.sampler.step(self.estimate, x_t, t, s)
-        if self.sampler.eta == 0:
-            return self.space.join(start=encode.invert(x_0, step, self.pairs))
-        if self.space.blocks.get("noise", (0,))[0] < len(self.pairs):
-            raise SpecError("an image has no latent while noises are fixed; drop white_box_steps")
-        draw = lambda: rng.normal(*x_0.shape[1:]).to(x_0)
-        eta = self.sampler.eta
-        x_T, noises = encode.stochastic(x_0, step, self.pairs, draw=draw, eta=eta)
-        return self.space.join(start=x_T, noise=torch.stack(noises, dim=1))
-
-
-def timesteps(steps: int, N: int) -> list[int]:
-    """The times of a chain, falling: every (N // steps)-th from 1 upward."""
-    return [1 + i * (N // steps) for i in reversed(range(steps))]
+    N = len(schedule.alpha_bar)
+    if not 0 < steps < N:
+        raise SpecError(f"{steps} steps do not fit {N} times; give a number from 1 to {N - 1}")
+    times = [1 + i * (N // steps) for i in reversed(range(steps))]
+    return list(pairwise(schedule.levels([*times, 0])))
 
 
 class ResBlock(adm.Residual):
@@ -369,7 +250,16 @@ def build(
     beta_end: float = 0.0195,
     times: int = 1000,
     classes: int = 0,
-    **options: Any,
+    empty_class: bool = False,
+    scale: float | None = 1.0,
+    steps: int = 20,
+    eta: float = 0.0,
+    white_box_steps: int | None = None,
+    seed: int = 0,
+    class_index: int = 0,
+    guidance: float = 1.0,
+    quantise: bool = True,
+    checkpoint: memory.Checkpoint = "auto",
 ) -> LDM:
     """Creates a latent diffusion generator.
 
@@ -381,18 +271,37 @@ def build(
         beta_end: The variance of the last time's noise.
         times: The number of times.
         classes: The number of rows of the classes' embedding; 0 for an unconditional model.
-        options: The options of the map, see `LDM`.
+        empty_class: Whether the last of these is the empty class, which guidance needs.
+        scale: The scale of the code; None where the file holds it.
+        steps: The number of DDIM steps, less than the number of times.
+        eta: How much of each step is fresh noise, in [0, 1].
+        white_box_steps: How many noises are latent, the first ones; None for all.
+        seed: The seed of the others.
+        class_index: The class.
+        guidance: The weight of the class against the empty class; 1 for the class alone.
+        quantise: Whether a code is replaced by entries of the codebook before it is decoded.
+        checkpoint: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
+
+    Raises:
+        SpecError: If an option is out of range, or needs classes that the model does not have.
     """
-    stage = VQ(**first_stage) if "codebook" in first_stage else KL(**first_stage)
-    betas = scaled_linear_betas(beta_start, beta_end, n=times)
-    embedding = nn.Embedding(classes, unet["context"]) if classes else None
+    vq = "codebook" in first_stage
+    stage = VQ(**first_stage, quantise=quantise) if vq else KL(**first_stage)
+    schedule = Discrete.from_betas(scaled_linear_betas(beta_start, beta_end, n=times))
     return LDM(
         denoiser(stage.channels, **unet),
         stage,
-        Discrete.from_betas(betas),
         size=size,
-        embedding=embedding,
-        **options,
+        pairs=chain(schedule, steps),
+        eta=eta,
+        white_box_steps=white_box_steps,
+        seed=seed,
+        embedding=nn.Embedding(classes, unet["context"]) if classes else None,
+        empty_class=empty_class,
+        class_index=class_index,
+        guidance=guidance,
+        scale=scale,
+        checkpoint=checkpoint,
     )
 
 

@@ -3,11 +3,11 @@
 import torch
 from torch import nn
 
+from latentzoo.diffusion.latent import LDM
 from latentzoo.diffusion.reverse import posterior_std
 from latentzoo.diffusion.schedule import Discrete, scaled_linear_betas
 from latentzoo.hub.keys import Rule, prefixed
 from latentzoo.zoo import ldm
-from latentzoo.zoo.ldm import LDM
 
 
 class Both(nn.Module):
@@ -78,12 +78,12 @@ def manifest(config):
 def chain(network, inputs, options, config):
     """The generator of a call: its steps, its share of noise, its classes and guidance."""
     ours, betas = network.generator, (config["linear_start"], config["linear_end"])
+    schedule = Discrete.from_betas(scaled_linear_betas(*betas, n=config["timesteps"]))
     G = LDM(
         ours.unet,
         ours.first_stage,
-        Discrete.from_betas(scaled_linear_betas(*betas, n=config["timesteps"])),
         size=config["image_size"],
-        steps=options.get("steps", 5),
+        pairs=ldm.chain(schedule, options.get("steps", 5)),
         eta=options.get("eta", 0.0),
         embedding=ours.embedding,
         empty_class=ours.embedding is not None,
