@@ -85,7 +85,7 @@ def fresh(count: int, batch: int = 32) -> Iterator[Tensor]:
     """Renders that no network was trained on."""
     for start in range(0, count, batch):
         drawn = [render(draw(FRESH, i)) for i in range(start, min(count, start + batch))]
-        x = torch.stack([torch.from_numpy(picture) for picture in drawn])
+        x = torch.from_numpy(np.stack(drawn))
         yield x.permute(0, 3, 1, 2).float() / 255
 
 

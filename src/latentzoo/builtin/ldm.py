@@ -2,7 +2,8 @@ r"""Latent diffusion of avatars.
 
 A denoiser :math:`v_\theta` on latents of 4 x 16 x 16 numbers and a decoder :math:`D` to pictures of 64 x 64. On the
 path :math:`z_t = \cos(\tfrac{\pi}{2} t)\, z_0 + \sin(\tfrac{\pi}{2} t)\, \varepsilon` the reverse process goes through
-:math:`T` equal steps from :math:`t = 1`, where :math:`z_1` is the block `start`, to :math:`t = 0`,
+:math:`T` steps from :math:`t = 1`, where :math:`z_1` is the block `start`, to :math:`t = 0`, equal in the time
+:math:`u` of :math:`\tan(\tfrac{\pi}{2} t) = 3 \tan(\tfrac{\pi}{2} u)`, which puts more of them near the noise,
 
 .. math:: z_s = \mu(z_t, v_\theta(z_t, t)) + \eta\, \tilde\sigma\, \varepsilon_s, \qquad x = D(z_0)
 
@@ -39,6 +40,9 @@ from latentzoo.hub.keys import Rule
 from latentzoo.rng import Rng
 from latentzoo.space import Space
 
+SHIFT = 3.0
+"""How far the steps crowd towards the noise, where the colours of large areas are decided."""
+
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
@@ -46,6 +50,11 @@ class Cosine(Schedule):
 
     def __call__(self, t: float) -> Level:
         return Level(t, math.cos(math.pi / 2 * t), math.sin(math.pi / 2 * t))
+
+    @classmethod
+    def shifted(cls, u: float) -> Level:
+        r"""The level where the ratio of noise to signal is :data:`SHIFT` times that of the time `u`."""
+        return cls()(2 / math.pi * math.atan(SHIFT * math.tan(math.pi / 2 * u)))
 
 
 class LatentDiffusion(Generator, Encodable):
@@ -89,7 +98,7 @@ class LatentDiffusion(Generator, Encodable):
         self.denoiser, self.encoder, self.decoder = denoiser, encoder, decoder
         self.eta = eta
         self.checkpoint: Checkpoint = checkpoint
-        self.levels = Cosine().levels(1 - i / steps for i in range(steps + 1))
+        self.levels = [Cosine.shifted(1 - i / steps) for i in range(steps + 1)]
         shape = (CHANNELS, GRID, GRID)
         self.space = Space(start=shape, **({"noise": (noises, *shape)} if noises else {}))
         self.size = (64, 64)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentzoo.builtin.ldm import LatentDiffusion
+from latentzoo.builtin.ldm import SHIFT, LatentDiffusion
 from latentzoo.builtin.networks.critic import LatentCritic
 from latentzoo.builtin.networks.unet import CHANNELS, GRID
 from latentzoo.builtin.train.data import Pictures, fingerprint, remember
@@ -61,7 +61,7 @@ class TurboRecipe(Recipe):
         teacher: LatentDiffusion = latent_diffusion(steps)
         self.decoder = teacher.decoder
         self.real = pictures.latents(teacher.encoder)
-        name = f"ends-{starts}-{steps}-{fingerprint(teacher)}.npy"
+        name = f"ends-{starts}-{steps}-{SHIFT}-{fingerprint(teacher)}.npy"
         self.starts = torch.randn(
             starts, CHANNELS, GRID, GRID, generator=torch.Generator().manual_seed(1)
         )
