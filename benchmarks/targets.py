@@ -67,7 +67,9 @@ class Linear(Target):
         draw = torch.Generator().manual_seed(seed)
         self.dim, self.k = dim, k
         self.kappa = torch.logspace(0, math.log10(stiffest), k)
-        self.centre = torch.randn(k, generator=draw) + torch.randn(k, generator=draw) / self.kappa.sqrt()
+        self.centre = (
+            torch.randn(k, generator=draw) + torch.randn(k, generator=draw) / self.kappa.sqrt()
+        )
         kappa, centre = self.kappa.double(), self.centre.double()
         self.mean, self.var = kappa * centre / (1 + kappa), 1 / (1 + kappa)
         off2 = (self.mean - centre).square()
@@ -183,7 +185,9 @@ class Classifier(Target):
         rest = self.dim - self.r
         self.weights = torch.tensor(truth["shares"])
         self.phi = Moments(truth["phi"][0], truth["phi"][1])
-        self.norm2 = Moments(truth["norm2"][0] + rest, math.hypot(truth["norm2"][1], math.sqrt(2 * rest)))
+        self.norm2 = Moments(
+            truth["norm2"][0] + rest, math.hypot(truth["norm2"][1], math.sqrt(2 * rest))
+        )
 
     def logits(self, z: Tensor) -> Tensor:
         """The network's outputs, (B, 8)."""

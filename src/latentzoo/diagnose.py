@@ -7,7 +7,8 @@ right. The tests are
   eighth differ by more than three standard errors of the chains' differences;
 * *norm*: :math:`(\overline{|z|^2} - d) / \sqrt{2d/B}`, and, where gradients are known, the identity
 
-  .. math:: \mathbb{E} \left[ |z|^2 + \langle z, \nabla \phi(z) \rangle - d \right] = 0
+  .. math:: \mathbb{E} \, \langle z - \bar{z}, \, z + \nabla \phi(z) \rangle = d,
+      \qquad \bar{z} \text{ the mean of the other chains}
 
   which holds for every posterior, however far it is from the prior: its score is the mean over the
   chains in standard errors, and more than four is wrong;
@@ -62,7 +63,7 @@ class Diagnosis:
         energy_error: The standard error of the last of them.
         relaxing: Whether phi still moves.
         norm_score: The norm's deviation from the prior's, in standard errors.
-        identity_score: The deviation from the identity of the norm, in standard errors.
+        identity_score: The deviation from the posterior's own identity, in standard errors.
         second_moment: The median over the coordinates of the mean square over the chains, about 1.
         curvature: The largest curvature of phi, roughly, from the gradients of the chains.
         rhat: The larger split R-hat of phi and of |z|^2 over the second half.
@@ -238,8 +239,8 @@ def _norm_reasons(found: Diagnosis) -> Iterator[str]:
     score = found.identity_score
     if score is not None and abs(score) > _three_sigma(found.chains - found.failed) * 4 / 3:
         yield (
-            f"|z|^2 is off by {score:+.1f} standard errors from what the gradients say it must "
-            "be; the step is too long or the run too short"
+            f"the spread of the chains is off by {score:+.1f} standard errors from what their "
+            "gradients say it must be; the step is too long or the run too short"
         )
     if score is None and abs(found.norm_score) > 4 and not 0.9 < found.second_moment < 1.1:
         yield (
@@ -274,7 +275,7 @@ def _relaxing(phi: np.ndarray) -> bool | None:
             return None
         effective = min(ess_bulk(before), ess_bulk(after))
         error = math.hypot(before.std(), after.std()) / math.sqrt(effective)
-        return abs(after.mean() - before.mean()) > 3 * error
+        return bool(abs(after.mean() - before.mean()) > 3 * error)
     change = after.mean(0) - before.mean(0)
     limit = _three_sigma(chains) * float(change.std(ddof=1)) / math.sqrt(chains)
     return abs(float(change.mean())) > limit
@@ -308,8 +309,10 @@ def _norm_score(z: Tensor) -> float:
 
 
 def _identity_score(z: Tensor, grad: Tensor) -> float:
-    value = (z * (z + grad)).sum(1, dtype=torch.float64) - z.shape[1]
-    return float(value.mean() / (value.std() / math.sqrt(len(z)) + 1e-12))
+    chains, dim = z.shape
+    others = (z.double() - z.double().mean(0)) * chains / (chains - 1)
+    value = (others * (z + grad)).sum(1) - dim
+    return float(value.mean() / (value.std() / math.sqrt(chains) + 1e-12))
 
 
 def _curvature(grad: Tensor) -> float:

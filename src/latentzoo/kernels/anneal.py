@@ -24,7 +24,7 @@ phases:
    what phase 3 was worth.
 
 Outside the tail, a chain whose work is more than twenty times its own recent changes of energy is
-put back where it was, with a new momentum, and reported with acceptance 0.
+put back where it was, with a new momentum and twice the allowance, and reported with acceptance 0.
 
 References:
     | Annealed importance sampling (Neal, 2001)
@@ -157,7 +157,7 @@ class Anneal(Kernel):
             clock=old.clock + 1,
             landed=torch.where((new.beta == 1) & (old.landed == 0), old.clock, old.landed),
             work2=blend(old.work2, info.error / h**3),
-            change2=blend(old.change2, change / h),
+            change2=torch.where(kept, blend(old.change2, change / h), 4 * old.change2),
         )
 
     def _tune(self, old: AnnealState, new: AnnealState, info: Info, kept: Tensor) -> AnnealState:

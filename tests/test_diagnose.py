@@ -1,0 +1,172 @@
+"""The diagnosis: its numbers agree with ArviZ, and its words with what is known to be wrong."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from latentzoo.chain import Failure
+from latentzoo.convergence import ess_bulk, ess_tail, rhat
+from latentzoo.diagnose import Diagnosis, diagnose
+from latentzoo.kernels.adam import Adam
+from latentzoo.kernels.anneal import Anneal
+from latentzoo.kernels.mala import MALA
+from latentzoo.kernels.smc import SMC
+from latentzoo.kernels.types import Function, Kernel, Point
+from latentzoo.kernels.ula import ULA
+from latentzoo.rng import Rng
+from latentzoo.trace import Trace
+from latentzoo.walk import Walk
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import arviz
+
+
+def wander(rows: int, chains: int, memory: float, seed: int = 0) -> np.ndarray:
+    """Stationary autoregressive chains, (T, B)."""
+    draw = np.random.default_rng(seed)
+    x = draw.normal(size=(rows, chains))
+    for t in range(1, rows):
+        x[t] = memory * x[t - 1] + (1 - memory**2) ** 0.5 * x[t]
+    return x
+
+
+@pytest.mark.parametrize("change", ["none", "rounded", "apart"])
+@pytest.mark.parametrize(
+    ("rows", "chains", "memory"),
+    [(100, 4, 0.9), (101, 4, 0.5), (57, 2, 0.99), (12, 3, 0.1), (1000, 8, 0.95), (300, 1, -0.4)],
+)
+def test_numbers_agree_with_arviz(rows: int, chains: int, memory: float, change: str) -> None:
+    x = wander(rows, chains, memory)
+    x = {"none": x, "rounded": x.round(), "apart": x + 3 * (np.arange(chains) == 0)}[change]
+    assert ess_bulk(x) == pytest.approx(float(arviz.ess(x.T)), rel=1e-6)
+    assert ess_tail(x) == pytest.approx(float(arviz.ess(x.T, method="tail")), rel=1e-6)
+    if chains > 1:
+        assert rhat(x) == pytest.approx(float(arviz.rhat(x.T)), rel=1e-6)
+
+
+def record(phi: np.ndarray, **columns: np.ndarray | float) -> Trace:
+    """A trace with the given columns and harmless others."""
+    harmless = {
+        "norm2": phi * 0 + 8.0,
+        "accept": 0.8,
+        "step_size": 0.1,
+        "beta": 1.0,
+        "error": 0.01,
+    }
+    table = {"phi": phi, **harmless, **columns}
+    trace = Trace(tuple(range(phi.shape[1])))
+    rows = np.stack([np.broadcast_to(x, phi.shape) for x in table.values()], axis=1)
+    trace.restore(torch.from_numpy(rows.astype(np.float32)))
+    return trace
+
+
+def judged(phi: np.ndarray, kernel: Kernel | None = None, **options) -> Diagnosis:
+    z = options.pop("z", Rng(*range(phi.shape[1])).normal(8))
+    given = {key: options.pop(key) for key in ("state", "failures", "notes") if key in options}
+    return diagnose(record(phi, **options), z, kernel=kernel or MALA(), **given)
+
+
+def test_a_settled_run_is_trustworthy_and_says_so() -> None:
+    found = judged(wander(400, 16, 0.8))
+    assert found.trustworthy and found.relaxing is False and found.rhat < 1.05
+    assert 100 < found.ess < 201 * 16
+    assert "trustworthy: nothing speaks against it" in str(found)
+    assert json.loads(json.dumps(found.to_dict()))["trustworthy"] is True
+
+
+@pytest.mark.parametrize("chains", [4, 8, 64])
+def test_settled_runs_are_rarely_called_relaxing(chains: int) -> None:
+    called = [judged(wander(200, chains, 0.9, seed)).relaxing for seed in range(30)]
+    assert sum(map(bool, called)) <= 1
+
+
+@pytest.mark.parametrize("chains", [1, 4, 64])
+def test_a_drift_is_called_relaxing(chains: int) -> None:
+    phi = wander(400, chains, 0.5) + np.linspace(40, 0, 400)[:, None]
+    found = judged(phi)
+    assert found.relaxing and not found.trustworthy
+    assert any("still relaxing" in reason for reason in found.reasons)
+
+
+def test_what_is_too_short_is_not_judged() -> None:
+    found = judged(wander(60, 1, 0.5))
+    assert (found.rhat, found.ess, found.relaxing) == (None, None, None)
+    assert "too short to tell" in str(found)
+    assert judged(wander(60, 4, 0.5)).rhat is None
+    assert judged(wander(1, 4, 0.5)).energy != ()
+
+
+def reasons(found: Diagnosis) -> str:
+    assert not found.trustworthy
+    return "\n".join(found.reasons)
+
+
+def test_each_fault_is_named() -> None:
+    phi = wander(200, 16, 0.5)
+    assert "no samples" in reasons(judged(phi, Adam()))
+    assert "never ran at the posterior" in reasons(judged(phi, beta=0.5))
+    assert "only 2% of the tested steps" in reasons(judged(phi, accept=0.02))
+    assert "tested steps are accepted" in reasons(judged(phi, Anneal(), accept=0.4))
+    work = wander(200, 16, 0.0, seed=1) * 0.9
+    assert "untested steps err by" in reasons(judged(phi, Anneal(), accept=np.nan, error=work))
+    wild = np.where(np.arange(200)[:, None] % 20 == 0, 0.0, np.full((200, 16), np.nan))
+    wild[:, 1] = np.nan
+    assert "put back" in reasons(judged(phi, Anneal(), accept=wild))
+    long = wander(2000, 4, 0.5) + np.array([0, 0, 0, 5.0])
+    assert "in different places" in reasons(judged(long))
+
+
+def test_a_failed_chain_is_counted_and_left_out() -> None:
+    phi = wander(200, 16, 0.5)
+    phi[40:, 3] = np.nan
+    z = Rng(*range(16)).normal(8)
+    z[3] = torch.nan
+    found = judged(phi, z=z, failures=(Failure(3, 3, 40, "text"),))
+    assert found.failed == 1 and np.isfinite(found.energy).all() and np.isfinite(found.norm_score)
+    assert "1 of 16 chains stopped, the first at step 40 because 'text'" in reasons(found)
+
+
+def shifted(z: Tensor) -> Tensor:
+    """A posterior far from the prior: mean 4.5 and variance 1/10 in every coordinate."""
+    return 4.5 * (z - 5).square().sum(1)
+
+
+def test_the_identity_holds_far_from_the_prior_and_fails_off_the_posterior() -> None:
+    phi, rng = wander(200, 64, 0.5), Rng(*range(64))
+    z = 4.5 + 0.1**0.5 * rng.normal(8)
+    at = lambda z: Point(*Function(shifted).evaluate(z))
+    right = judged(phi, z=z, state=at(z))
+    assert right.trustworthy and right.norm_score > 50 and abs(right.identity_score) < 4
+    assert right.curvature == pytest.approx(9, rel=0.6)
+    wide = 4.5 + 1.5 * (z - 4.5)
+    assert "the spread of the chains is off" in reasons(judged(phi, z=wide, state=at(wide)))
+    assert "prior's, in most coordinates" in reasons(judged(phi, z=0.1 * rng.normal(8)))
+
+
+def run(kernel: Kernel, phi, *, chains: int, steps: int) -> Diagnosis:
+    rng = Rng(*range(chains))
+    walk = Walk(Function(phi), kernel, rng, steps=steps)
+    walk.begin(rng.normal(16))
+    list(walk)
+    state = walk.here.state
+    return diagnose(walk.trace, walk.z, kernel=walk.kernel, state=state, failures=())
+
+
+def test_the_default_is_trusted_where_the_old_kernel_is_not() -> None:
+    kappa = torch.tensor([60.0, 30.0, 5.0, 1.0])
+    stiff = lambda z: (kappa * (z[:, :4] - 1).square()).sum(1) / 2
+    found = run(Anneal(), stiff, chains=32, steps=160)
+    assert found.trustworthy, found.reasons
+    assert 0.1 < found.work < 0.4 and found.acceptance > 0.7
+    assert "in the steepest direction" in reasons(run(ULA(0.05), stiff, chains=32, steps=160))
+
+
+def test_lost_ancestors_are_named() -> None:
+    narrow = lambda z: 400 * (z[:, 0] - 3).square()
+    found = run(SMC(cess=0.3, ramp=0.1), narrow, chains=64, steps=60)
+    assert found.ancestors < 16 and "descend from" in reasons(found)
