@@ -164,7 +164,9 @@ def test_stochastic_chains_end_in_the_data(path, eta):
 
 def test_reverse_diffusion_ends_in_the_data():
     levels = grid(PATHS["VE"], 2000)
-    mean, var = moments(lambda x, t, s: diffuse(x, -known.estimate(x, t).eps / t.sigma, t, s), levels)
+    mean, var = moments(
+        lambda x, t, s: diffuse(x, -known.estimate(x, t).eps / t.sigma, t, s), levels
+    )
     assert torch.allclose(mean, known.MEAN, atol=1e-3)
     assert torch.allclose(var.sqrt(), known.spread(levels[-1]), rtol=5e-3)
 

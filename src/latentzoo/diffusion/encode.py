@@ -15,16 +15,20 @@ until the estimate is the picture.
 .. math:: x_t \leftarrow x_t + (x_s - F(x_t)) / c
 
 from :math:`x_t = x_s`, where `c` is the slope of F without its network. One iteration is the
-inversion of DDIM; more of them make it exact.
+inversion of DDIM; more of them, with Anderson's acceleration, make it exact.
 
 References:
     | Unifying Diffusion Models' Latent Space, with Applications to CycleDiffusion and Guidance
     | (Wu and De la Torre, 2022), https://arxiv.org/abs/2210.05559
     |
     | Denoising Diffusion Implicit Models (Song et al., 2021), https://arxiv.org/abs/2010.02502
+    | Anderson Acceleration for Fixed-Point Iterations (Walker and Ni, 2011)
+    | https://doi.org/10.1137/10078356X
 """
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -33,6 +37,9 @@ from latentzoo.diffusion.parametrisation import from_x0
 from latentzoo.diffusion.reverse import Gaussian, ddim, forward, posterior_std
 from latentzoo.diffusion.sampler import Pairs
 from latentzoo.diffusion.schedule import Level
+
+MEMORY = 5
+"""How many states the inversion of a step remembers."""
 
 Step = Callable[[Tensor, Level, Level], Gaussian]
 """The model's distribution of `x_s` given `x_t`, with exactly the clips and guidance of the map."""
@@ -106,19 +113,41 @@ def undo(
 ) -> Tensor:
     """The state `x_t` that a step takes to `x_s`, both (B, ...).
 
-    An iteration that makes a sample's residual larger is taken back and halved from then on, so
-    that more iterations never do harm.
+    The iteration is accelerated over its last moves. Where it leaves a sample's residual larger
+    than it was, the next one starts from the best state with half the stride, so that more
+    iterations never do harm.
     """
     t, s = pair
+    column = lambda v: v.view(-1, *(1,) * (guess.ndim - 1))
+    stride = column(guess.new_full((len(guess),), t.alpha / s.alpha if t.alpha > 0 else 1.0))
+    error = column(guess.new_full((len(guess),), torch.inf))
     x_t = best = guess
-    residual = torch.zeros_like(x_s)
-    error = x_s.new_full((len(x_s), *(1,) * (x_s.ndim - 1)), torch.inf)
-    damping = torch.full_like(error, t.alpha / s.alpha if t.alpha > 0 else 1.0)
-    for _ in range(iterations):
+    least = torch.zeros_like(guess)
+    moves: deque[tuple[Tensor, Tensor]] = deque(maxlen=MEMORY)
+    for k in range(iterations):
         off = x_s - step(x_t, t, s).mean
-        size = off.flatten(1).norm(dim=1).view_as(error)
+        moves.append((x_t, off))
+        size = column(off.flatten(1).norm(dim=1))
         better = size < error
-        best, residual = torch.where(better, x_t, best), torch.where(better, off, residual)
-        error, damping = torch.where(better, size, error), damping.where(better, damping / 2)
-        x_t = best + damping * residual
-    return x_t
+        best, least = torch.where(better, x_t, best), torch.where(better, off, least)
+        error, stride = torch.where(better, size, error), stride.where(better, stride / 2)
+        plain = best + stride * least
+        x_t = torch.where(better, accelerate(moves, stride), plain) if k > 0 else plain
+    return x_t if iterations <= 1 else best
+
+
+def accelerate(moves: Sequence[tuple[Tensor, Tensor]], stride: Tensor) -> Tensor:
+    """Anderson's next state, from the last states and residuals, each (B, ...).
+
+    Of the affine combinations of the states it takes the one with the smallest residual, and goes
+    one stride along that.
+    """
+    x, r = moves[-1]
+    dx = torch.stack([b - a for (a, _), (b, _) in pairwise(moves)], 1).flatten(2)
+    dr = torch.stack([b - a for (_, a), (_, b) in pairwise(moves)], 1).flatten(2)
+    gram = dr @ dr.mT
+    ridge = 1e-10 * gram.diagonal(dim1=1, dim2=2).sum(1)[:, None, None].clamp_min(1e-30)
+    gram = gram + ridge * torch.eye(gram.shape[1], dtype=x.dtype, device=x.device)
+    weight = torch.linalg.solve(gram, (dr @ r.flatten(1)[..., None]))
+    back = lambda d: (weight * d).sum(1).view_as(x)
+    return x - back(dx) + stride * (r - back(dr))

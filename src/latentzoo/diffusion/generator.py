@@ -10,6 +10,7 @@ References:
     | (Wu and De la Torre, 2022), https://arxiv.org/abs/2210.05559
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,7 @@ from latentzoo.diffusion import encode
 from latentzoo.diffusion.memory import Checkpoint
 from latentzoo.diffusion.noise import Noise
 from latentzoo.diffusion.parametrisation import Estimate, estimate
+from latentzoo.diffusion.reverse import forward
 from latentzoo.diffusion.sampler import DDIM, Chain, Multistep, Pairs, Sampler, Single
 from latentzoo.diffusion.schedule import Level
 from latentzoo.errors import SpecError
@@ -46,7 +48,26 @@ class Reading:
     hertz: float = 1.0
 
 
-class Diffusion(Generator, Encodable):
+class Renewable(ABC):
+    """A diffusion generator that can go part of the way to noise and come back (SDEdit)."""
+
+    @abstractmethod
+    def renew(
+        self, image: Float[Tensor, "B 3 H W"], rng: Rng, *, strength: float
+    ) -> Float[Tensor, "B 3 H W"]:
+        """Noises images of shape (B, 3, H, W) in [0, 1] and runs the rest of the chain on them.
+
+        Arguments:
+            image: The images.
+            rng: The noise, one stream per image.
+            strength: Which part of the chain is run, in [0, 1]; 0 gives the image itself.
+
+        Raises:
+            SpecError: If the strength is out of range.
+        """
+
+
+class Diffusion(Generator, Encodable, Renewable):
     """Creates a diffusion generator.
 
     Arguments:
@@ -99,8 +120,7 @@ class Diffusion(Generator, Encodable):
         latent = blocks.get("noise", x_T[:, None][:, :0])
         noise = Noise(latent, self.sampler.noises(self.pairs), seed=self.seed)
         chain = Chain(self.denoise, self.pairs, self.checkpoint)
-        x_0 = self.sampler.run(chain, self.start * x_T, noise)
-        return (x_0 + 1) / 2 if self.centred else x_0
+        return self.show(self.sampler.run(chain, self.start * x_T, noise))
 
     def denoise(self, x_t: Tensor, t: Level) -> Estimate:
         """What the network thinks is mixed in pictures (B, 3, H, W) at a level."""
@@ -118,7 +138,7 @@ class Diffusion(Generator, Encodable):
         Raises:
             SpecError: If noises are fixed, or the sampler has no encoder.
         """
-        x_0 = 2 * image - 1 if self.centred else image
+        x_0 = self.see(image)
         sampler = DDIM() if isinstance(self.sampler, Multistep) else self.sampler
         if not isinstance(sampler, Single):
             raise SpecError("the corrector of this sampler has no encoder; choose another sampler")
@@ -136,3 +156,26 @@ class Diffusion(Generator, Encodable):
             x_0, step, self.pairs, draw=draw, eta=sampler.eta, iterations=REFINE
         )
         return self.space.join(start=x_T / self.start, noise=torch.stack(eps, 1))
+
+    @torch.no_grad()
+    def renew(
+        self, image: Float[Tensor, "B 3 H W"], rng: Rng, *, strength: float
+    ) -> Float[Tensor, "B 3 H W"]:
+        if not 0 <= strength <= 1:
+            raise SpecError(f"strength={strength} is out of range; give a number in [0, 1]")
+        pairs = self.pairs[len(self.pairs) - round(strength * len(self.pairs)) :]
+        if not pairs:
+            return image
+        x_0 = self.see(image)
+        draw = lambda: rng.normal(3, *self.size).to(x_0)
+        x_t = forward(x_0, pairs[0][0]).push(draw())
+        noise = [draw() for _ in range(self.sampler.noises(pairs))]
+        return self.show(self.sampler.run(Chain(self.denoise, pairs), x_t, noise))
+
+    def show(self, x_0: Tensor) -> Tensor:
+        """The images in [0, 1] of the network's pictures, (B, 3, H, W)."""
+        return (x_0 + 1) / 2 if self.centred else x_0
+
+    def see(self, image: Tensor) -> Tensor:
+        """The network's pictures of images in [0, 1], (B, 3, H, W)."""
+        return 2 * image - 1 if self.centred else image

@@ -20,6 +20,8 @@ References:
     | (Wu and De la Torre, 2022), https://arxiv.org/abs/2210.05559
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -31,9 +33,28 @@ from latentzoo.diffusion.sampler import DDIM, Chain, Pairs
 from latentzoo.diffusion.schedule import Level
 from latentzoo.errors import SpecError
 from latentzoo.generator import Encodable, Generator
-from latentzoo.nn.autoencoder import FirstStage
 from latentzoo.rng import Rng
 from latentzoo.space import Space
+
+
+class Autoencoder(nn.Module, ABC):
+    """What a latent diffusion needs of its first stage; images are in [-1, 1].
+
+    Attributes:
+        channels: The number of channels of a code.
+        factor: How many times the sides of an image are those of its code.
+    """
+
+    channels: int
+    factor: int
+
+    @abstractmethod
+    def encode(self, image: Tensor) -> Tensor:
+        """Maps images (B, 3, H, W) to codes (B, C, h, w)."""
+
+    @abstractmethod
+    def decode(self, code: Tensor) -> Tensor:
+        """Maps codes (B, C, h, w) to images (B, 3, H, W)."""
 
 
 class LDM(Generator, Encodable):
@@ -65,7 +86,7 @@ class LDM(Generator, Encodable):
     def __init__(
         self,
         unet: nn.Module,
-        first_stage: FirstStage,
+        first_stage: Autoencoder,
         *,
         size: int,
         pairs: Pairs,
