@@ -78,7 +78,7 @@ def _gradients(generator: Generator, z: Tensor, rng: Rng) -> list[Law]:
     y = rng.normal(*image.shape[1:]).to(image)
     (gradient,) = torch.autograd.grad((image * y).sum(), z)
     v = rng.normal(z.shape[1]).to(z)
-    epsilon = (1e-6 if exact else 1e-2) / float(v.norm()) * float(z.norm())
+    epsilon = (1e-6 if exact else 1e-2) / float(v.norm()) * float(z.detach().norm())
     with torch.no_grad():
         difference = ((network(z + epsilon * v) - network(z - epsilon * v)) * y).sum() / (
             2 * epsilon

@@ -14,7 +14,9 @@ from safetensors.torch import save_file
 import latentzoo
 
 GUIDE = Path(__file__).parents[2] / "CONTRIBUTING.md"
-BLOCK = re.compile(r'^```\w+ title="src/(?P<path>[^"]+)"\n(?P<code>.*?)^```$', re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r'^```\w+ title="src/(?P<path>[^"]+)"\n(?P<code>.*?)^```$', re.MULTILINE | re.DOTALL
+)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +24,12 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the package with the guide's files in it; the weights are links."""
     root = tmp_path_factory.mktemp("tree")
     package = Path(latentzoo.__file__).parent
-    shutil.copytree(package, root / "latentzoo", copy_function=_link, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        package,
+        root / "latentzoo",
+        copy_function=_link,
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
     for block in BLOCK.finditer(GUIDE.read_text()):
         (root / block["path"]).write_text(block["code"])
     return root
@@ -36,17 +43,27 @@ def run(tree: Path, *words: str) -> subprocess.CompletedProcess[str]:
     code = "from latentzoo.cli import main; main()"
     command = [sys.executable, "-c", code, *words]
     return subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": str(tree)}, capture_output=True, text=True, check=False, cwd=tree
+        command,
+        env={**os.environ, "PYTHONPATH": str(tree)},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tree,
     )
 
 
 def test_all_three_are_listed(tree: Path) -> None:
     listed = run(tree, "list", "--json").stdout
-    assert all(f'"name": "{name}"' in listed for name in ("semi_implicit", "colour", "stripes-toy-8"))
+    assert all(
+        f'"name": "{name}"' in listed for name in ("semi_implicit", "colour", "stripes-toy-8")
+    )
 
 
 def test_the_three_work_together(tree: Path) -> None:
-    save_file({"net.w": torch.randn(24, 4, generator=torch.Generator().manual_seed(0))}, tree / "toy.safetensors")
+    save_file(
+        {"net.w": torch.randn(24, 4, generator=torch.Generator().manual_seed(0))},
+        tree / "toy.safetensors",
+    )
     words = "sample toy.safetensors --energy colour=1,0.8,0:50 --kernel semi_implicit --steps 40 --chains 4 --out r"
     done = run(tree, *words.split())
     assert done.returncode == 0, done.stderr

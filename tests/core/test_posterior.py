@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import latentzoo as lz
-from conftest import Affine, Bright
 from latentzoo.errors import EnergyError, SpecError
+from toys import Affine, Bright
 
 
 def test_phi_is_the_weighted_sum_and_terms_stay_apart(affine: Affine, bright: Bright) -> None:

@@ -12,7 +12,10 @@ from latentzoo.errors import SpecError, UnknownName
 RUN = spec.Run(
     generator="avatar-ldm",
     options={"steps": 10},
-    energies=[spec.Term(target="a yellow hat: really", weight=12.5), spec.Term(energy="attribute", target="hat=yellow")],
+    energies=[
+        spec.Term(target="a yellow hat: really", weight=12.5),
+        spec.Term(energy="attribute", target="hat=yellow"),
+    ],
     kernel=spec.KernelSettings(name="ula", settings={"step_size": 0.05}),
     seed=3,
 )
@@ -30,14 +33,19 @@ def test_a_record_writes_every_default() -> None:
 
 
 def test_a_kernel_may_be_named_alone() -> None:
-    assert spec.parse({"generator": "x", "kernel": "mala"}).kernel == spec.KernelSettings(name="mala")
+    assert spec.parse({"generator": "x", "kernel": "mala"}).kernel == spec.KernelSettings(
+        name="mala"
+    )
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
         ({"generator": "x", "chainz": 3}, "did you mean 'chains'"),
-        ({"generator": "x", "energies": [{"target": "a", "wieght": 1}]}, r"energies\[0\].*did you mean 'weight'"),
+        (
+            {"generator": "x", "energies": [{"target": "a", "wieght": 1}]},
+            r"energies\[0\].*did you mean 'weight'",
+        ),
         ({"generator": "x", "kernel": {"name": "ula", "step": 1}}, "kernel"),
         ({"generator": "x", "chains": "many"}, "Expected `?'?int'?`?, got '?`?str"),
         ({"generator": "x", "chains": 0}, "chains"),
@@ -83,7 +91,9 @@ def test_any_target_can_be_written_with_its_weight(target: str, weight: float) -
     assert (term.target, term.weight) == (target, weight)
 
 
-@pytest.mark.parametrize(("words", "energy"), [("a hat:-1", "clip"), ("yellow", ""), (":5", "clip"), ("a:inf", "clip")])
+@pytest.mark.parametrize(
+    ("words", "energy"), [("a hat:-1", "clip"), ("yellow", ""), (":5", "clip"), ("a:inf", "clip")]
+)
 def test_bad_words_are_errors(words: str, energy: str) -> None:
     with pytest.raises(SpecError):
         spec.term(words, energy=energy)

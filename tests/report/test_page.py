@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import latentzoo as lz
-from conftest import Affine, Bright
 from latentzoo import spec
 from latentzoo.errors import SpecError
 from latentzoo.report import page
 from latentzoo.report.curves import curves
+from toys import Affine, Bright
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
