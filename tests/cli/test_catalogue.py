@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from cli.conftest import Command
 
 import latentzoo as lz
+from cli.conftest import Command
 
 
 def test_everything_is_listed(command: Command) -> None:
@@ -54,7 +54,11 @@ def test_help_needs_no_torch(tmp_path: Path) -> None:
     import subprocess
     import sys
 
-    code = "import sys; sys.argv = ['latentzoo', '--help']\nfrom latentzoo.cli import main\ntry: main()\nfinally: sys.stderr.write(str('torch' in sys.modules))"
+    code = (
+        "import sys; sys.argv = ['latentzoo', '--help']\n"
+        "from latentzoo.cli import main\n"
+        "try: main()\nfinally: sys.stderr.write(str('torch' in sys.modules))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from cli.conftest import Command
 
 HAT = "a person with a yellow hat"

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from cli.conftest import Command
 from PIL import Image
 from safetensors import safe_open
+
+from cli.conftest import Command
 
 FACE = "avatar-turbo"
 HAT = "a person with sunglasses and a yellow hat"
