@@ -121,7 +121,8 @@ class LDM(Generator, Encodable):
             raise SpecError(f"white_box_steps={latent} is out of range; there are {noises} noises")
         code = (first_stage.channels, size, size)
         self.space = Space(start=code, **({"noise": (latent, *code)} if latent else {}))
-        self.size = (size * first_stage.factor,) * 2
+        side = size * first_stage.factor
+        self.size = (side, side)
 
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
         blocks = self.space.split(z)

@@ -6,7 +6,7 @@ r"""Convolutional autoencoders with a code that a diffusion can model: the first
 The code of KL is the mean of a Gaussian; that of VQ is replaced, before decoding, by the nearest
 entries of a codebook, which the gradient passes as if they were not there.
 
-Users: `zoo.ldm`, for the files of CompVis and the folders of diffusers.
+Users: `zoo.ldm` (the files of CompVis), `zoo.ldm_diffusers` (the folders of diffusers).
 
 References:
     | Taming Transformers for High-Resolution Image Synthesis (Esser et al., 2021)
@@ -17,7 +17,6 @@ References:
 """
 
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -26,11 +25,12 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from latentzoo.diffusion.latent import Autoencoder
 from latentzoo.nn.ddpm import Downsample, Level, Middle, Upsample, normalise
 
 
-class FirstStage(nn.Module, ABC):
-    """An autoencoder of images in [-1, 1].
+class FirstStage(Autoencoder):
+    """The networks on both sides of a code.
 
     Arguments:
         channels: The number of channels of the code.
@@ -59,14 +59,6 @@ class FirstStage(nn.Module, ABC):
         self.decoder = Decoder(latent, width, mult, depth, attention)
         self.quant_conv = nn.Conv2d(moments * latent, moments * channels, 1)
         self.post_quant_conv = nn.Conv2d(channels, latent, 1)
-
-    @abstractmethod
-    def encode(self, image: Tensor) -> Tensor:
-        """Maps images (B, 3, H, W) to codes (B, C, h, w)."""
-
-    @abstractmethod
-    def decode(self, code: Tensor) -> Tensor:
-        """Maps codes (B, C, h, w) to images (B, 3, H, W)."""
 
 
 class KL(FirstStage):

@@ -1,0 +1,117 @@
+import pytest
+import torch
+
+from latentzoo import zoo
+from latentzoo.errors import SpecError
+from latentzoo.hub.keys import translate
+from latentzoo.hub.read import read
+from latentzoo.zoo import ldm_diffusers
+from laws import obey, randomise
+
+diffusers = pytest.importorskip("diffusers")
+
+BLOCKS = {
+    "block_out_channels": (32, 32),
+    "layers_per_block": 1,
+    "norm_num_groups": 32,
+}
+SCHEDULER = {
+    "beta_start": 0.0015,
+    "beta_end": 0.0195,
+    "beta_schedule": "scaled_linear",
+    "clip_sample": False,
+}
+
+
+def autoencoder(kind):
+    ends = {
+        "down_block_types": ("DownEncoderBlock2D", "AttnDownEncoderBlock2D"),
+        "up_block_types": ("AttnUpDecoderBlock2D", "UpDecoderBlock2D"),
+    }
+    if kind == "vae":
+        return diffusers.AutoencoderKL(latent_channels=3, scaling_factor=0.6, **BLOCKS, **ends)
+    more = {"num_vq_embeddings": 9, "vq_embed_dim": 3, "scaling_factor": 1.0}
+    return diffusers.VQModel(latent_channels=2, **more, **BLOCKS, **ends)
+
+
+@pytest.fixture(scope="module", params=["vqvae", "vae"])
+def repository(request, tmp_path_factory):
+    """A tiny pipeline, its folder, and the name of its autoencoder."""
+    torch.manual_seed(0)
+    unet = diffusers.UNet2DModel(
+        sample_size=4,
+        in_channels=3,
+        out_channels=3,
+        attention_head_dim=8,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        **BLOCKS,
+    )
+    stage = autoencoder(request.param)
+    randomise(unet)
+    randomise(stage)
+    folder = tmp_path_factory.mktemp(request.param)
+    for name, part in (("unet", unet), (request.param, stage)):
+        part.save_pretrained(folder / name)
+    scheduler = diffusers.DDIMScheduler(**SCHEDULER, set_alpha_to_one=False, steps_offset=1)
+    scheduler.save_pretrained(folder / "scheduler")
+    (folder / "model_index.json").write_text('{"_class_name": "LDMPipeline"}')
+    return unet, stage, scheduler, folder
+
+
+def load(folder, **options):
+    file = read(folder)
+    found = ldm_diffusers.infer(file)
+    generator = ldm_diffusers.build(**found["config"], **options)
+    rules = ldm_diffusers.KEYS[found["keys"]](generator)
+    generator.load_state_dict(translate(file.tensors, rules), strict=True)
+    return generator.eval().requires_grad_(False)
+
+
+def test_the_images_are_those_of_diffusers(repository):
+    unet, stage, scheduler, folder = repository
+    generator = load(folder, steps=5)
+    z = torch.randn(2, generator.space.dim)
+    x = z.view(2, 3, 4, 4)
+    scheduler.set_timesteps(5)
+    with torch.no_grad():
+        for t in scheduler.timesteps:
+            x = scheduler.step(unet(x, t).sample, t, x).prev_sample
+        image = stage.decode(x / stage.config.scaling_factor).sample
+    torch.testing.assert_close(generator(z), (image + 1) / 2, atol=1e-4, rtol=1e-4)
+    pixels = torch.rand(2, 3, 8, 8)
+    encoded = stage.encode(2 * pixels - 1)
+    code = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mean
+    torch.testing.assert_close(generator.first_stage.encode(2 * pixels - 1), code)
+
+
+def test_the_zoo_recognises_the_folder(repository):
+    generator = zoo.load(repository[-1], steps=3)
+    assert generator.size == (8, 8) and len(generator.pairs) == 3
+
+
+def test_laws(repository):
+    generator = load(repository[-1], steps=2, eta=0.5, quantise=False)
+    assert list(generator.space) == [("start", (3, 4, 4)), ("noise", (2, 3, 4, 4))]
+    obey(generator)
+
+
+def test_the_names_of_2022_are_read(repository, tmp_path):
+    file = read(repository[-1])
+    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    renamed = {}
+    for name, value in file.tensors.items():
+        for new, older in old.items():
+            name = name.replace(f".{new}.", f".{older}.")
+        renamed[name] = value
+    found = ldm_diffusers.infer(file)
+    generator = ldm_diffusers.build(**found["config"])
+    rules = ldm_diffusers.KEYS[found["keys"]](generator)
+    generator.load_state_dict(translate(renamed, rules), strict=True)
+
+
+def test_schedules_that_are_not_supported_are_refused():
+    with pytest.raises(SpecError, match="clip_sample"):
+        ldm_diffusers.chain({**SCHEDULER, "clip_sample": True}, 5)
+    with pytest.raises(SpecError, match="steps"):
+        ldm_diffusers.chain(SCHEDULER, 1000)
