@@ -2,10 +2,19 @@ r"""Energies: what the picture should be, as a number per image that is small wh
 
 .. math:: \phi(z) = \sum_k \lambda_k \, E_k(G(z))
 
-Energies form an algebra: `300 * Clip("a baby") + 50 * Identity("ada.png")` is a `Sum` whose terms
-keep their weights apart, so that each can be logged in its own units.
+Energies form an algebra. Read as :math:`e^{-E}`, what a picture is worth,
+
+- `300 * Clip("a baby") + 50 * Identity("ada.png")` wants both: a `Sum` whose terms keep their weights apart, so that
+  each can be logged in its own units;
+- `a | b` wants either: values add;
+- `~a` does not want it: its value is what `a` leaves of one.
+
+References:
+    | Compositional Visual Generation with Energy Based Models (Du et al., 2020)
+    | https://arxiv.org/abs/2004.06030
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
@@ -30,6 +39,12 @@ class Energy(nn.Module, ABC):
         return Sum(*((weight * w, energy) for w, energy in Sum.terms(self)))
 
     __rmul__ = __mul__
+
+    def __or__(self, other: "Energy") -> "Either":
+        return Either(*Either.terms(self), *Either.terms(other))
+
+    def __invert__(self) -> "Not":
+        return Not(self)
 
 
 class Sum(Energy):
@@ -65,6 +80,70 @@ class Sum(Energy):
         for weight, energy in zip(self.weights, self.energies, strict=True):
             total = total + weight * energy(image)
         return total
+
+
+class Either(Energy):
+    r"""Creates the energy that is small where any of its terms is.
+
+    .. math:: E(x) = -\log \sum_k e^{-E_k(x)}
+
+    A weight inside says how sharp the choice is, one outside how much it counts: terms that differ by far less than 1,
+    as those of CLIP do, are hardly told apart before they are weighted, `500 * a | 500 * b`.
+
+    Arguments:
+        energies: The terms; at least one.
+
+    Raises:
+        SpecError: If there is no term.
+    """
+
+    def __init__(self, *energies: Energy) -> None:
+        super().__init__()
+        if not energies:
+            raise SpecError("there is nothing to choose from; give at least one energy")
+        self.energies = nn.ModuleList(energies)
+
+    @staticmethod
+    def terms(energy: Energy) -> Iterator[Energy]:
+        """Yields the terms of a choice, or the energy itself."""
+        if isinstance(energy, Either):
+            yield from energy.energies  # pyright: ignore[reportReturnType]
+        else:
+            yield energy
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
+        return -torch.stack([-energy(image) for energy in self.energies]).logsumexp(0)
+
+
+class Not(Energy):
+    r"""Creates the energy that is large where another is small, up to a cap.
+
+    .. math:: E(x) = -\log \bigl( 1 - (1 - e^{-C}) \, e^{-\max(E'(x), 0)} \bigr) \;\in\; (0, C]
+
+    Where E' is minus the logarithm of a probability p, this is that of 1 - p; the cap C keeps it, and its slope, which
+    is at most e^C - 1, finite where p is 1. Below 0, where E' can be no such logarithm, it is the constant C.
+
+    Arguments:
+        energy: What is not wanted.
+        cap: The bound C.
+
+    Raises:
+        SpecError: If the cap is not positive and finite.
+    """
+
+    def __init__(self, energy: Energy, *, cap: float = 5.0) -> None:
+        super().__init__()
+        if not 0 < cap < float("inf"):
+            raise SpecError(f"the cap {cap} is not allowed; a cap is positive and finite")
+        self.energy, self.cap = energy, cap
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
+        value = self.energy(image)
+        half = math.log(2)  # below, 1 - p cancels; above, log(1 - p) does
+        small, large = value.clamp(0, half), value.clamp(min=half)
+        near = torch.log((-small - self.cap).exp() - torch.expm1(-small))
+        far = torch.log1p(math.expm1(-self.cap) * (-large).exp())
+        return -torch.where(value < half, near, far)
 
 
 class Function(Energy):
