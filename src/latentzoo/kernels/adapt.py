@@ -84,30 +84,32 @@ def raise_temperature(
     *,
     cess: float,
     left: float,
+    end: float = 1.0,
 ) -> float:
     """Chooses the next inverse temperature.
 
     Arguments:
         phi: The potential of each chain, (B,).
-        beta: The inverse temperature until now, below 1.
+        beta: The inverse temperature until now, below the end.
         log_w: The log-weights of the chains, (B,), where they are weighted.
         cess: The fraction of the conditional effective sample size to keep.
         left: How many steps the ramp may still take.
+        end: Where the ramp ends.
     """
     if left <= 1:
-        return 1.0
+        return end
     phi = phi.double()
-    log_w = torch.zeros_like(phi) if log_w is None else log_w
-    low, high = 0.0, 1.0 - beta
+    log_w = torch.zeros_like(phi) if log_w is None else log_w.double()
+    low, high = 0.0, end - beta
     if conditional_ess(phi, high, log_w) >= cess:
-        return 1.0
+        return end
     for _ in range(40):
         middle = (low + high) / 2
         low, high = (
             (middle, high) if conditional_ess(phi, middle, log_w) >= cess else (low, middle)
         )
-    in_time = beta ** (1 - 1 / left)
-    return min(max(beta + low, in_time if beta > 0 else 0.0), 1.0)
+    in_time = beta * (end / beta) ** (1 / left) if beta > 0 else 0.0
+    return min(max(beta + low, in_time), end)
 
 
 def temperature(

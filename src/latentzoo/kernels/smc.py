@@ -100,8 +100,15 @@ class SMC(Kernel):
         return SMCState(*state, zero, zero, torch.arange(len(z), device=z.device))
 
     def step(self, phi: Potential, state: SMCState, rng: Rng) -> tuple[SMCState, Info]:
-        if state.beta[0] < 1:
-            state = self._resample(self._reweight(state), rng)
+        beta = float(state.beta[0])
+        if beta < 1:
+            left = self.ramp * self.budget - int(state.clock[0])
+            new = raise_temperature(state.phi, beta, state.log_w, cess=self.cess, left=left)
+            state = resample(reweight(state, new), rng, always=new == 1)
+        return self.move(phi, state, rng)
+
+    def move(self, phi: Potential, state: SMCState, rng: Rng) -> tuple[SMCState, Info]:
+        """Moves every chain once, at the temperature it is at."""
         old = AnnealState(*state[: len(AnnealState._fields)])
         new, info = self._moves.move(phi, old, rng, beta=old.beta, h=old.log_h.exp())
         return state._replace(**new._asdict()), info
@@ -110,23 +117,29 @@ class SMC(Kernel):
     def _moves(self) -> Anneal:
         return Anneal(self.step_size, gamma=self.gamma, tail=self.tail, budget=self.budget)
 
-    def _reweight(self, state: SMCState) -> SMCState:
-        left = self.ramp * self.budget - int(state.clock[0])
-        log_w = state.log_w.double()
-        old = float(state.beta[0])
-        new = raise_temperature(state.phi, old, log_w, cess=self.cess, left=left)
-        log_w = log_w.log_softmax(0) - (new - old) * state.phi
-        return state._replace(
-            beta=torch.full_like(state.beta, new),
-            log_w=log_w.to(state.phi),
-            log_z=state.log_z + log_w.logsumexp(0).to(state.phi),
-        )
 
-    def _resample(self, state: SMCState, rng: Rng) -> SMCState:
-        """Draws the chains anew, systematically, where the weights are uneven or no more needed."""
-        w = state.log_w.double().softmax(0)
-        if 1 / w.square().sum() >= len(w) / 2 and state.beta[0] < 1:
-            return state
-        level = (torch.arange(len(w), device=w.device) + rng.uniform()[0].double()) / len(w)
-        index = torch.searchsorted(w.cumsum(0), level).clamp(max=len(w) - 1)
-        return select(state, index)._replace(log_w=torch.zeros_like(state.log_w))
+def reweight(state: SMCState, beta: float) -> SMCState:
+    """Takes the population to another inverse temperature; only weights and log Z change."""
+    log_w = state.log_w.double().log_softmax(0)
+    log_w = log_w - (beta - state.beta.double()) * state.phi.double()
+    return state._replace(
+        beta=torch.full_like(state.beta, beta),
+        log_w=log_w.to(state.phi),
+        log_z=state.log_z + log_w.logsumexp(0).to(state.phi),
+    )
+
+
+def resample(state: SMCState, rng: Rng, *, always: bool = False) -> SMCState:
+    """Draws the chains anew in proportion to their weights, systematically.
+
+    Arguments:
+        state: The population.
+        rng: Noise, of which the first chain's is used.
+        always: Whether to do so even where the weights are worth half of the chains or more.
+    """
+    w = state.log_w.double().softmax(0)
+    if 1 / w.square().sum() >= len(w) / 2 and not always:
+        return state
+    level = (torch.arange(len(w), device=w.device) + rng.uniform()[0].double()) / len(w)
+    index = torch.searchsorted(w.cumsum(0), level).clamp(max=len(w) - 1)
+    return select(state, index)._replace(log_w=torch.zeros_like(state.log_w))
