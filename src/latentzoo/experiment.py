@@ -29,6 +29,7 @@ from latentzoo.report import page
 from latentzoo.report.read import SavedRun
 from latentzoo.rng import Rng
 from latentzoo.sample import Result, finish, probe, seeds
+from latentzoo.strength import find
 from latentzoo.trace import Trace
 from latentzoo.walk import Walk
 
@@ -149,42 +150,67 @@ class Experiment:
         Raises:
             KeyboardInterrupt: After a checkpoint was written, if the user stops it.
         """
-        if not folder.resume:
+        notes = () if folder.resume else self._strengthen()
+        z = self.start()
+        walk = self.walk() if self.run.energies else None
+        notes = notes if walk is None else (*notes, *probe(self.posterior, z))
+        if not folder.resume:  # only now: a mistake in the record leaves nothing behind
             folder.write_text("run.yaml", self.record())
         record = (folder.path / "run.yaml").read_text(encoding="utf-8")
-        result = self._walk(folder, watch) if self.run.energies else self._draw()
+        if walk is None:
+            result = Result(z, z, Trace(self.rng.seeds), None, 0.0, generator=self.generator)
+        else:
+            seconds = make(walk, z, folder, watch)
+            result = finish(walk, z, seconds=seconds, notes=notes)
         folder.write_result(result, record)
         page.write([folder.path], folder.path / "report.html")
         return result
 
-    def _draw(self) -> Result:
-        z = self.start()
-        return Result(z, z, Trace(self.rng.seeds), None, 0.0, generator=self.generator)
+    def _strengthen(self) -> tuple[str, ...]:
+        """Multiplies the weights for the strength that is asked for, by one ramp; the record has the new weights."""
+        if self.run.strength is None or not self.run.energies:
+            return ()
+        dim, run = self.generator.space.dim, self.run
+        found = find(
+            self.posterior, self.run.strength, dim=dim, steps=max(run.steps, 100), seed=run.seed
+        )
+        terms = [spec.replace(term, weight=term.weight * found.factor) for term in run.energies]
+        self.run = spec.replace(run, energies=terms, strength=None)
+        for name in ("energies", "posterior"):
+            self.__dict__.pop(name, None)
+        return (
+            f"{found.nats:g} nats of guidance: the weights were multiplied by {found.factor:.4g}",
+        )
 
-    def _walk(self, folder: RunFolder, watch: Callable[[Frame, Walk], Any] | None) -> Result:
-        walk, z, began = self.walk(), self.start(), time.perf_counter()
-        notes = probe(self.posterior, z)
-        if folder.resume and folder.checkpoint.exists():
-            walk.resume(folder.checkpoint)
-        else:
-            walk.begin(z)
-        saved_step, saved_at = walk.here.step, time.monotonic()
-        try:
-            for frame in walk:
-                if watch is not None:
-                    watch(frame, walk)
-                due = (
-                    frame.step - saved_step >= CHECKPOINT_STEPS
-                    and time.monotonic() - saved_at >= CHECKPOINT_SECONDS
-                )
-                if due:
-                    walk.save(folder.checkpoint)
-                    saved_step, saved_at = frame.step, time.monotonic()
-        except KeyboardInterrupt:
-            walk.save(folder.checkpoint)
-            raise
+
+def make(
+    walk: Walk, z: Tensor, folder: RunFolder, watch: Callable[[Frame, Walk], Any] | None = None
+) -> float:
+    """Walks from `z`, or from the folder's checkpoint, to the end, leaving checkpoints on the way.
+
+    Returns:
+        The seconds it took.
+
+    Raises:
+        KeyboardInterrupt: After a checkpoint was written, if the user stops it.
+    """
+    began = time.perf_counter()
+    if folder.resume and folder.checkpoint.exists():
+        walk.resume(folder.checkpoint)
+    else:
+        walk.begin(z)
+    saved_step, saved_at = walk.here.step, time.monotonic()
+    try:
+        for frame in walk:
+            if watch is not None:
+                watch(frame, walk)
+            late = time.monotonic() - saved_at >= CHECKPOINT_SECONDS
+            if late and frame.step - saved_step >= CHECKPOINT_STEPS:
+                walk.save(folder.checkpoint)
+                saved_step, saved_at = frame.step, time.monotonic()
+    finally:
         walk.save(folder.checkpoint)
-        return finish(walk, z, seconds=time.perf_counter() - began, notes=notes)
+    return time.perf_counter() - began
 
 
 def weights_hash(module: torch.nn.Module) -> str:
@@ -194,11 +220,6 @@ def weights_hash(module: torch.nn.Module) -> str:
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def open_run(path: Path) -> tuple[spec.Run, RunFolder]:
-    """Reads the record of a run folder, to go on with it."""
-    return spec.read(path / "run.yaml"), RunFolder(path, resume=True)
 
 
 def _device(name: str) -> torch.device:

@@ -15,6 +15,7 @@ checkpoint.safetensors where to go on
 import csv
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,8 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         self._lock.release()
         (self.path / ".lock").unlink(missing_ok=True)
+        with suppress(OSError):  # a folder in which nothing was written goes again
+            self.path.rmdir()
 
     def _clear(self) -> None:
         for name in (*FILES, CHECKPOINT):

@@ -54,6 +54,7 @@ class Result:
         generator: The map, if there is one.
         seconds: How long it took.
         notes: What was noticed on the way, in words.
+        state: The kernel's last state; None if `z` is not where it stands.
     """
 
     z: Float[Tensor, "B D"]
@@ -66,6 +67,7 @@ class Result:
     generator: Generator | None = None
     seconds: float = 0.0
     notes: tuple[str, ...] = field(default=())
+    state: Any = None
 
     @cached_property
     def images(self) -> Float[Tensor, "B 3 H W"]:
@@ -93,7 +95,12 @@ class Result:
         from latentzoo.diagnose import diagnose
 
         return diagnose(
-            self.trace, self.z, kernel=self.kernel, failures=self.failures, notes=self.notes
+            self.trace,
+            self.z,
+            kernel=self.kernel,
+            state=self.state,
+            failures=self.failures,
+            notes=self.notes,
         )
 
     def save(self, path: str | Path, *, force: bool = False) -> Path:
@@ -171,6 +178,11 @@ def sample(
 def finish(walk: Walk, start: Tensor, *, seconds: float, notes: tuple[str, ...] = ()) -> Result:
     """Makes the result of a walk that has come to its end."""
     phi = walk.phi.phi
+    if walk.best is not None:
+        kept = (
+            f"each chain's best state by '{phi.names[walk.best]}' was kept; these are no samples"
+        )
+        notes = (*notes, kept)
     return Result(
         walk.z,
         start,
@@ -182,6 +194,7 @@ def finish(walk: Walk, start: Tensor, *, seconds: float, notes: tuple[str, ...] 
         phi.generator if isinstance(phi, Posterior) else None,
         seconds,
         notes,
+        walk.here.state if walk.best is None else None,
     )
 
 
