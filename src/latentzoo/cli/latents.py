@@ -1,4 +1,4 @@
-"""Commands on latents: encode, decode, orbit."""
+"""Commands on latents: encode, decode, translate, orbit."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -80,6 +80,44 @@ def decode(
     for i, pixels in enumerate(picture.to_uint8(images(network, z, 4))):
         picture.write(out / f"{i:05d}.png", pixels)
     typer.echo(f"{len(z)} pictures: {out}")
+
+
+@command(
+    example="latentzoo translate cat.png --from ddpm-cat-256 --to ddpm-celebahq-256 --out face.png"
+)
+def translate(
+    image: Annotated[Path, typer.Argument(help="The picture.")],
+    source: Annotated[str, typer.Option("--from", help="The generator of the picture's world.")],
+    target: Annotated[str, typer.Option("--to", help="The generator of the other world.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The translated picture.")] = Path(
+        "translated.png"
+    ),
+    option: Option = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            "--sdedit",
+            help="Use SDEdit of this strength instead, the baseline.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Seed = 0,
+    debug: Debug = False,
+) -> None:
+    """Encode a picture in one world and decode it in another (CycleDiffusion)."""
+    from latentzoo import picture, zoo
+    from latentzoo import translate as worlds
+    from latentzoo.rng import Rng
+
+    chosen = options(option or [])
+    there = zoo.load(target, **chosen)
+    original = picture.read(image, there.size)
+    if strength is None:
+        result = worlds.translate(original, zoo.load(source, **chosen), there, Rng(seed))
+    else:
+        result = worlds.sdedit(original, there, Rng(seed), strength=strength)
+    picture.write(out, picture.to_uint8(result)[0])
+    typer.echo(str(out))
 
 
 @command(example="latentzoo orbit runs/face --chain 3 --views 9 --mesh face.ply")
