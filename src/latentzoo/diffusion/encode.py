@@ -146,7 +146,9 @@ def accelerate(moves: Sequence[tuple[Tensor, Tensor]], stride: Tensor) -> Tensor
     dx = torch.stack([b - a for (a, _), (b, _) in pairwise(moves)], 1).flatten(2)
     dr = torch.stack([b - a for (_, a), (_, b) in pairwise(moves)], 1).flatten(2)
     gram = dr @ dr.mT
-    ridge = 1e-10 * gram.diagonal(dim1=1, dim2=2).sum(1)[:, None, None].clamp_min(1e-30)
+    trace = gram.diagonal(dim1=1, dim2=2).sum(1)[:, None, None]
+    number = torch.finfo(x.dtype)  # parallel moves, or none at all, leave the matrix regular
+    ridge = (max(number.eps, 1e-10) * trace).clamp_min(number.tiny)
     gram = gram + ridge * torch.eye(gram.shape[1], dtype=x.dtype, device=x.device)
     weight = torch.linalg.solve(gram, (dr @ r.flatten(1)[..., None]))
     back = lambda d: (weight * d).sum(1).view_as(x)
