@@ -313,7 +313,11 @@ def build(
     betas: str = "linear",
     latent_betas: str = "const0.008",
     times: int = 1000,
-    **options: Any,
+    steps: int = 10,
+    latent_steps: int = 10,
+    latent: str = "all",
+    seed: int = 0,
+    checkpoint: memory.Checkpoint = "auto",
 ) -> DiffAE:
     """Creates a diffusion autoencoder's generator.
 
@@ -333,7 +337,14 @@ def build(
         betas: The noise of the chain of pictures: "linear", "cosine" or "const" and a number.
         latent_betas: The noise of the chain of codes.
         times: The number of times of each.
-        options: The options of the map, see `DiffAE`.
+        steps: The number of steps of the chain of pictures.
+        latent_steps: The number of steps of the chain of codes.
+        latent: Which blocks vary: "all", or "semantic" alone, with a fixed start.
+        seed: The seed of the fixed start.
+        checkpoint: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
+
+    Raises:
+        SpecError: If no stride gives that many steps, or a name is unknown.
     """
     shared: dict[str, Any] = {
         "width": width,
@@ -363,7 +374,11 @@ def build(
         schedule=Discrete.from_betas(read_betas(betas, times)),
         latent_schedule=Discrete.from_betas(read_betas(latent_betas, times)),
         resolution=resolution,
-        **options,
+        steps=steps,
+        latent_steps=latent_steps,
+        latent=latent,
+        seed=seed,
+        checkpoint=checkpoint,
     )
 
 

@@ -21,18 +21,22 @@ class Both(nn.Module):
 def settings(config):
     unet, stage = config["unet_config"]["params"], config["first_stage_config"]["params"]
     shape, condition = stage["ddconfig"], config["cond_stage_config"]
+    width = unet.get("num_head_channels", -1)
     network = {
         "width": unet["model_channels"],
         "mult": unet["channel_mult"],
         "depth": unet["num_res_blocks"],
         "attention": unet["attention_resolutions"],
-        "heads": unet.get("num_heads"),
-        "head_width": unet.get("num_head_channels"),
+        "heads": unet["num_heads"] if width == -1 else None,
+        "head_width": width,
         "modulate": unet.get("use_scale_shift_norm", False),
         "resample": unet.get("resblock_updown", False),
     }
     if unet.get("use_spatial_transformer"):
-        network |= {"transformer": unet["transformer_depth"], "context": unet["context_dim"]}
+        network |= {
+            "transformer": unet.get("transformer_depth", 1),
+            "context": unet["context_dim"],
+        }
     first_stage = {
         "channels": stage["embed_dim"],
         "latent": shape["z_channels"],
@@ -43,9 +47,7 @@ def settings(config):
     }
     if "n_embed" in stage:
         first_stage["codebook"] = stage["n_embed"]
-    options = {}
-    if config.get("scale_by_std"):
-        options["scale"] = None
+    options = {"scale": None if config.get("scale_by_std") else config.get("scale_factor", 1.0)}
     if isinstance(condition, dict):
         options["classes"] = condition["params"].get("n_classes", 1000)
         options["empty_class"] = True
