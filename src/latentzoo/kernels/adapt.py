@@ -126,10 +126,10 @@ def temperature(
         cess: The fraction of the conditional effective sample size to keep.
         steps: The longest ramp, in gradients.
     """
+    if beta[0] == 1 or steps <= clock:
+        return torch.ones_like(beta)
     if len(phi) < 4:
         return torch.full_like(beta, min(1.0, (clock / (0.75 * steps)) ** 2))
-    if beta[0] == 1:
-        return beta
     new = raise_temperature(phi, float(beta[0]), cess=cess, left=steps - clock)
     return torch.full_like(beta, new)
 

@@ -83,8 +83,7 @@ class GHMC(Kernel):
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> GHMCState:
         point, p = phi.evaluate(z), rng.normal(z.shape[1])
         zero, one = torch.zeros_like(point.phi), torch.ones_like(point.phi, dtype=torch.long)
-        beta = zero if self.ramp > 0 else zero + 1
-        return GHMCState(*point, p, one, beta, one, zero + math.log(self.step_size or 0.2))
+        return GHMCState(*point, p, one, zero, one, zero + math.log(self.step_size or 0.2))
 
     def step(self, phi: Potential, state: GHMCState, rng: Rng) -> tuple[GHMCState, Info]:
         n, here, dim = int(state.clock[0]), Point(*state[:4]), state.z.shape[1]
@@ -105,7 +104,5 @@ class GHMC(Kernel):
         return state, Info(accept, h, beta, work)
 
     def _temperature(self, state: GHMCState) -> Tensor:
-        if self.ramp == 0:
-            return state.beta
         clock, steps = int(state.clock[0]), self.ramp * self.budget
         return temperature(state.phi, state.beta, clock=clock, cess=self.cess, steps=steps)
