@@ -4,6 +4,7 @@ import subprocess
 import sys
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
@@ -24,7 +25,7 @@ def faces():
     pytest.importorskip("python_avatars", reason="the extra 'avatars' is not installed")
     pytest.importorskip("resvg_py", reason="the extra 'avatars' is not installed")
     avatars = [draw(FRESH, index) for index in range(128)]
-    pixels = torch.stack([torch.from_numpy(render(avatar)) for avatar in avatars])
+    pixels = torch.from_numpy(np.stack([render(avatar) for avatar in avatars]))
     return avatars, pixels.permute(0, 3, 1, 2).float() / 255
 
 
@@ -67,10 +68,10 @@ def test_the_memory_of_the_gradient_hardly_grows_with_the_steps():
 
 
 def test_encoding_finds_the_face_again(faces):
-    generator = load("avatar-ldm", steps=40)
-    x = faces[1][:4]
+    generator = load("avatar-ldm", steps=20)
+    x = faces[1][:2]
     with torch.no_grad():
-        z = generator.encode(x, Rng(0, 1, 2, 3))
+        z = generator.encode(x, Rng(0, 1))
         y = generator(z)
         best = generator.decoder(generator.encoder(x))
     assert (y - x).abs().mean() < (best - x).abs().mean() + 0.03

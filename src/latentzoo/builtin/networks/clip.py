@@ -61,8 +61,8 @@ class Contrast(nn.Module):
         super().__init__()
         self.image = Tower(features)
         self.text = TextTower(words, features)
-        self.scale = nn.Parameter(torch.tensor(2.3))
-        self.bias = nn.Parameter(torch.tensor(-5.0))
+        self.scale = nn.Parameter(torch.tensor(3.0))
+        self.bias = nn.Parameter(torch.tensor(0.0))
 
     def compare(
         self, seen: Float[Tensor, "B M"], tokens: Int[Tensor, "C L"]
