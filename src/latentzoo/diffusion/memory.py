@@ -46,7 +46,7 @@ def fold(
     Arguments:
         step: One step, a pure function of the state: no random numbers, nothing changed outside of
             it. It may close over anything, tensors that need a gradient included.
-        x: The first state, a tensor or a tuple of tensors.
+        x: The first state, a tensor or a tuple of tensors; all states have its shape.
         items: What each step is given: a level, an index, a noise.
         checkpoint: What is kept for the backward pass, see above.
 
@@ -66,14 +66,14 @@ def fold(
         return x
     stride = math.isqrt(max(len(items) - 1, 0)) + 1 if checkpoint == "sqrt" else 1
     budget = SHARE * _free(_tensors(x)[0].device) if checkpoint == "auto" else 0.0
-    states = _States(step, items, stride)
+    states = _States(step, x, items, stride)
     kept: deque[_Saved] = deque()
     held: Counter[tuple[int, int]] = Counter()
     last = total = 0
     for i, item in enumerate(items):
         while kept and total + last > budget:
             total -= kept.popleft().forget(held)
-        saved = _Saved(states, i)
+        saved = _Saved(states, i, keep=budget > 0 or i == len(items) - 1)
         states[i] = x
         with saved_tensors_hooks(saved.pack, saved.unpack):
             x = step(x, item)
@@ -99,28 +99,41 @@ def _free(device: torch.device) -> float:
 class _States:
     """The states x_i; all but every `stride`-th can be forgotten and are computed again."""
 
-    def __init__(self, step: Callable[[Any, Any], Any], items: Sequence[Any], stride: int) -> None:
+    def __init__(
+        self, step: Callable[[Any, Any], Any], x: Any, items: Sequence[Any], stride: int
+    ) -> None:
         self.step, self.items, self.stride = step, items, stride
-        self.kept: dict[int, Any] = {}
+        self.single = not isinstance(x, tuple)
+        # In one piece: small blocks that live long, among large ones that do not, would scatter
+        # the memory of the steps.
+        rows = -(-len(items) // stride)
+        self.rows = tuple(v.new_empty(rows, *v.shape) for v in _tensors(x))
+        self.between: dict[int, Any] = {}
         self.tracked: dict[int, tuple[bool, ...]] = {}
 
     def __setitem__(self, i: int, x: Any) -> None:
         self.tracked[i] = tuple(v.requires_grad for v in _tensors(x))
         if i % self.stride == 0:
-            self.kept[i] = tuple(v.detach() for v in x) if isinstance(x, tuple) else x.detach()
+            for row, v in zip(self.rows, _tensors(x), strict=True):
+                row[i // self.stride].copy_(v.detach())
+
+    def __getitem__(self, i: int) -> Any:
+        if i % self.stride:
+            return self.between[i]
+        state = tuple(row[i // self.stride] for row in self.rows)
+        return state[0] if self.single else state
 
     def rerun(self, i: int) -> None:
         """Runs step i once more, for what it saves: that goes to the hooks that are active."""
-        first = i - i % self.stride
-        if i not in self.kept:
+        if i % self.stride and i not in self.between:
             with torch.no_grad():
-                for k in range(first, i):
-                    self.kept[k + 1] = self.step(self.kept[k], self.items[k])
-        x = self.kept[i] if i == first else self.kept.pop(i)
-        tracked = zip(_tensors(x), self.tracked[i], strict=True)
+                for k in range(i - i % self.stride, i):
+                    self.between[k + 1] = self.step(self[k], self.items[k])
+        tracked = zip(_tensors(self[i]), self.tracked[i], strict=True)
         inputs = tuple(v.detach().requires_grad_(needs) for v, needs in tracked)
+        self.between.pop(i, None)
         with torch.enable_grad():
-            self.step(inputs if isinstance(x, tuple) else inputs[0], self.items[i])
+            self.step(inputs[0] if self.single else inputs, self.items[i])
 
 
 class _Saved:
@@ -130,13 +143,14 @@ class _Saved:
     autograd restores their place in the graph, and a reference to it from here would be a cycle.
     """
 
-    def __init__(self, states: _States, i: int) -> None:
-        self.states, self.i = states, i
+    def __init__(self, states: _States, i: int, *, keep: bool = True) -> None:
+        self.states, self.i, self.keep = states, i, keep
         self.tensors: dict[int, Tensor] = {}
         self.length = 0
 
     def pack(self, tensor: Tensor) -> int:
-        self.tensors[self.length] = tensor.detach()
+        if self.keep:
+            self.tensors[self.length] = tensor.detach()
         self.length += 1
         return self.length - 1
 
