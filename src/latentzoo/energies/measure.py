@@ -1,0 +1,250 @@
+r"""How far a picture is from a measurement of the one that is looked for.
+
+.. math:: E(x) = \frac{|A(x) - y|^2}{2 \sigma^2}
+
+This is minus the logarithm of the likelihood of :math:`y = A(x) + \sigma \epsilon, \; \epsilon \sim \mathcal{N}(0, I)`,
+without its constant: at weight 1 the posterior is the Bayesian one, and the weight is no matter of taste. Inpainting,
+super-resolution, deblurring and colourisation are operators A. With `perceptual`, the squared distance is LPIPS, and
+the likelihood one of taste again.
+
+References:
+    | Compressed Sensing using Generative Models (Bora et al., 2017), https://arxiv.org/abs/1703.03208
+    | The Unreasonable Effectiveness of Deep Features as a Perceptual Metric (Zhang et al., 2018)
+    | https://arxiv.org/abs/1801.03924
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from latentzoo import picture
+from latentzoo.energies.base import Energy
+from latentzoo.errors import MissingExtra, SpecError, UnknownName
+
+LUMA = 0.299, 0.587, 0.114
+HIDDEN: dict[str, Callable[[int, int], tuple[slice, slice]]] = {
+    "left": lambda height, width: (slice(None), slice(0, width // 2)),
+    "right": lambda height, width: (slice(None), slice(width // 2, None)),
+    "top": lambda height, width: (slice(0, height // 2), slice(None)),
+    "bottom": lambda height, width: (slice(height // 2, None), slice(None)),
+    "box": lambda height, width: (
+        slice(height // 4, height - height // 4),
+        slice(width // 4, width - width // 4),
+    ),
+}
+
+
+class Measure(Energy):
+    """Creates the energy of a measurement.
+
+    Arguments:
+        operator: The operator A, any differentiable function of images (B, 3, H, W), such as `physics.A` of deepinv
+            (`physics` itself adds noise); or the name of one, see `load`.
+        y: The measurement, of the operator's output shape with batch 1, or one per chain.
+        sigma: The standard deviation of its noise.
+        perceptual: Whether the squared distance is LPIPS, for outputs that are pictures in [0, 1].
+
+    Raises:
+        SpecError: If sigma is not positive and finite; and when called, if A(x) and y have different shapes.
+        UnknownName: If there is no operator of that name.
+        MissingExtra: If `perceptual` is asked for and the package lpips is not installed.
+    """
+
+    y: Tensor
+
+    def __init__(
+        self,
+        operator: str | Callable[[Tensor], Tensor],
+        y: Float[Tensor, "N c h w"],
+        sigma: float = 0.1,
+        *,
+        perceptual: bool = False,
+    ) -> None:
+        super().__init__()
+        if not 0 < sigma < float("inf"):
+            raise SpecError(f"sigma is {sigma}; the noise of a measurement is positive and finite")
+        self.operator = load(operator) if isinstance(operator, str) else operator
+        self.sigma = sigma
+        self.register_buffer("y", y.detach(), persistent=False)
+        self.lpips = _lpips() if perceptual else None
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
+        measured, y = self.operator(image), self.y.to(image)
+        if measured.shape[1:] != y.shape[1:] or len(y) not in (1, len(measured)):
+            raise SpecError(
+                f"the operator makes {tuple(measured.shape)} of the pictures, the measurement is {tuple(y.shape)}; "
+                "give a measurement of that shape"
+            )
+        return self.distance(measured, y) / (2 * self.sigma**2)
+
+    def distance(self, measured: Tensor, y: Tensor) -> Float[Tensor, "B"]:
+        """The squared distance of what is measured to the measurement."""
+        if self.lpips is None:
+            return (measured - y).square().flatten(1).sum(1)
+        pair = (part.expand(len(measured), 3, -1, -1) for part in (measured, y))
+        return self.lpips(*pair, normalize=True).flatten()
+
+
+class Mask(nn.Module):
+    """Creates the operator of inpainting, which blackens what is not known.
+
+    Arguments:
+        hidden: The half that is not known, `left`, `right`, `top` or `bottom`; or `box`, the middle half of both sides.
+
+    Raises:
+        UnknownName: If it is something else.
+    """
+
+    def __init__(self, hidden: str = "box") -> None:
+        super().__init__()
+        if hidden not in HIDDEN:
+            raise UnknownName("mask", hidden, HIDDEN)
+        self.hidden = hidden
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+        known = image.new_ones(image.shape[2:])
+        known[HIDDEN[self.hidden](*known.shape)] = 0
+        return image * known
+
+
+class Downsample(nn.Module):
+    """Creates the operator of super-resolution: the means of k x k pixels.
+
+    Arguments:
+        factor: The factor k.
+
+    Raises:
+        SpecError: If it is not a positive whole number; and when called, if it does not divide the picture's sides.
+    """
+
+    def __init__(self, factor: str | int = 4) -> None:
+        super().__init__()
+        self.factor = _number(int, factor, "the factor of downsample")
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 h w"]:
+        if image.shape[2] % self.factor or image.shape[3] % self.factor:
+            raise SpecError(
+                f"{self.factor} does not divide the sides of {image.shape[2]}x{image.shape[3]} pixels; "
+                "give a factor that does"
+            )
+        return F.avg_pool2d(image, self.factor)
+
+
+class Blur(nn.Module):
+    """Creates the operator of deblurring: a Gaussian of given width, cut at three widths; the edges reflect.
+
+    Arguments:
+        width: The Gaussian's standard deviation in pixels.
+
+    Raises:
+        SpecError: If it is not a positive number; and when called, if the picture is smaller than the Gaussian.
+    """
+
+    def __init__(self, width: str | float = 2.0) -> None:
+        super().__init__()
+        self.width = _number(float, width, "the width of blur")
+        self.radius = math.ceil(3 * self.width)
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+        if min(image.shape[2:]) <= self.radius:
+            raise SpecError(
+                f"a blur that reaches {self.radius} pixels does not fit a picture of "
+                f"{image.shape[2]}x{image.shape[3]}; give a smaller width"
+            )
+        at = torch.arange(-self.radius, self.radius + 1, device=image.device, dtype=image.dtype)
+        weight = (-(at**2) / (2 * self.width**2)).softmax(0).expand(3, 1, -1)
+        padded = F.pad(image, [self.radius] * 4, mode="reflect")
+        rows = F.conv2d(padded, weight[:, :, None], groups=3)
+        return F.conv2d(rows, weight[:, :, :, None], groups=3)
+
+
+class Grey(nn.Module):
+    """Creates the operator of colourisation: the luma of ITU-R BT.601."""
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
+        return (image * image.new_tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True)
+
+
+OPERATORS: dict[str, Callable[..., nn.Module]] = {
+    "mask": Mask,
+    "downsample": Downsample,
+    "blur": Blur,
+    "grey": Grey,
+    "identity": nn.Identity,
+}
+
+
+def load(words: str) -> nn.Module:
+    """Creates an operator from words, `NAME` or `NAME:ARGUMENT`.
+
+    mask:box, mask:left, ...   inpainting     downsample:4   super-resolution
+    blur:2                     deblurring     grey           colourisation
+
+    Raises:
+        UnknownName: If there is no such operator.
+        SpecError: If its argument cannot be meant.
+    """
+    name, _, argument = words.partition(":")
+    if name not in OPERATORS:
+        raise UnknownName("operator", name, OPERATORS)
+    if argument and name in ("grey", "identity"):
+        raise SpecError(f"the operator '{words}' has an argument; {name} takes none")
+    return OPERATORS[name](*([argument] if argument else []))
+
+
+def _number(kind: type[int] | type[float], words: str | float, what: str) -> Any:
+    try:
+        number = kind(words)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise SpecError(f"{what} is '{words}'; give a positive {'whole ' * (kind is int)}number")
+    return number
+
+
+def _lpips() -> nn.Module:
+    try:
+        package = import_module("lpips")
+    except ImportError:
+        raise MissingExtra("lpips", "lpips", "a perceptual measurement") from None
+    return package.LPIPS(net="vgg", verbose=False).eval().requires_grad_(False)
+
+
+def build(
+    target: str,
+    *,
+    model: str | None = None,
+    operator: str = "mask:box",
+    sigma: float = 0.1,
+    clean: bool = False,
+    size: Sequence[int] | None = None,
+    perceptual: bool = False,
+) -> Measure:
+    """Reads a measurement.
+
+    Arguments:
+        target: The path of the picture y. What a mask hides of it, or the colours that grey takes away, do not matter.
+        model: None; a measurement has no network.
+        operator: The operator, see `load`.
+        sigma: The standard deviation of the noise.
+        clean: Whether the picture is what is looked for, and the operator makes the measurement from it.
+        size: Height and width to resize the picture to; None keeps its own.
+        perceptual: Whether the squared distance is LPIPS.
+
+    Raises:
+        SpecError: If a network is named.
+        ImageError: If the picture cannot be read.
+    """
+    if model is not None:
+        raise SpecError(f"a measurement has no network, but '{model}' is given; leave it out")
+    function = load(operator)
+    y = picture.read(target, None if size is None else (size[0], size[1]))
+    if clean or isinstance(function, Mask | Grey):  # these two change nothing a second time
+        y = function(y)
+    return Measure(function, y, sigma, perceptual=perceptual)
