@@ -57,7 +57,7 @@ class Plan:
         if checkpoint.container != card.container:
             fact = f"is a file of the container '{checkpoint.container}', its card says '{card.container}'"
             raise CheckpointError(f"{path}: {fact}; was it exchanged?")
-        seen = zoo.family(card.family).infer(checkpoint) or {"config": {}}
+        seen = configuration(card.family, checkpoint) or {"config": {}}
         return cls(card.family, card.keys, {**seen["config"], **card.config}, checkpoint, card)
 
     @property
@@ -177,6 +177,14 @@ def find(x: str, progress: fetch.Progress | None) -> tuple[Card | None, Path]:
     raise UnknownName("generator", x, zoo.names())
 
 
+def configuration(family: str, checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """What a family reads from a file; None if it is of another one, or lacks tensors that tell."""
+    try:
+        return zoo.family(family).infer(checkpoint)
+    except (LookupError, ValueError, TypeError, ArithmeticError):
+        return None
+
+
 def recognise(checkpoint: Checkpoint, family: str | None) -> tuple[str, dict[str, Any]]:
     """Sees of which family a file is, and with which configuration.
 
@@ -184,7 +192,7 @@ def recognise(checkpoint: Checkpoint, family: str | None) -> tuple[str, dict[str
         CheckpointError: If it is of none, or could be of several.
     """
     candidates = [family] if family is not None else list(zoo.families())
-    seen = {name: zoo.family(name).infer(checkpoint) for name in candidates}
+    seen = {name: configuration(name, checkpoint) for name in candidates}
     found = {name: plan for name, plan in seen.items() if plan is not None}
     if len(found) == 1:
         return found.popitem()

@@ -368,12 +368,15 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     )
     decoder, post = row("dec_tower").split("/"), row("post_process").split("/")[1:]
     width, side, _ = shapes["prior_ftr0"]
+    latents = shapes["dec_tower.0.conv.weight"][1] - width
+    if width < 1 or latents < 1:
+        return None
     channels = shapes["image_conditional.1.bias"][0]
     config = {
         "groups": [scale.count("g") for scale in decoder],
         "width": width,
         "side": side,
-        "latents": shapes["dec_tower.0.conv.weight"][1] - width,
+        "latents": latents,
         "cells": max(map(len, "".join(decoder).split("g"))),
         "post": [len(scale) + 1 for scale in post],
         "components": 1 if channels == 6 else channels // 10,
