@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from latentzoo import zoo
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import translate
 from latentzoo.zoo import ddgan
@@ -83,6 +84,15 @@ def test_the_tensors_give_the_configuration(name):
     state = translate(file.tensors, ddgan.KEYS[name](generator))
     generator.load_state_dict(state, strict=True)
     assert ddgan.infer(type(file)({"synthesis.b4.const": torch.zeros(1)})) is None
+
+
+def test_a_published_file_is_loaded_by_its_path(tmp_path):
+    _, file = official("ddgan", "v2")
+    torch.save({f"module.{k}": v for k, v in file.tensors.items()}, tmp_path / "netG_1.pth")
+    generator = zoo.load(tmp_path / "netG_1.pth", steps=3)
+    assert generator.size == (16, 16) and generator.space.blocks["noise"] == (2, 3, 16, 16)
+    weight = file.tensors["z_transform.1.weight"]
+    assert torch.equal(generator.network.mapping[0].weight, weight)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from latentzoo import zoo
 from latentzoo.errors import CheckpointError, SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import translate
@@ -116,6 +117,15 @@ def test_the_tensors_give_the_configuration(card):
     generator.load_state_dict(state, strict=True)
     assert torch.equal(generator.conds_std, file.tensors["conds_std"])
     assert diffae.infer(Checkpoint({"ema_model.x": torch.zeros(1)})) is None
+
+
+def test_a_published_file_is_loaded_by_its_path(tmp_path):
+    _, file = whole_file("v1")
+    torch.save({"state_dict": file.tensors, "global_step": 7}, tmp_path / "last.ckpt")
+    generator = zoo.load(tmp_path / "last.ckpt", steps=2, latent="semantic", seed=3)
+    assert generator.size == (16, 16) and generator.space.dim == 48
+    assert torch.equal(generator.conds_mean, file.tensors["conds_mean"])
+    assert generator.fixed.std().item() == pytest.approx(1, abs=0.1)
 
 
 def test_a_file_of_the_first_stage_is_refused():
