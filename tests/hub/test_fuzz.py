@@ -3,7 +3,6 @@
 FUZZ_MINUTES=10 pytest tests/hub/test_fuzz.py -m slow          # the long run; what it finds goes to `FOUND`
 """
 
-import gzip
 import io
 import os
 import pickle
@@ -11,7 +10,6 @@ import random
 import resource
 import time
 import zipfile
-from base64 import b85decode, b85encode
 from pathlib import Path
 
 import pytest
@@ -140,12 +138,14 @@ def test_bytes_of_any_kind(tmp_path, data, start):
     attempt(tmp_path / "x", start + data)
 
 
-FOUND: dict[str, str] = {}  # what the long runs found, compressed
+FOUND = {  # what the long runs found, made small
+    "text with an unknown escape": b"\x80\x02S'\\R'\n.",
+}
 
 
 @pytest.mark.parametrize("data", FOUND.values(), ids=FOUND)
 def test_what_fuzzing_found(data, tmp_path):
-    attempt(tmp_path / "x", gzip.decompress(b85decode(data)))
+    attempt(tmp_path / "x", data)
 
 
 @pytest.mark.slow
@@ -161,7 +161,7 @@ def test_fuzz(tmp_path):
         try:
             attempt(tmp_path / "x", data)
         except BaseException as error:
-            raise AssertionError(b85encode(gzip.compress(data)).decode()) from error
+            raise AssertionError(data.hex()) from error
         count += 1
     assert count > 20 * minutes
     (tmp_path / "count").write_text(str(count))

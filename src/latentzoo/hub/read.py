@@ -2,6 +2,7 @@
 
 import mmap
 import struct
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any, Literal
@@ -57,7 +58,9 @@ def read(path: str | Path) -> Checkpoint:
         )
     try:
         container = sniff(path)
-        tensors, records = open_as(container, path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of a text's unknown escapes
+            tensors, records = open_as(container, path)
     except CheckpointError as error:
         raise (
             error if str(error).startswith(str(path)) else CheckpointError(f"{path}: {error}")
