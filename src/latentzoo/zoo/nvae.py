@@ -22,6 +22,7 @@ References:
     | https://arxiv.org/abs/2007.03898
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -278,7 +279,7 @@ class NormedConv(nn.Module):
     def __init__(self, c_in: int, c_out: int, kernel: int, *, bias: bool = True) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(c_out, c_in, kernel, kernel))
-        self.log_weight_norm = nn.Parameter(torch.zeros(c_out, 1, 1, 1))
+        self.log_weight_norm = nn.Parameter(torch.full((c_out, 1, 1, 1), -math.log(3) / 2))
         self.bias = nn.Parameter(torch.zeros(c_out)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
