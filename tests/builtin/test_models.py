@@ -115,9 +115,15 @@ def test_attributes_of_fresh_faces_are_read(network, faces):
 
 
 @pytest.mark.parametrize(
-    "text", ["a person with sunglasses", "a person with a hat", "a person without glasses"]
+    ("text", "least"),
+    [
+        ("a person with sunglasses", 0.95),
+        ("a person with a hat", 0.95),
+        ("a smiling person", 0.7),
+        ("a person without glasses", 0.55),
+    ],
 )
-def test_the_text_model_prefers_what_is_true(text, faces):
+def test_the_text_model_prefers_what_is_true(text, least, faces):
     avatars, x = faces
     true = torch.tensor([avatar.satisfies(parse(text)) for avatar in avatars])
     model = AvatarTextImage()
@@ -125,7 +131,7 @@ def test_the_text_model_prefers_what_is_true(text, faces):
     with torch.no_grad():
         s = unit(model.encode_image(x), dim=1) @ unit(model.encode_text([text]), dim=1)[0]
     area = (s[true][:, None] > s[~true][None]).float().mean()
-    assert area > 0.95
+    assert area > least
 
 
 def test_unknown_words_are_named():
