@@ -319,20 +319,22 @@ RAW, STAGE = "model.diffusion_model.", "first_stage_model."
 def rules(generator: LDM, *, ema: bool) -> list[Rule]:
     """The rules of a CompVis file: the averaged weights, whose names lost their dots, or the raw."""
     if ema:
-        names = generator.unet.state_dict()
+        raw = [Rule(f"{RAW}{{x*}}", None)]
         averaged = [
-            Rule(f"model_ema.diffusion_model{n.replace('.', '')}", f"unet.{n}") for n in names
+            Rule(f"model_ema.diffusion_model{name.replace('.', '')}", f"unet.{name}")
+            for name in generator.unet.state_dict()
         ]
-        weights = [*averaged, Rule(f"{RAW}{{x*}}", None)]
     else:
-        weights = [Rule(f"{RAW}{{x*}}", "unet.{x}"), Rule("model_ema.{x*}", None)]
+        raw = [Rule(f"{RAW}{{x*}}", "unet.{x}")]
+        averaged = [Rule("model_ema.{x*}", None)]
     return [
-        *(Rule(name, None) for name in CONSTANTS),
-        *(Rule(f"model_ema.{name}", None) for name in ("decay", "num_updates")),
-        *weights,
+        *raw,
         Rule(f"{STAGE}{{x*}}", "first_stage.{x}"),
         Rule("cond_stage_model.embedding.weight", "embedding.weight"),
         Rule("scale_factor", "scale"),
+        *(Rule(name, None) for name in CONSTANTS),
+        *(Rule(f"model_ema.{name}", None) for name in ("decay", "num_updates")),
+        *averaged,
     ]
 
 
