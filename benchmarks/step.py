@@ -2,9 +2,10 @@
 
     python benchmarks/step.py [GENERATOR] [TEXT]
 
-Prints, for 1, 4 and 16 chains, the seconds per step and per chain and the ratio of the step to the bare pass on the same
-batch (the two are timed in turns, since these machines are shared; the ratio is that of the medians), then the peak
-memory of a process that takes gradients through T = 5 and T = 50 steps of the diffusion model.
+Prints, for 1, 4 and 16 chains, the seconds per step and per chain and the ratio of the step to the
+bare pass on the same batch (the two are timed in turns, since these machines are shared; the ratio
+is that of the medians), then the peak memory of a process that takes gradients through T = 5 and T
+= 50 steps of the diffusion model.
 """
 
 import resource
@@ -69,12 +70,17 @@ def memory() -> None:
         whole, gradient = map(int, subprocess.check_output(command, text=True).split())
         found[steps] = whole, gradient
         print(f"{steps:7d} {whole:11d} {gradient:24d}")
-    print(f"ratio T=50 to T=5: process {found[50][0] / found[5][0]:.2f}, gradient {found[50][1] / found[5][1]:.2f}")
+    print(
+        f"ratio T=50 to T=5: process {found[50][0] / found[5][0]:.2f}, gradient {found[50][1] / found[5][1]:.2f}"
+    )
 
 
 if __name__ == "__main__":
     if "--peak" in sys.argv:
         peak(int(sys.argv[2]))
     else:
-        compare(sys.argv[1] if len(sys.argv) > 1 else "avatar-ldm", sys.argv[2] if len(sys.argv) > 2 else TEXT)
+        compare(
+            sys.argv[1] if len(sys.argv) > 1 else "avatar-ldm",
+            sys.argv[2] if len(sys.argv) > 2 else TEXT,
+        )
         memory()

@@ -53,6 +53,13 @@ def sample(
     weight: Annotated[
         float, typer.Option("--weight", "-w", min=0, help="The weight of energies that give none.")
     ] = 500.0,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="The network that judges the texts; default the generator's companion, or CLIP ViT-B/32.",
+            show_default=False,
+        ),
+    ] = None,
     chains: Annotated[int, typer.Option(min=1, help="How many chains, one picture each.")] = 16,
     steps: Annotated[
         int, typer.Option(min=0, help="The budget of each chain in gradients.")
@@ -139,7 +146,7 @@ def sample(
 
     A weight is what follows the last colon, if it is a number: "a person with a yellow hat:500".
     """
-    terms = [spec.term(words, weight=weight) for words in text or []]
+    terms = [spec.replace(spec.term(words, weight=weight), model=model) for words in text or []]
     terms += [spec.term(words, energy="", weight=weight) for words in energy or []]
     settings = {} if step_size is None else {"step_size": step_size}
     record = spec.Run(

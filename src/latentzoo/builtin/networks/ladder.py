@@ -47,8 +47,8 @@ class Moments(nn.Module):
     def __init__(self, width: int, maps: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(width, 2 * maps, 3, padding=1)
-        nn.init.zeros_(self.conv.weight)
-        nn.init.zeros_(self.conv.bias)
+        for parameter in self.conv.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, h: Tensor) -> Tensor:
         """Maps `(B, width, g, g)` to `(B, 2 maps, g, g)`."""
@@ -144,7 +144,8 @@ class Ladder(nn.Module):
             seen[grid] = h
         h, noises, divergences = self.top.expand(len(x), -1, -1, -1), [], []
         for level, rung in enumerate(self.rungs):
-            step = rung.infer(self._arrive(h, level), seen[self.grids[level]], eps[level])
+            there = self._arrive(h, level), seen[self.grids[level]], eps[level]
+            step = rung.infer(*there)  # pyright: ignore[reportCallIssue]
             h, noise, divergence = step
             noises.append(noise)
             divergences.append(divergence)
