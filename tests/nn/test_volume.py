@@ -78,12 +78,16 @@ def test_refined_depths_are_the_quantiles_of_the_weights(side):
     assert (depth.diff(dim=-1) >= 0).all()
 
 
-def test_refinement_goes_where_the_weight_is_and_carries_no_gradient():
-    edges, weight = torch.linspace(0, 1, 11), torch.zeros(10, requires_grad=True)
-    peaked = weight + torch.eye(10)[6] * 100
-    depth = volume.refine(edges, peaked, torch.linspace(0.01, 0.99, 9))
+def test_refinement_goes_where_the_weight_is():
+    peaked = torch.eye(10)[6] * 100
+    depth = volume.refine(torch.linspace(0, 1, 11), peaked, torch.linspace(0.01, 0.99, 9))
     assert ((depth >= 0.6) & (depth <= 0.7)).all()
-    assert not depth.requires_grad
+
+
+def test_refined_depths_have_their_derivative():
+    edges, weight = random(2, 6).abs().cumsum(dim=-1), random(2, 5).abs().requires_grad_()
+    u = torch.linspace(0.05, 0.95, 4).double().expand(2, 4)
+    assert torch.autograd.gradcheck(lambda w: volume.refine(edges, w, u), weight)
 
 
 @pytest.mark.parametrize("sigma", [0.3, 4.0])

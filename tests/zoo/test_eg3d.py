@@ -23,7 +23,7 @@ TINY = {
     "enlarger_widths": (8, 6),
     "enlarger_start": 8,
     "samples": 6,
-    "importance": 0,
+    "importance": 5,
     "resolution": 6,
     "chunk": 32,
 }
@@ -52,18 +52,12 @@ def test_every_enlarger_obeys(enlarger):
     obey(tiny(enlarger=enlarger, white=True))
 
 
-def test_two_passes_are_a_function_whose_gradient_reaches_every_block():
-    generator = tiny(importance=6, camera="latent", noise="latent")
-    z = Rng(1, 2, 3).normal(generator.space.dim)
-    images = generator(z)
-    assert torch.equal(images, generator(z))
-    torch.testing.assert_close(generator(z[1:2]), images[1:2], rtol=1e-4, atol=1e-5)
-    for name, part in generator.space.split(gradient(generator, z)).items():
-        assert part.isfinite().all() and part.abs().amax() > 0, name
+def test_one_pass_obeys_too():
+    obey(tiny(importance=0))
 
 
 def test_chunks_change_neither_the_image_nor_the_gradient():
-    whole, parts = (tiny(importance=6, chunk=chunk).double() for chunk in (None, 7))
+    whole, parts = (tiny(chunk=chunk).double() for chunk in (None, 7))
     z = Rng(1, 2, dtype=torch.float64).normal(6)
     torch.testing.assert_close(whole(z), parts(z))
     torch.testing.assert_close(gradient(whole, z), gradient(parts, z))

@@ -28,7 +28,6 @@ TINY = {
     "resolution": 4,
     "samples": 6,
     "samples_bg": 3,
-    "twice": False,
     "chunk": 9,
 }
 
@@ -49,7 +48,7 @@ def records(config):
     "options",
     [
         {"camera": "latent", "truncation": 0.7},
-        {"background": False, "scaled": False},
+        {"background": False, "scaled": False, "twice": False},
         {"camera": "latent", "normal": False, "azimuths": [-180.0, 180.0]},
     ],
 )
@@ -59,18 +58,8 @@ def test_laws(options):
     see(generator)
 
 
-def test_two_passes_are_a_function_whose_gradient_reaches_every_block():
-    generator = tiny(twice=True, camera="latent")
-    z = Rng(1, 2, 3).normal(generator.space.dim)
-    images = generator(z)
-    assert torch.equal(images, generator(z))
-    torch.testing.assert_close(generator(z[1:2]), images[1:2], rtol=1e-4, atol=1e-4)
-    for name, part in generator.space.split(gradient(generator, z)).items():
-        assert part.isfinite().all() and part.abs().amax() > 0, name
-
-
 def test_chunks_change_neither_the_image_nor_the_gradient():
-    whole, parts = (tiny(twice=True, chunk=chunk).double() for chunk in (None, 5))
+    whole, parts = (tiny(chunk=chunk).double() for chunk in (None, 5))
     z = Rng(1, 2, dtype=torch.float64).normal(9)
     torch.testing.assert_close(whole(z), parts(z))
     torch.testing.assert_close(gradient(whole, z), gradient(parts, z))
@@ -132,7 +121,7 @@ def test_points_outside_lie_on_the_ray_at_their_inverse_distance(inverse):
 
 
 def test_the_background_is_seen_through_an_empty_scene_only():
-    generator = tiny(twice=True)
+    generator = tiny()
     z = Rng(1).normal(9)
     other = z.clone()
     other[:, 6:] += 1

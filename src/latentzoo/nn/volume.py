@@ -107,8 +107,8 @@ def refine(
     """Depths at the levels u of the distribution that is proportional to `weight` between the
     edges: F^-1(u).
 
-    Depths carry no gradient. The levels are those of stratified draws, or evenly spaced: then
-    nothing is random.
+    The levels are those of stratified draws, or evenly spaced: then nothing is random. The depths
+    carry the gradient of the weights; published networks were trained with detached weights.
 
     Arguments:
         edges: The E = K + 1 increasing edges of the bins.
@@ -118,17 +118,15 @@ def refine(
         eps: What is added to the weights; in a bin with less than `eps` of the whole, F is taken
             to rise at the rate 1, as all published implementations do.
     """
-    with torch.no_grad():
-        pdf = weight + eps
-        cdf = (pdf / pdf.sum(dim=-1, keepdim=True)).cumsum(dim=-1)
-        cdf = torch.cat([torch.zeros_like(cdf[..., :1]), cdf], dim=-1)
-        u = u.expand(*cdf.shape[:-1], u.shape[-1]).contiguous()
-        above = torch.searchsorted(cdf.contiguous(), u, side=side)
-        low, high = (above - 1).clamp(min=0), above.clamp(max=weight.shape[-1])
-        edges = edges.expand(cdf.shape)
-        mass = cdf.gather(-1, high) - cdf.gather(-1, low)
-        rate = (u - cdf.gather(-1, low)) / torch.where(mass < eps, 1.0, mass)
-        return edges.gather(-1, low) + rate * (edges.gather(-1, high) - edges.gather(-1, low))
+    pdf = weight + eps
+    cdf = F.pad((pdf / pdf.sum(dim=-1, keepdim=True)).cumsum(dim=-1), (1, 0))
+    u = u.expand(*cdf.shape[:-1], u.shape[-1]).contiguous()
+    above = torch.searchsorted(cdf.detach().contiguous(), u, side=side)
+    low, high = (above - 1).clamp(min=0), above.clamp(max=weight.shape[-1])
+    edges = edges.expand(cdf.shape)
+    mass = cdf.gather(-1, high) - cdf.gather(-1, low)
+    rate = (u - cdf.gather(-1, low)) / torch.where(mass < eps, 1.0, mass)
+    return edges.gather(-1, low) + rate * (edges.gather(-1, high) - edges.gather(-1, low))
 
 
 def visibility(

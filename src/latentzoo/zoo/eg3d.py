@@ -11,8 +11,9 @@ what those saw. Two more blocks of StyleGAN2, styled by the last :math:`w`, enla
 conditioning camera is fixed to the frontal one, so that the scene stays the same when it is looked
 at from elsewhere.
 
-The projections are, as in the published code and weights, :math:`(x, y), (x, z), (z, x)`: the
-plane of y and z is not there. The depths of the second pass carry no gradient.
+The projections are, as in the published code and weights, :math:`(x, y), (x, z), (z, x)`: the plane of
+y and z is not there. Unlike in the training, the depths of the second pass carry their gradient, so that
+it is that of the map.
 
 References:
     | Efficient Geometry-aware 3D Generative Adversarial Networks (Chan et al., 2022)
@@ -245,6 +246,7 @@ class EG3DNetwork(nn.Module):
         shift: float = 0.0,
         jitter: Float[Tensor, "B N S"] | None = None,
         levels: Float[Tensor, "B N M"] | None = None,
+        exact: bool = True,
         chunk: int | None = None,
     ) -> Rendering:
         """Renders the rays of a square image.
@@ -257,19 +259,26 @@ class EG3DNetwork(nn.Module):
             jitter: The shift of each depth of the first pass, in units of their spacing; None for
                 0.
             levels: The quantiles of the second pass; None for evenly spaced ones from 0 to 1.
+            exact: Whether the depths of the second pass carry their gradient.
             chunk: How many rays are rendered at once.
         """
         near, far = (direction.new_tensor(end + shift) for end in (self.near, self.far))
         ray = direction.new_zeros(*direction.shape[:2], 1)
         t = stratify(near, far, self.samples, jitter=ray if jitter is None else jitter)
         u = torch.linspace(0, 1, self.importance).to(t) if levels is None else levels
-        march = lambda *ray: self._march(planes, origin, *ray)
+        march = lambda *ray: self._march(planes, origin, exact, *ray)
         feature, depth = in_chunks(march, chunk, direction, t, ray + u)
         side = math.isqrt(direction.shape[1])
         return Rendering(*(x.mT.unflatten(2, (side, side)) for x in (feature * 2 - 1, depth)))
 
     def _march(
-        self, planes: Tensor, origin: Tensor, direction: Tensor, t: Tensor, u: Tensor
+        self,
+        planes: Tensor,
+        origin: Tensor,
+        exact: bool,
+        direction: Tensor,
+        t: Tensor,
+        u: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Renders rays: directions (B, n, 3), depths (B, n, S) and quantiles (B, n, M)."""
 
@@ -280,7 +289,8 @@ class EG3DNetwork(nn.Module):
 
         sigma, colour = look(t)
         if self.importance:
-            seen = F.max_pool1d(interval_weights(t, sigma), 2, stride=1, padding=1)
+            seen = interval_weights(t, sigma if exact else sigma.detach())
+            seen = F.max_pool1d(seen, 2, stride=1, padding=1)
             seen = F.avg_pool1d(seen, 2, stride=1) + 0.01
             finer = refine(middle(t)[..., :-1], seen[..., 1:-1], u)
             more_sigma, more_colour = look(finer)

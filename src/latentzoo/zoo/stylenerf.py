@@ -8,10 +8,11 @@ ray,
 
 .. math:: C = \sum_i w_i \, c_i + \left( 1 - \sum_i w_i \right) C_b
 
-first at even depths, then also at the quantiles of what those saw; the second depths carry no
-gradient. The rendered colours and features are enlarged level by level by a StyleGAN2 whose
-convolutions are 1 x 1, with an up-sampling that mixes neighbours, so that the image stays
-consistent when the camera moves. Only the foreground and the enlarging are styled.
+first at even depths, then also at the quantiles of what those saw. Unlike in the training, these
+carry their gradient, so that it is that of the map. The rendered colours and features are enlarged
+level by level by a StyleGAN2 whose convolutions are 1 x 1, with an up-sampling that mixes
+neighbours, so that the image stays consistent when the camera moves. Only the foreground and the
+enlarging are styled.
 
 References:
     | StyleNeRF: A Style-based 3D-Aware Generator for High-resolution Image Synthesis (Gu et al., 2022)
@@ -219,6 +220,7 @@ class StyleNeRFNetwork(nn.Module):
         near: float,
         far: float,
         *,
+        exact: bool = True,
         chunk: int | None = None,
     ) -> tuple[Float[Tensor, "B 3 r r"], Float[Tensor, "B C r r"]]:
         """Renders colours and features.
@@ -231,11 +233,12 @@ class StyleNeRFNetwork(nn.Module):
             slope: The tangent of half the angle of view.
             near: Where the rays begin.
             far: Where they end.
+            exact: Whether the depths of the second pass carry their gradient.
             chunk: How many rays are rendered at once.
         """
         plane = slope * pixels(self.resolution, like=pose)
         origin, direction = rays(pose, plane if plane.ndim == 3 else plane[None])
-        march = lambda ray: (self._march(ws, z_bg, origin, ray, near, far),)
+        march = lambda ray: (self._march(ws, z_bg, origin, ray, near, far, exact),)
         (seen,) = in_chunks(march, chunk, direction)
         rgb, feature = seen.mT.unflatten(2, (self.resolution, self.resolution)).split(
             [3, seen.shape[2] - 3], dim=1
@@ -250,6 +253,7 @@ class StyleNeRFNetwork(nn.Module):
         ray: Tensor,
         near: float,
         far: float,
+        exact: bool,
     ) -> Tensor:
         """Renders rays (B, n, 3) to colours and features (B, n, 3 + C)."""
         length = ray.norm(dim=2, keepdim=True)
@@ -271,7 +275,8 @@ class StyleNeRFNetwork(nn.Module):
         if self.twice:
             middle = (t[..., 1:] + t[..., :-1]) / 2
             levels = torch.linspace(0, 1, n).to(t)
-            finer = refine(middle, weight[..., 1:-1], levels, side="left")
+            seen = weight[..., 1:-1] if exact else weight[..., 1:-1].detach()
+            finer = refine(middle, seen, levels, side="left")
             more_sigma, more_value = look(finer)
             t, order = torch.cat([t, finer], dim=2).sort(dim=2)
             sigma = torch.cat([sigma, more_sigma], dim=2).gather(2, order)

@@ -80,7 +80,7 @@ def call(
     if "u_fine" in inputs:
         draws["levels"] = inputs["u_fine"].unflatten(0, (len(z), -1))
     origin, direction = eg3d.view(inputs["c_cam"], options["neural_rendering_resolution"])
-    seen = network.render(planes, origin, direction, chunk=17, **draws)
+    seen = network.render(planes, origin, direction, exact=False, chunk=17, **draws)
     image = network.enlarge(seen.feature, ws[:, -1])
     if name.startswith("grad"):
         (grad,) = torch.autograd.grad((image * inputs["probe"]).sum(), z)
