@@ -170,3 +170,13 @@ def test_lost_ancestors_are_named() -> None:
     narrow = lambda z: 400 * (z[:, 0] - 3).square()
     found = run(SMC(cess=0.3, ramp=0.1), narrow, chains=64, steps=60)
     assert found.ancestors < 16 and "descend from" in reasons(found)
+
+
+def test_resampling_knows_its_strength_in_nats() -> None:
+    kappa, centre = torch.tensor([30.0, 3.0]), 1.0
+    energy = lambda z: (kappa * (z[:, :2] - centre).square()).sum(1) / 2
+    found = run(SMC(), energy, chains=128, steps=160)
+    mean2 = (kappa / (1 + kappa)).square()
+    truth = float((kappa.log1p() + 1 / (1 + kappa) - 1 + mean2).sum() / 2)
+    assert found.nats == pytest.approx(truth, rel=0.1)
+    assert "strength" in str(found)

@@ -71,6 +71,7 @@ class Diagnosis:
         tail_ess: The smaller tail effective sample size.
         ess_per_gradient: `ess` per gradient spent in the second half by all chains.
         ancestors: How many starts have descendants, where chains were resampled.
+        nats: The strength of the guidance, KL(p(z|C) || prior), where the ramp measures it.
         reasons: Why the sample is not to be trusted; empty if it is.
         notes: What else to know.
     """
@@ -95,6 +96,7 @@ class Diagnosis:
     tail_ess: float | None
     ess_per_gradient: float | None
     ancestors: int | None
+    nats: float | None
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -127,7 +129,10 @@ class Diagnosis:
             f"{_number(self.tail_ess)} tail, {_number(self.ess_per_gradient)} per gradient",
         ]
         if self.ancestors is not None:
-            lines.append(f"{self.ancestors} of {self.chains} starts have descendants")
+            lines.append(
+                f"{self.ancestors} of {self.chains} starts have descendants; "
+                f"strength {_number(self.nats)} nats"
+            )
         lines += [f"note: {note}" for note in self.notes]
         lines += [f"not trustworthy: {reason}" for reason in self.reasons]
         return "\n".join(
@@ -154,9 +159,9 @@ def diagnose(
         failures: The chains that stopped.
         notes: What was noticed on the way.
     """
-    alive = np.ones(len(z), bool)
+    z, alive = z.cpu(), np.ones(len(z), bool)
     alive[[failure.chain for failure in failures]] = False
-    keep = torch.from_numpy(np.flatnonzero(alive)).to(z.device)
+    keep = torch.from_numpy(np.flatnonzero(alive))
     columns = trace.array.astype(float)[:, :6, alive].transpose(1, 0, 2)
     phi, norm2, accept, h, beta, work = columns
     steps, chains = max(len(phi) - 1, 0), phi.shape[1]
@@ -180,11 +185,14 @@ def diagnose(
         curvature=None,
         **_averages(phi[half], norm2[half], 1.0 if kernel is None else kernel.gradients),
         ancestors=len(state.ancestor.unique()) if isinstance(state, SMCState) else None,
+        nats=float(-phi[half].mean() - state.log_z[0])
+        if isinstance(state, SMCState) and half.any()
+        else None,
         notes=tuple(notes),
     )
     if state is not None and state.grad.shape[1] > 0 and chains > 1:
-        grad = state.grad[keep]
-        score, curvature = _identity_score(state.z[keep], grad), _curvature(grad)
+        here, grad = state.z.cpu()[keep], state.grad.cpu()[keep]
+        score, curvature = _identity_score(here, grad), _curvature(grad)
         found = replace(found, identity_score=score, curvature=curvature)
     return replace(found, reasons=tuple(_reasons(found, kernel, failures)))
 
@@ -204,7 +212,8 @@ def _reasons(
         yield "the chains never ran at the posterior's temperature; give more steps"
     if found.relaxing:
         yield "the energy is still relaxing over the last quarter of the run; give more steps"
-    if found.acceptance is not None and found.acceptance < 0.1 * (1 if _adjusted(kernel) else 5):
+    least = 0.1 if kernel is None or kernel.adjusted else 0.5
+    if found.acceptance is not None and found.acceptance < least:
         yield (
             f"only {found.acceptance:.0%} of the tested steps are accepted, so the step is too "
             "long; leave step_size out to adapt it"
@@ -247,10 +256,6 @@ def _norm_reasons(found: Diagnosis) -> Iterator[str]:
             f"|z|^2 is off by {found.norm_score:+.1f} standard errors from the prior's, in most "
             "coordinates; the step is too long or the chains have collapsed"
         )
-
-
-def _adjusted(kernel: Kernel | None) -> bool:
-    return kernel is not None and kernel.adjusted
 
 
 def _energy(phi: np.ndarray, arrived: np.ndarray) -> dict[str, Any]:

@@ -125,7 +125,7 @@ class _Ramp:
         phi, log_w = self.state.phi, self.state.log_w
         beta = raise_temperature(phi, self.beta, log_w, cess=cess, left=left, end=end)
         self.state = resample(reweight(self.state, beta), self.rng)
-        self._weigh(self.state.phi, self.state.log_w.double().softmax(0))
+        self._weigh(self.state.phi, self.state.log_w.cpu().double().softmax(0))
         self.state, _ = self.kernel.move(self.phi, self.state, self.rng)
 
     def settle(self, steps: int) -> float:
@@ -134,12 +134,12 @@ class _Ramp:
         for _ in range(max(steps, 1)):
             self.state, _ = self.kernel.move(self.phi, self.state, self.rng)
             seen.append(self.state.phi)
-        phi = torch.cat(seen)
+        phi = torch.cat(seen).cpu()
         self._weigh(phi, torch.full_like(phi, 1 / len(phi), dtype=torch.float64))
         return self.nats
 
     def _weigh(self, phi: Tensor, w: Tensor) -> None:
-        beta, phi = self.beta, phi.double()
+        beta, phi = self.beta, phi.cpu().double()
         mean = w @ phi
-        self.nats = float(-self.state.beta[0] * mean - self.state.log_z[0])
+        self.nats = float(-beta * mean) - float(self.state.log_z[0])
         self.slope = float(beta**2 * (w @ (phi - mean).square()))

@@ -10,12 +10,14 @@ References:
     | https://arxiv.org/abs/1412.6980
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
+from latentzoo.kernels.adapt import require
 from latentzoo.kernels.types import Info, Kernel, Potential
 from latentzoo.rng import Rng
 
@@ -45,6 +47,9 @@ class Adam(Kernel):
     forget: tuple[float, float] = (0.9, 0.999)
     samples: ClassVar[bool] = False
     State: ClassVar[type[Any]] = AdamState
+
+    def __post_init__(self) -> None:
+        require(step_size=(self.step_size, 0, math.inf))
 
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> AdamState:
         zero = torch.zeros_like(z)

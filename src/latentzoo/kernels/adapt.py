@@ -36,6 +36,17 @@ Schedule = tuple[tuple[float, float], ...]
 """The inverse temperature and the step size of each step of a run."""
 
 
+def require(**settings: tuple[float | None, float, float]) -> None:
+    """Checks settings, each given as (value, low, high), where low < value <= high or None.
+
+    Raises:
+        SpecError: If one is out of range.
+    """
+    for name, (value, low, high) in settings.items():
+        if value is not None and not low < value <= high:
+            raise SpecError(f"{name} is {value:g}; give a number above {low:g}, at most {high:g}")
+
+
 def schedule(beta: Float[np.ndarray, "T B"], step_size: Float[np.ndarray, "T B"]) -> Schedule:
     """Reads the schedule off a trace; rows without a living chain, like the start, are left out.
 
@@ -98,8 +109,8 @@ def raise_temperature(
     """
     if left <= 1:
         return end
-    phi = phi.double()
-    log_w = torch.zeros_like(phi) if log_w is None else log_w.double()
+    phi = phi.cpu().double()
+    log_w = torch.zeros_like(phi) if log_w is None else log_w.cpu().double()
     low, high = 0.0, end - beta
     if conditional_ess(phi, high, log_w) >= cess:
         return end

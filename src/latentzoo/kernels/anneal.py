@@ -41,7 +41,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from latentzoo.kernels.adapt import Schedule, follow, temperature
+from latentzoo.kernels.adapt import Schedule, follow, require, temperature
 from latentzoo.kernels.baoab import baoab
 from latentzoo.kernels.types import Info, Kernel, Point, Potential, metropolis, where
 from latentzoo.rng import Rng
@@ -103,6 +103,14 @@ class Anneal(Kernel):
     schedule: Schedule | None = None
     budget: int = 200
     State: ClassVar[type[Any]] = AnnealState
+
+    def __post_init__(self) -> None:
+        require(
+            step_size=(self.step_size, 0, 3),
+            gamma=(self.gamma, 0, math.inf),
+            cess=(self.cess, 0, 1),
+            work=(self.work, 0, 1),
+        )
 
     def plan(self, steps: int) -> "Anneal":
         return replace(self, budget=steps)

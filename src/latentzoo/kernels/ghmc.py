@@ -24,7 +24,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from latentzoo.kernels.adapt import Schedule, follow, robbins_monro, temperature
+from latentzoo.kernels.adapt import Schedule, follow, require, robbins_monro, temperature
 from latentzoo.kernels.baoab import baoab
 from latentzoo.kernels.types import Info, Kernel, Point, Potential, metropolis, where
 from latentzoo.rng import Rng
@@ -76,6 +76,11 @@ class GHMC(Kernel):
     budget: int = 200
     adjusted: ClassVar[bool] = True
     State: ClassVar[type[Any]] = GHMCState
+
+    def __post_init__(self) -> None:
+        require(
+            step_size=(self.step_size, 0, 3), target=(self.target, 0, 1), cess=(self.cess, 0, 1)
+        )
 
     def plan(self, steps: int) -> "GHMC":
         return replace(self, budget=steps)

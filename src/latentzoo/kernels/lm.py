@@ -18,6 +18,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
+from latentzoo.kernels.adapt import require
 from latentzoo.kernels.types import Info, Kernel, Potential
 from latentzoo.rng import Rng
 
@@ -42,6 +43,9 @@ class LM(Kernel):
 
     step_size: float = 0.05
     State: ClassVar[type[Any]] = LMState
+
+    def __post_init__(self) -> None:
+        require(step_size=(self.step_size, 0, 4))
 
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> LMState:
         return LMState(*phi.evaluate(z), rng.normal(z.shape[1]))

@@ -25,7 +25,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from latentzoo.kernels.adapt import Schedule, follow, robbins_monro
+from latentzoo.kernels.adapt import Schedule, follow, require, robbins_monro
 from latentzoo.kernels.baoab import baoab
 from latentzoo.kernels.types import Info, Kernel, Point, Potential, metropolis, where
 from latentzoo.rng import Rng
@@ -63,6 +63,13 @@ class MALT(Kernel):
     budget: int = 200
     adjusted: ClassVar[bool] = True
     State: ClassVar[type[Any]] = MALTState
+
+    def __post_init__(self) -> None:
+        require(
+            step_size=(self.step_size, 0, 3),
+            length=(self.length, 0, math.inf),
+            target=(self.target, 0, 1),
+        )
 
     @property
     def gradients(self) -> float:

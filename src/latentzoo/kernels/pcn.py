@@ -20,7 +20,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from latentzoo.kernels.adapt import Schedule, follow, robbins_monro
+from latentzoo.kernels.adapt import Schedule, follow, require, robbins_monro
 from latentzoo.kernels.types import Info, Kernel, Point, Potential, metropolis, where
 from latentzoo.rng import Rng
 
@@ -53,6 +53,9 @@ class PCN(Kernel):
     budget: int = 200
     adjusted: ClassVar[bool] = True
     State: ClassVar[type[Any]] = PCNState
+
+    def __post_init__(self) -> None:
+        require(step_size=(self.step_size, 0, 3), target=(self.target, 0, 1))
 
     @property
     def gradients(self) -> float:

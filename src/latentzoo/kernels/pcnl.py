@@ -23,7 +23,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from latentzoo.kernels.adapt import Schedule, follow, robbins_monro
+from latentzoo.kernels.adapt import Schedule, follow, require, robbins_monro
 from latentzoo.kernels.baoab import baoab
 from latentzoo.kernels.types import Info, Kernel, Point, Potential, metropolis, where
 from latentzoo.rng import Rng
@@ -57,6 +57,9 @@ class PCNL(Kernel):
     budget: int = 200
     adjusted: ClassVar[bool] = True
     State: ClassVar[type[Any]] = PCNLState
+
+    def __post_init__(self) -> None:
+        require(step_size=(self.step_size, 0, 3), target=(self.target, 0, 1))
 
     def plan(self, steps: int) -> "PCNL":
         return replace(self, budget=steps)

@@ -14,12 +14,14 @@ References:
     | https://arxiv.org/abs/2406.04312
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
+from latentzoo.kernels.adapt import require
 from latentzoo.kernels.types import Info, Kernel, Potential
 from latentzoo.rng import Rng
 
@@ -49,6 +51,9 @@ class Reno(Kernel):
     clip: float = 0.1
     samples: ClassVar[bool] = False
     State: ClassVar[type[Any]] = RenoState
+
+    def __post_init__(self) -> None:
+        require(step_size=(self.step_size, 0, math.inf))
 
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> RenoState:
         return RenoState(*phi.evaluate(z), torch.zeros_like(z))

@@ -22,6 +22,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from latentzoo.kernels.adapt import require
 from latentzoo.kernels.types import Info, Kernel, Point, Potential
 from latentzoo.rng import Rng
 
@@ -36,6 +37,9 @@ class Slice(Kernel):
 
     evaluations: int = 9
     adjusted: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        require(evaluations=(self.evaluations, 0, math.inf))
 
     @property
     def gradients(self) -> float:

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from latentzoo.errors import SpecError
-from latentzoo.kernels.adapt import raise_temperature
+from latentzoo.kernels.adapt import raise_temperature, require
 from latentzoo.kernels.anneal import Anneal, AnnealState
 from latentzoo.kernels.types import Info, Kernel, Potential, select
 from latentzoo.rng import Rng
@@ -86,6 +86,9 @@ class SMC(Kernel):
     budget: int = 200
     State: ClassVar[type[Any]] = SMCState
 
+    def __post_init__(self) -> None:
+        require(step_size=(self.step_size, 0, 3), cess=(self.cess, 0, 1), ramp=(self.ramp, 0, 1))
+
     def plan(self, steps: int) -> "SMC":
         return replace(self, budget=steps)
 
@@ -120,8 +123,8 @@ class SMC(Kernel):
 
 def reweight(state: SMCState, beta: float) -> SMCState:
     """Takes the population to another inverse temperature; only weights and log Z change."""
-    log_w = state.log_w.double().log_softmax(0)
-    log_w = log_w - (beta - state.beta.double()) * state.phi.double()
+    old, phi = float(state.beta[0]), state.phi.cpu().double()
+    log_w = state.log_w.cpu().double().log_softmax(0) - (beta - old) * phi
     return state._replace(
         beta=torch.full_like(state.beta, beta),
         log_w=log_w.to(state.phi),
@@ -137,9 +140,9 @@ def resample(state: SMCState, rng: Rng, *, always: bool = False) -> SMCState:
         rng: Noise, of which the first chain's is used.
         always: Whether to do so even where the weights are worth half of the chains or more.
     """
-    w = state.log_w.double().softmax(0)
+    w = state.log_w.cpu().double().softmax(0)
     if 1 / w.square().sum() >= len(w) / 2 and not always:
         return state
-    level = (torch.arange(len(w), device=w.device) + rng.uniform()[0].double()) / len(w)
-    index = torch.searchsorted(w.cumsum(0), level).clamp(max=len(w) - 1)
-    return select(state, index)._replace(log_w=torch.zeros_like(state.log_w))
+    level = (torch.arange(len(w)) + float(rng.uniform()[0])) / len(w)
+    index = torch.searchsorted(w.cumsum(0), level.double()).clamp(max=len(w) - 1)
+    return select(state, index.to(state.z.device))._replace(log_w=torch.zeros_like(state.log_w))

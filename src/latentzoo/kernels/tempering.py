@@ -24,6 +24,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from latentzoo.kernels.adapt import require
 from latentzoo.kernels.baoab import baoab
 from latentzoo.kernels.types import Info, Kernel, Point, Potential, metropolis, where
 from latentzoo.rng import Rng
@@ -72,6 +73,13 @@ class Tempering(Kernel):
     budget: int = 200
     adjusted: ClassVar[bool] = True
     State: ClassVar[type[Any]] = TemperingState
+
+    def __post_init__(self) -> None:
+        require(
+            step_size=(self.step_size, 0, 3),
+            rungs=(self.rungs, 1, math.inf),
+            hottest=(self.hottest, 0, 1),
+        )
 
     @property
     def gradients(self) -> float:
