@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from latentzoo.kernels.ghmc import GHMC
-from latentzoo.kernels.lowrank import Reference, Whitened, fit
+from latentzoo.kernels.lowrank import Reference, Whitened, fit, pilot
 from latentzoo.kernels.types import Function
 from latentzoo.rng import Rng
 from latentzoo.walk import Walk
@@ -45,17 +45,17 @@ def test_whitened_coordinates_are_the_same_posterior() -> None:
     assert torch.allclose(white.grad, slope, atol=1e-9)
 
 
-def test_longer_steps_reach_the_same_posterior() -> None:
+def test_a_pilot_from_the_prior_makes_the_steps_longer_and_the_posterior_the_same() -> None:
     phi, rng = Function(stiff), Rng(*range(64), dtype=torch.float64)
-    z = exact(rng, 20)
-    reference = fitted(phi, z)
+    reference, z = pilot(phi, rng.normal(DIM), rng, steps=100)
     assert reference is not None
     steps = []
-    for potential, start in [(phi, z[-1]), (Whitened(phi, reference), reference.whiten(z[-1]))]:
-        walk = Walk(potential, GHMC(ramp=0.0), Rng(*range(64), dtype=torch.float64), steps=120)
+    for potential, start in [(phi, z), (Whitened(phi, reference), reference.whiten(z))]:
+        kernel = GHMC(ramp=0.0)
+        walk = Walk(potential, kernel, Rng(*range(64), dtype=torch.float64), steps=120)
         walk.begin(start)
         list(walk)
-        assert walk.trace.accept[60:].mean() > 0.7
+        assert walk.trace.accept[60:].mean() > 0.7 and (walk.trace.beta[1:] == 1).all()
         steps.append(walk.trace.step_size[-1, 0])
     assert steps[1] > 5 * steps[0]
     end = stiff(reference.latent(walk.z))

@@ -27,7 +27,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentzoo.kernels.anneal import Anneal
 from latentzoo.kernels.types import Point, Potential
+from latentzoo.rng import Rng
 
 CAPTURED = 0.9
 """The least part of the held-out gradient variance that a reference must capture."""
@@ -106,6 +108,34 @@ def fit(
     kappa = (c + (c.square() + 4 * c).sqrt()) / 2
     mean = directions @ (z.flatten(0, 1).mean(0) @ directions)
     return Reference(directions, (1 + kappa).rsqrt(), mean)
+
+
+def pilot(
+    phi: Potential, z: Float[Tensor, "B D"], rng: Rng, *, steps: int
+) -> tuple[Reference | None, Float[Tensor, "B D"]]:
+    """Anneals chains to the posterior and fits a reference to what they saw there.
+
+    The run then goes on from `reference.whiten(z)` under `Whitened(phi, reference)`, by a kernel
+    without a ramp, `Anneal(ramp=0)` or `GHMC(ramp=0)`.
+
+    Arguments:
+        phi: The potential.
+        z: Where the chains start, draws of the prior.
+        rng: One noise stream per chain.
+        steps: The gradients each chain may spend.
+
+    Returns:
+        The reference, or None if one would do harm, and where the chains are.
+    """
+    kernel, seen = Anneal(tail=0.0).plan(steps), []
+    state = kernel.init(phi, z, rng)
+    for step in range(1, steps):
+        state, _ = kernel.step(phi, state, rng)
+        if state.beta[0] == 1 and step >= steps // 2 and step % 4 == 0:
+            seen.append((state.z, state.grad))
+    if not seen or len(z) < 4:
+        return None, state.z
+    return fit(*map(torch.stack, zip(*seen, strict=True))), state.z
 
 
 def _directions(grad: Tensor, rank: int) -> tuple[Tensor, Tensor]:
