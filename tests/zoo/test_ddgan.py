@@ -38,6 +38,15 @@ def test_laws(steps):
     obey(generator)
 
 
+def test_every_step_reads_its_own_code_and_noise():
+    generator = tiny(steps=4)
+    z = torch.randn(1, generator.space.dim, requires_grad=True)
+    (gradient,) = torch.autograd.grad(generator(z).square().sum(), z)
+    parts = generator.space.split(gradient)
+    for name in ("code", "noise"):
+        assert (parts[name].flatten(2).abs().amax(2) > 0).all(), name
+
+
 def test_images_stay_in_the_unit_interval():
     generator = tiny()
     images = generator(10 * torch.randn(4, generator.space.dim))

@@ -124,6 +124,14 @@ def test_an_image_has_a_latent_that_gives_its_code_again(eta):
         assert not torch.allclose(z[0], other[0]) and torch.allclose(z[1], other[1])
 
 
+def test_codes_are_scaled():
+    generator = tiny(scale=None)
+    generator.scale.fill_(0.7)
+    code = torch.randn(2, 3, 4, 4)
+    expected = (generator.first_stage.decode(code / 0.7) + 1) / 2
+    torch.testing.assert_close(generator.decode(code), expected)
+
+
 def test_fixed_noises_have_no_encoder():
     generator = tiny(eta=0.5, white_box_steps=1)
     with pytest.raises(SpecError, match="white_box_steps"):
