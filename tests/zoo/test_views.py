@@ -27,7 +27,14 @@ def file(request, tmp_path):
     )
 
 
-@pytest.mark.parametrize("options", [{}, {"camera": "latent"}, {"camera": {"azimuth": 10.0}}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"camera": "latent"},
+        pytest.param({}, marks=pytest.mark.slow),
+        pytest.param({"camera": {"azimuth": 10.0}}, marks=pytest.mark.slow),
+    ],
+)
 def test_a_file_is_recognised_and_is_a_map(file, options):
     generator = zoo.load(file, **options)
     assert type(generator).__module__.endswith(file.stem)
@@ -36,6 +43,7 @@ def test_a_file_is_recognised_and_is_a_map(file, options):
     assert not broken, broken
 
 
+@pytest.mark.slow
 def test_guidance_from_three_views_lowers_the_energy_of_each(file):
     generator = zoo.load(file)
     views = Views(generator, fan(generator.camera, 3, azimuth=30))
