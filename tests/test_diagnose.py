@@ -142,7 +142,7 @@ def test_the_identity_holds_far_from_the_prior_and_fails_off_the_posterior() -> 
     at = lambda z: Point(*Function(shifted).evaluate(z))
     right = judged(phi, z=z, state=at(z))
     assert right.trustworthy and right.norm_score > 50 and abs(right.identity_score) < 4
-    assert right.curvature == pytest.approx(9, rel=0.6)
+    assert right.curvature == pytest.approx(9, rel=0.15)
     wide = 4.5 + 1.5 * (z - 4.5)
     assert "the spread of the chains is off" in reasons(judged(phi, z=wide, state=at(wide)))
     assert "prior's, in most coordinates" in reasons(judged(phi, z=0.1 * rng.normal(8)))
@@ -163,7 +163,7 @@ def test_the_default_is_trusted_where_the_old_kernel_is_not() -> None:
     found = run(Anneal(), stiff, chains=32, steps=160)
     assert found.trustworthy, found.reasons
     assert 0.1 < found.work < 0.4 and found.acceptance > 0.7
-    assert "in the steepest direction" in reasons(run(ULA(0.05), stiff, chains=32, steps=160))
+    assert "in the steepest directions" in reasons(run(ULA(0.05), stiff, chains=32, steps=160))
 
 
 def test_lost_ancestors_are_named() -> None:
