@@ -93,15 +93,15 @@ def test_codes_give_their_pictures_back(sampler):
 
 
 def test_the_multistep_sampler_is_inverted_as_the_equation_it_solves():
-    ours, image = generator(A, Multistep(), steps=50), pictures()
+    ours, image = generator(A, Multistep(), steps=100), pictures()
     with torch.no_grad():
         again = ours(ours.encode(image, Rng(*range(len(image)))))
     assert (again - image).abs().mean() < 0.01
 
 
 def test_codes_of_deterministic_chains_are_as_gaussian_as_the_data():
-    ours = generator(A, steps=60)
-    z = ours.encode(pictures(256), Rng(*range(256)))
+    ours = generator(A, steps=100)
+    z = ours.encode(pictures(512), Rng(*range(512)))
     assert z.mean(0).abs().max() < 0.15 and (z.std(0) - 1).abs().max() < 0.15
 
 
