@@ -1,0 +1,56 @@
+"""From a file in the official layout to guided pictures, for every family: the whole way that a user goes."""
+
+import csv
+import os
+import subprocess
+import sys
+
+import official
+import pytest
+import torch
+import yaml
+
+from latentzoo import zoo
+from latentzoo.rng import Rng
+
+FIRST = ("stylegan2", "stylegan2-ada", "stylegan_xl", "styleswin", "biggan_deep")
+ENTRIES = [pytest.param(n, marks=() if n in FIRST else pytest.mark.slow) for n in official.FILES]
+
+
+@pytest.mark.parametrize("name", official.FILES)
+def test_the_file_is_recognised_and_its_safe_form_is_the_same_map(name, tmp_path):
+    family, write, options = official.FILES[name]
+    path = write(tmp_path)
+    generator = zoo.load(path, **options)
+    image = generator(Rng(0, 1).normal(generator.space.dim))
+    assert image.isfinite().all() and image.std() > 0.01
+    card = zoo.convert(path, tmp_path / "safe.safetensors")
+    assert card.family == family
+    safe = zoo.load(tmp_path / "safe.safetensors", **options)
+    assert torch.equal(safe(Rng(0, 1).normal(generator.space.dim)), image)
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_guided_by_the_text_energy_from_the_command_line(name, tmp_path):
+    family, write, options = official.FILES[name]
+    energy = {"energy": "clip", "target": "a person with sunglasses", "model": "avatar-clip"}
+    run = {"generator": write(tmp_path).name, "family": family, "options": options}
+    run |= {"energies": [energy | {"weight": 500.0}], "chains": 2, "steps": 24}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(run | {"kernel": {"name": "adam"}}))
+    command = [sys.executable, "-m", "latentzoo", "run", "run.yaml", "--out", "out"]
+    environment = {**os.environ, "LATENTZOO_OFFLINE": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    names = {
+        "run.yaml",
+        "images",
+        "grid.png",
+        "latents.safetensors",
+        "trace.csv",
+        "diagnosis.json",
+    }
+    assert names <= {path.name for path in (tmp_path / "out").iterdir()}
+    rows = list(csv.DictReader((tmp_path / "out" / "trace.csv").read_text().splitlines()))
+    last = max(int(row["step"]) for row in rows)
+    mean = lambda step: sum(float(r["phi"]) for r in rows if int(r["step"]) == step)
+    assert mean(last) < mean(0), "the energy does not fall"
