@@ -48,7 +48,7 @@ def test_a_run_leaves_everything(command: Command, tmp_path: Path) -> None:
         chunks = Image.open(picture).text
         assert chunks["seed"] == str(seed) and yaml.safe_load(chunks["latentzoo"]) == record
 
-    rows = list(csv.DictReader((run / "trace.csv").open()))
+    rows = table(run)
     assert set(rows[0]) >= {"step", "chain", "phi", "clip", "accept", "norm2"}
     assert all(
         float(row["phi"]) == pytest.approx(500 * float(row["clip"]), rel=1e-4) for row in rows
@@ -64,7 +64,7 @@ def test_a_run_leaves_everything(command: Command, tmp_path: Path) -> None:
 
 def test_guidance_lowers_the_energy(command: Command, tmp_path: Path) -> None:
     assert command("sample", FACE, *QUICK, "--out", "run").returncode == 0
-    rows = list(csv.DictReader((tmp_path / "run" / "trace.csv").open()))
+    rows = table(tmp_path / "run")
     mean = lambda step: np.mean([float(row["clip"]) for row in rows if row["step"] == step])
     assert mean(rows[-1]["step"]) < mean("0") - 0.1
 
@@ -146,6 +146,10 @@ def test_two_processes_cannot_work_in_one_folder(command: Command, tmp_path: Pat
     process.kill()
     process.wait()
     assert second.returncode == 2 and "a running process works in this folder" in second.stderr
+
+
+def table(run: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((run / "trace.csv").read_text().splitlines()))
 
 
 def pixels(run: Path) -> list[bytes]:

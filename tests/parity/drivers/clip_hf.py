@@ -1,6 +1,7 @@
 """Driver of the cards of CLIP in `transformers`: its network in our energy."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def manifest(config: dict[str, Any]) -> tuple[nn.Module, list[Rule]]:
 class Given(clip_openai.Given):
     """A text-image model whose text is given as token numbers."""
 
-    def encode_text(self, texts: list[str]) -> Tensor:
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
         return features(self.model.network.get_text_features(input_ids=self.tokens))
 
 

@@ -1,5 +1,6 @@
 """Driver of the cards of CLIP by OpenAI's tensor names: networks, preprocessing, and the guidance energy."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -36,15 +37,17 @@ def manifest(config: dict[str, Any]) -> tuple[nn.Module, list[Rule]]:
     return build(config), rules(nn.Module(), config)
 
 
-class Given(nn.Module):
+class Given(TextImage):
     """A text-image model whose text is given as token numbers."""
 
     def __init__(self, model: TextImage, tokens: Tensor) -> None:
-        super().__init__()
+        super().__init__(model.side, model.mean.flatten().tolist(), model.std.flatten().tolist())
         self.model, self.tokens = model, tokens
-        self.preprocess, self.encode_image = model.preprocess, model.encode_image
 
-    def encode_text(self, texts: list[str]) -> Tensor:
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        return self.model.encode_image(pixels)
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
         return self.model.network.encode_text(self.tokens)
 
 

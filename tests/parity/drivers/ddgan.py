@@ -46,7 +46,8 @@ def tables(G):
     """beta, the coefficients of x_0 and x_t, and the log variance, from the smallest time up."""
     rows = []
     for s, t in pairwise(reversed(G.levels)):
-        c1, c2 = posterior(0.0, 1.0, t, s), posterior(1.0, 0.0, t, s)
+        zero, one = torch.zeros(()), torch.ones(())
+        c1, c2 = posterior(zero, one, t, s), posterior(one, zero, t, s)
         beta, log_var = 1 - (t.alpha / s.alpha) ** 2, 2 * math.log(max(c1.std, 1e-10))
         rows.append([beta, c1.mean, c2.mean, log_var])
     return dict(zip(("betas", "coef1", "coef2", "log_var"), torch.tensor(rows).T, strict=True))

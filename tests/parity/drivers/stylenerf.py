@@ -93,7 +93,9 @@ def call(
         sigma, feature = network.fg_field(inputs["fg_points"], ws)
         return {"fg_feat": feature, "fg_sigma": sigma[..., None]}
     ends = generator.depths
-    rgb, feature = network.render(ws, inputs.get("z_bg"), pose, slope, *ends, exact=False, chunk=23)
+    rgb, feature = network.render(
+        ws, inputs.get("z_bg"), pose, slope, *ends, exact=False, chunk=23
+    )
     if options.get("nerf_grad_disabled", name == "gradient_official"):
         rgb, feature = rgb.detach(), feature.detach()
     image = network.enlarge(ws, rgb, feature)
