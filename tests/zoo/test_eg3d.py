@@ -40,7 +40,9 @@ def records(config):
     return {"modules": {"": {"_init_kwargs": config, "neural_rendering_resolution": 8}}}
 
 
-@pytest.mark.parametrize("options", [{}, {"camera": "latent", "noise": "latent"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"camera": "latent", "noise": "latent", "reach": (1.0, 0.5)}]
+)
 def test_laws(options):
     generator = tiny(truncation=0.7, **options)
     obey(generator)
