@@ -9,11 +9,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from latentzoo.camera import Camera
+    from latentzoo.energies.attribute import Attribute
     from latentzoo.energies.base import Energy, Function
-    from latentzoo.energies.clip import Clip
+    from latentzoo.energies.clip import Clip, Directional
+    from latentzoo.energies.identity import Identity
+    from latentzoo.energies.measure import Measure
     from latentzoo.errors import LatentzooError
     from latentzoo.generator import Encodable, Generator, Restricted
+    from latentzoo.kernels.adam import Adam
+    from latentzoo.kernels.anneal import Anneal
+    from latentzoo.kernels.ghmc import GHMC
+    from latentzoo.kernels.lm import LM
     from latentzoo.kernels.mala import MALA
+    from latentzoo.kernels.malt import MALT
+    from latentzoo.kernels.pcn import PCN
+    from latentzoo.kernels.pcnl import PCNL
+    from latentzoo.kernels.reno import Reno
+    from latentzoo.kernels.slice import Slice
+    from latentzoo.kernels.smc import SMC
+    from latentzoo.kernels.tempering import Tempering
     from latentzoo.kernels.ula import ULA
     from latentzoo.posterior import Posterior
     from latentzoo.rng import Rng
@@ -24,18 +39,34 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "Adam": "kernels.adam",
+    "Anneal": "kernels.anneal",
+    "Attribute": "energies.attribute",
+    "Camera": "camera",
     "Clip": "energies.clip",
+    "Directional": "energies.clip",
     "Encodable": "generator",
     "Energy": "energies.base",
     "Function": "energies.base",
+    "GHMC": "kernels.ghmc",
     "Generator": "generator",
+    "Identity": "energies.identity",
+    "LM": "kernels.lm",
     "LatentzooError": "errors",
     "MALA": "kernels.mala",
+    "MALT": "kernels.malt",
+    "Measure": "energies.measure",
+    "PCN": "kernels.pcn",
+    "PCNL": "kernels.pcnl",
     "Posterior": "posterior",
+    "Reno": "kernels.reno",
     "Restricted": "generator",
     "Result": "sample",
     "Rng": "rng",
+    "SMC": "kernels.smc",
+    "Slice": "kernels.slice",
     "Space": "space",
+    "Tempering": "kernels.tempering",
     "ULA": "kernels.ula",
     "load": "zoo",
     "names": "zoo",
@@ -43,19 +74,35 @@ _HOME = {
 }
 
 __all__ = [
+    "GHMC",
+    "LM",
     "MALA",
+    "MALT",
+    "PCN",
+    "PCNL",
+    "SMC",
     "ULA",
+    "Adam",
+    "Anneal",
+    "Attribute",
+    "Camera",
     "Clip",
+    "Directional",
     "Encodable",
     "Energy",
     "Function",
     "Generator",
+    "Identity",
     "LatentzooError",
+    "Measure",
     "Posterior",
+    "Reno",
     "Restricted",
     "Result",
     "Rng",
+    "Slice",
     "Space",
+    "Tempering",
     "load",
     "names",
     "sample",
