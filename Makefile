@@ -7,7 +7,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 .PHONY: demo test lint types docs wheel clean
 
 demo: $(VENV)/core
-	$(BIN)/latentzoo sample avatar-turbo --text "a person with sunglasses and a yellow hat" --out runs/demo --force
+	$(BIN)/latentzoo sample avatar-turbo --steps 80 --out runs/demo --force \
+		--energy "attribute=a person with sunglasses and a yellow hat:10"
 	@echo "The pictures: $(CURDIR)/runs/demo/grid.png"
 
 test: $(VENV)/dev

@@ -66,6 +66,8 @@ class Experiment:
         """The map that is sampled: the blocks that vary, the views that are rated."""
         generator = self.bare
         if self.run.energy_views > 1:
+            if "camera" in generator.space.blocks:
+                raise SpecError("energy_views has cameras of its own; leave out camera=latent")
             if not isinstance(generator, Viewable):
                 raise SpecError(
                     f"'{self.run.generator}' has no camera, so it has one view; leave out energy_views"
