@@ -1,6 +1,7 @@
 """From a file in the official layout to guided pictures, for every family: the whole way that a user goes."""
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +9,6 @@ import sys
 import official
 import pytest
 import torch
-import yaml
 
 from latentzoo import zoo
 from latentzoo.rng import Rng
@@ -33,13 +33,24 @@ def test_the_file_is_recognised_and_its_safe_form_is_the_same_map(name, tmp_path
 @pytest.mark.parametrize("name", ENTRIES)
 def test_guided_by_the_text_energy_from_the_command_line(name, tmp_path):
     family, write, options = official.FILES[name]
-    energy = {"energy": "clip", "target": "a person with sunglasses", "model": "avatar-clip"}
-    run = {"generator": write(tmp_path).name, "family": family, "options": options}
-    run |= {"energies": [energy | {"weight": 500.0}], "chains": 2, "steps": 12}
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(run | {"kernel": {"name": "adam"}}))
-    command = [sys.executable, "-m", "latentzoo", "run", "run.yaml", "--out", "out"]
+    words = [
+        "sample",
+        write(tmp_path).name,
+        "--family",
+        family,
+        "--kernel",
+        "adam",
+        "--out",
+        "out",
+    ]
+    words += ["--text", "a person with sunglasses:500", "--model", "avatar-clip"]
+    words += ["--chains", "2", "--steps", "12"]
+    words += [word for k, v in options.items() for word in ("--option", f"{k}={json.dumps(v)}")]
+    command = [sys.executable, "-m", "latentzoo", *words]
     environment = {**os.environ, "LATENTZOO_OFFLINE": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     names = {
         "run.yaml",
