@@ -34,8 +34,7 @@ class Row:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain data."""
-        row = asdict(self) | {"path": str(self.path)}
-        return row
+        return asdict(self) | {"path": str(self.path)}
 
 
 def compare(

@@ -15,10 +15,8 @@ References:
     | Probable Inference, the Law of Succession, and Statistical Inference (Wilson, 1927)
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -26,7 +24,6 @@ from torch import Tensor
 
 from latentzoo.builtin.attributes import judge, read, satisfied
 from latentzoo.builtin.avatars import NAMES, VALUES, marginals, probability
-from latentzoo.builtin.captions import parse
 from latentzoo.builtin.networks.recognizer import Judge
 
 COMBINED = ("hair", "hair_color", "hat", "hat_color", "glasses", "facial_hair", "skin")
@@ -100,18 +97,6 @@ def wilson(successes: int, count: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-@torch.no_grad()
-def likeness(
-    image: Float[Tensor, "B 3 64 64"], references: Sequence[str | Path]
-) -> Float[Tensor, "B"]:
-    """The cosine of pictures with a person, in the held-out judge's features."""
-    from latentzoo import picture
-
-    feature = lambda x: torch.nn.functional.normalize(_judge().features(x.clamp(0, 1)), dim=1)
-    known = torch.cat([feature(picture.read(path, (64, 64))) for path in references])
-    return feature(image) @ torch.nn.functional.normalize(known.mean(0), dim=0)
-
-
 def rarity(text: str) -> float:
-    """The exact probability that an avatar shows what a text says."""
-    return probability(parse(text) if "=" not in text else read(text))
+    """The exact probability that an avatar shows what a text, or an attribute, says."""
+    return probability(read(text))
