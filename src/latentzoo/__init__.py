@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from latentzoo.kernels.ula import ULA
     from latentzoo.posterior import Posterior
     from latentzoo.rng import Rng
-    from latentzoo.sample import Result, sample
+    from latentzoo.sampling import Result, sample
     from latentzoo.space import Space
     from latentzoo.zoo import load, names
 
@@ -61,7 +61,7 @@ _HOME = {
     "Posterior": "posterior",
     "Reno": "kernels.reno",
     "Restricted": "generator",
-    "Result": "sample",
+    "Result": "sampling",
     "Rng": "rng",
     "SMC": "kernels.smc",
     "Slice": "kernels.slice",
@@ -70,7 +70,7 @@ _HOME = {
     "ULA": "kernels.ula",
     "load": "zoo",
     "names": "zoo",
-    "sample": "sample",
+    "sample": "sampling",
 }
 
 __all__ = [

@@ -28,7 +28,7 @@ from latentzoo.posterior import Posterior
 from latentzoo.report import page
 from latentzoo.report.read import SavedRun
 from latentzoo.rng import Rng
-from latentzoo.sample import Result, finish, probe, seeds
+from latentzoo.sampling import Result, finish, probe, seeds
 from latentzoo.strength import find
 from latentzoo.trace import Trace
 from latentzoo.walk import Walk

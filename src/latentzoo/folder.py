@@ -27,7 +27,7 @@ from latentzoo.checkpoint import write_atomic
 from latentzoo.errors import SpecError
 
 if TYPE_CHECKING:
-    from latentzoo.sample import Result
+    from latentzoo.sampling import Result
     from latentzoo.trace import Trace
 
 FILES = (

@@ -86,6 +86,14 @@ def test_the_package_imports_without_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_no_public_name_is_also_a_module() -> None:
+    # importing `latentzoo.X` puts the module into the package under the name X, over a function of that name
+    modules = {f.stem for f in ROOT.glob("*.py")} | {
+        f.parent.name for f in ROOT.glob("*/__init__.py")
+    }
+    assert not modules & set(latentzoo.__all__)
+
+
 def test_torchvision_is_never_imported() -> None:
     for path in FILES:
         assert "torchvision" not in {name.split(".")[0] for name in all_imports(path)}, path

@@ -15,7 +15,7 @@ from latentzoo.errors import SpecError
 
 if TYPE_CHECKING:
     from latentzoo.folder import RunFolder
-    from latentzoo.sample import Result
+    from latentzoo.sampling import Result
 
 
 class ChainFailed(typer.Exit):
