@@ -38,12 +38,16 @@ def write_cfg(row: dict[str, str], folder: Path) -> Path:
     return path
 
 
+def rows() -> list[dict[str, str]]:
+    """What every experiment file of the paper holds."""
+    table = io.StringIO(gzip.decompress((HERE / "experiments.csv.gz").read_bytes()).decode())
+    return [row for row in csv.DictReader(table) if row["folder"] == "experiments"]
+
+
 @pytest.fixture(scope="module")
 def experiments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Experiment]:
     folder = tmp_path_factory.mktemp("cfg")
-    table = io.StringIO(gzip.decompress((HERE / "experiments.csv.gz").read_bytes()).decode())
-    rows = [row for row in csv.DictReader(table) if row["folder"] == "experiments"]
-    return {row["name"]: read_cfg(write_cfg(row, folder)) for row in rows}
+    return {row["name"]: read_cfg(write_cfg(row, folder)) for row in rows()}
 
 
 def test_all_616_are_read(experiments: dict[str, Experiment]) -> None:
