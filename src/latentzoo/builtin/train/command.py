@@ -14,11 +14,15 @@ RECIPES = {
     "autoencoder": "latentzoo.builtin.train.autoencoder:AutoencoderRecipe",
     "decoder": "latentzoo.builtin.train.decoder:DecoderRecipe",
     "latent-diffusion": "latentzoo.builtin.train.diffusion:LatentDiffusionRecipe",
+    "adaptation": "latentzoo.builtin.train.adaptation:AdaptationRecipe",
+    "pixel-diffusion": "latentzoo.builtin.train.pixels:PixelDiffusionRecipe",
+    "gan": "latentzoo.builtin.train.gan:GANRecipe",
     "turbo": "latentzoo.builtin.train.turbo:TurboRecipe",
     "contrast": "latentzoo.builtin.train.contrast:ContrastRecipe",
     "identity": "latentzoo.builtin.train.identity:IdentityRecipe",
     "vae": "latentzoo.builtin.train.vae:VAERecipe",
     "attributes": "latentzoo.builtin.train.attributes:AttributesRecipe",
+    "volume": "latentzoo.builtin.train.volume:VolumeRecipe",
 }
 SHELF = resources.files("latentzoo.builtin.train") / "recipes"
 app = typer.Typer(add_completion=False)
@@ -61,9 +65,9 @@ def prepare(record: dict[str, Any], out: Path, data: Path) -> Any:
     plan = Plan(**record["plan"])
     module, name = RECIPES[record["recipe"]].split(":")
     kind = getattr(importlib.import_module(module), name)
-    source = Pictures(data, **record["data"])
+    sources = [Pictures(data, **record["data"])] if "data" in record else []
     torch.manual_seed(plan.seed)
-    return Trainer(kind(source, **record.get("options", {})), plan, out)
+    return Trainer(kind(*sources, **record.get("options", {})), plan, out)
 
 
 @app.command()
