@@ -31,7 +31,7 @@ class Embedding(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.tower = Tower(FEATURES)
+        self.tower = Tower(FEATURES, widths=(32, 64, 96))
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B N"]:
         """The unit vectors of pictures."""
