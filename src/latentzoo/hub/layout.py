@@ -4,11 +4,14 @@ A checkpoint is a state dict, or a dictionary that holds one among other things:
 `{"state_dict": ..., "optimizer": ...}`, `{"model": ...}`. The averaged weights are taken where there are several. Their
 names are those inside of that dictionary, so that they are the same whatever a script wrapped around it; nested
 dictionaries are joined with dots. Tensors that stand beside it (`latent_avg`) keep their own names.
+
+A module of TorchScript is its attributes: tensors, numbers and modules.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any, no_type_check
 
+from latentzoo.hub.names import MODULES
 from latentzoo.hub.pickles import Built
 from latentzoo.hub.records import Plain, Trail
 from latentzoo.hub.storage import View
@@ -25,6 +28,8 @@ def split(root: Any) -> tuple[dict[str, View], dict[str, Any]]:
     Raises:
         ValueError: If the object is no dictionary, contains itself, or two tensors have one name.
     """
+    if isinstance(root, Built):
+        return split_module(attributes(root, "", Trail()))
     weights, beside = root, {}
     while (holder := holder_of(weights)) is not None:
         beside = {name: value for name, value in weights.items() if name != holder} | beside
@@ -42,6 +47,25 @@ def split(root: Any) -> tuple[dict[str, View], dict[str, Any]]:
     return tensors, plain(
         {k: v for k, v in rest.items() if not isinstance(v, View) and not holds_tensors(v)}
     )
+
+
+def split_module(root: Any) -> tuple[dict[str, View], dict[str, Any]]:
+    """The same for the attributes of a module, of which none is taken for a wrapping."""
+    if not isinstance(root, Mapping):
+        raise ValueError("it holds no module")
+    rest = {k: v for k, v in root.items() if not isinstance(v, View) and not holds_tensors(v)}
+    return dict(flatten(root, "", Trail())), Plain()(rest)
+
+
+@no_type_check
+def attributes(value: Any, name: str, trail: Trail) -> Any:
+    """The attributes of a module of TorchScript, and of the modules in them, as dictionaries."""
+    if not isinstance(value, Built) or value.of.module.split(".")[0] != MODULES:
+        return value
+    if not isinstance(value.state, Mapping):
+        raise ValueError(f"its module '{name[:80]}' has no attributes")
+    with trail.into(value, name):
+        return {str(k): attributes(v, str(k), trail) for k, v in value.state.items()}
 
 
 def holder_of(value: Any) -> str | None:

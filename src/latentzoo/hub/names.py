@@ -65,6 +65,14 @@ CALLS: Mapping[str, Callable[..., Any]] = {
         "frozenset": lambda items=(): frozenset(map(key, items)),
     }.items()
 }
+SCRIPT: Mapping[str, Callable[..., Any]] = {
+    "torch.jit._pickle.restore_type_tag": lambda value, kind: value,
+    **{
+        f"torch.jit._pickle.build_{kind}list": lambda values: values
+        for kind in ("int", "bool", "double", "tensor")
+    },
+}
+"""What only the files of `torch.jit.save` call: typed lists."""
 BESIDE = {
     "argparse.Namespace",
     "builtins.set",
@@ -94,6 +102,7 @@ INERT_NAMES = {
 }
 INERT_TORCH = ("torch.nn.", "torch.optim.", "torch._C._nn.")
 LOAD = "torch.storage._load_from_bytes"
+MODULES = "__torch__"  # before the names of all classes of a file of `torch.jit.save`
 
 
 def admit_torch(name: Name) -> None:
@@ -105,6 +114,16 @@ def admit_torch(name: Name) -> None:
     package, whole = name.module.split(".")[0], str(name)
     if not (whole in CALLS or whole in BESIDE or package in PACKAGES or name.module == "typing"):
         refuse(name)
+
+
+def admit_script(name: Name) -> None:
+    """Admits the names of a file of `torch.jit.save`: also the classes of its own modules, all inert.
+
+    Raises:
+        CheckpointError: For any other name.
+    """
+    if name.module.split(".")[0] != MODULES and str(name) not in SCRIPT:
+        admit_torch(name)
 
 
 def admit_nvidia(name: Name) -> None:

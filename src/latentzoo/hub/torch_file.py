@@ -1,10 +1,14 @@
 """The files of `torch.save`: a zip archive of a pickle and its storages, or the older stream of five pickles.
 
+And those of `torch.jit.save`, as OpenAI's CLIP comes: the same archive with the source text of its modules beside it,
+which is never looked at. Its pickle names each module's class, and the state of a module are its tensors and modules.
+
 Both are read as data, with the names of `admit_torch` only, which are those that `torch.load(weights_only=True)` lets
 pass and a few that lie beside the weights in official files (`argparse.Namespace`, Lightning's callbacks). Storages are
 windows on the file: what is declared must be there before anything is made of it.
 
     zip:     NAME/data.pkl, NAME/data/KEY per storage, NAME/byteorder
+    script:  as zip, and NAME/constants.pkl, NAME/code/...
     legacy:  magic number, 1001, system, object, [keys], then for each key its length (int64) and its bytes
 """
 
@@ -15,7 +19,7 @@ from typing import Any
 
 from latentzoo.errors import CheckpointError
 from latentzoo.hub import archive
-from latentzoo.hub.names import CALLS, admit_torch
+from latentzoo.hub.names import CALLS, SCRIPT, admit_script, admit_torch
 from latentzoo.hub.pickles import Budget, Window, parse
 from latentzoo.hub.storage import Storage, dtype_of
 
@@ -56,8 +60,12 @@ def read_zip(path: Path, buffer: memoryview) -> Any:
             storages[key].place(content(f"data/{key}"))
         return storages[key]
 
+    script = prefix + "constants.pkl" in members
     return parse(
-        Window(content("data.pkl")), calls=CALLS, admit=admit_torch, persistent=persistent
+        Window(content("data.pkl")),
+        calls={**CALLS, **SCRIPT} if script else CALLS,
+        admit=admit_script if script else admit_torch,
+        persistent=persistent,
     )
 
 
