@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from latentzoo.camera import Camera
-    from latentzoo.energies.attribute import Attribute
+    from latentzoo.energies.attribute import Attribute, Label
     from latentzoo.energies.base import Energy, Function
     from latentzoo.energies.clip import Clip, Directional
     from latentzoo.energies.identity import Identity
     from latentzoo.energies.measure import Measure
+    from latentzoo.energies.reward import Reward
     from latentzoo.errors import LatentzooError
     from latentzoo.generator import Encodable, Generator, Restricted
     from latentzoo.kernels.adam import Adam
@@ -52,6 +53,7 @@ _HOME = {
     "Generator": "generator",
     "Identity": "energies.identity",
     "LM": "kernels.lm",
+    "Label": "energies.attribute",
     "LatentzooError": "errors",
     "MALA": "kernels.mala",
     "MALT": "kernels.malt",
@@ -62,6 +64,7 @@ _HOME = {
     "Reno": "kernels.reno",
     "Restricted": "generator",
     "Result": "sampling",
+    "Reward": "energies.reward",
     "Rng": "rng",
     "SMC": "kernels.smc",
     "Slice": "kernels.slice",
@@ -93,12 +96,14 @@ __all__ = [
     "Function",
     "Generator",
     "Identity",
+    "Label",
     "LatentzooError",
     "Measure",
     "Posterior",
     "Reno",
     "Restricted",
     "Result",
+    "Reward",
     "Rng",
     "Slice",
     "Space",

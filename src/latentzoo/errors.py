@@ -18,9 +18,17 @@ class UnknownName(LatentzooError):
         name: The name as it was given.
         known: The names that exist; the nearest is suggested, or all are listed where they are
             few.
+        shown: Where they are to be found where they are many.
     """
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        known: Iterable[str],
+        *,
+        shown: str = "`latentzoo list` shows them",
+    ) -> None:
         known = sorted(known)
         near = get_close_matches(name, known, n=3, cutoff=0.5)
         if near:
@@ -28,7 +36,7 @@ class UnknownName(LatentzooError):
         elif len(known) <= 12:
             cure = f"known: {', '.join(known)}"
         else:
-            cure = f"{len(known)} are known, `latentzoo list` shows them"
+            cure = f"{len(known)} are known, {shown}"
         super().__init__(f"unknown {kind} '{name}'; {cure}")
 
 

@@ -1,4 +1,4 @@
-"""Small guide networks on disk, in the layouts of the official ones: what the tests of energies and of whole runs read."""
+"""Small guide networks on disk, in the official layouts: what the tests of energies and of runs read."""
 
 import json
 import sys
@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from latentzoo.energies.base import Energy
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "parity"))
 
@@ -89,3 +91,110 @@ def shake(network: nn.Module, seed: int = 0) -> nn.Module:
 def write_json(path: Path, **values: Any) -> None:
     """Writes a JSON object."""
     path.write_text(json.dumps(values))
+
+
+def openai(repository: Path, path: Path, *, dtype: torch.dtype = torch.float32) -> Path:
+    """The network of a CLIP repository with OpenAI's tensor names, as a state dict."""
+    torch.save({"state_dict": openai_state(repository, dtype)}, path)
+    return path
+
+
+def openai_state(repository: Path, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """The tensors of a CLIP repository by OpenAI's names: attention packed, projections the other way round."""
+    from safetensors.torch import load_file
+
+    theirs = load_file(repository / "model.safetensors")
+    tower = {"text_model": "", "vision_model": "visual."}
+    names = {
+        "embeddings.token_embedding.weight": "token_embedding.weight",
+        "embeddings.position_embedding.weight": "positional_embedding",
+        "embeddings.class_embedding": "class_embedding",
+        "embeddings.patch_embedding.weight": "conv1.weight",
+        "final_layer_norm": "ln_final",
+        "pre_layrnorm": "ln_pre",
+        "post_layernorm": "ln_post",
+        "self_attn.out_proj": "attn.out_proj",
+        "layer_norm1": "ln_1",
+        "layer_norm2": "ln_2",
+        "mlp.fc1": "mlp.c_fc",
+        "mlp.fc2": "mlp.c_proj",
+        "encoder.layers.": "transformer.resblocks.",
+    }
+    out: dict[str, Tensor] = {"logit_scale": theirs.pop("logit_scale")}
+    out["text_projection"] = theirs.pop("text_projection.weight").T.contiguous()
+    out["visual.proj"] = theirs.pop("visual_projection.weight").T.contiguous()
+    for key, value in theirs.items():
+        model, _, name = key.partition(".")
+        if any(part in name for part in ("k_proj", "v_proj", "position_ids")):
+            continue
+        if "q_proj" in name:
+            value = torch.cat([theirs[key.replace("q_proj", f"{x}_proj")] for x in "qkv"])
+            name = name.replace("self_attn.q_proj.", "attn.in_proj_")
+        for old, new in names.items():
+            name = name.replace(old, new)
+        out[tower[model] + name] = value
+    return {name: value.to(dtype) for name, value in out.items()}
+
+
+def image_reward_networks() -> tuple[nn.Module, nn.Module, nn.Module]:
+    """The three parts of a small ImageReward."""
+    from transformers import BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel
+
+    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    seeing = {**size, "num_attention_heads": 1, "image_size": 32, "patch_size": 8}
+    reading = {**size, "num_attention_heads": 1, "vocab_size": 40, "encoder_hidden_size": 32}
+    torch.manual_seed(0)
+    vision = BlipVisionModel(BlipVisionConfig(**seeing, layer_norm_eps=1e-6))
+    text = BlipTextModel(
+        BlipTextConfig(**reading, max_position_embeddings=64), add_pooling_layer=False
+    )
+    head = nn.Sequential(nn.Linear(32, 8), nn.Dropout(), nn.Linear(8, 1))
+    return shake(vision, 1), shake(text, 2), shake(head, 3)
+
+
+def image_reward(path: Path, words: Path) -> Path:
+    """A small `ImageReward.pt`, by the official names, and BERT's tokenizer."""
+    vision, text, head = image_reward_networks()
+    names = {
+        "embeddings.class_embedding": "cls_token",
+        "embeddings.position_embedding": "pos_embed",
+        "embeddings.patch_embedding": "patch_embed.proj",
+        "encoder.layers": "blocks",
+        "layer_norm": "norm",
+        "self_attn.qkv": "attn.qkv",
+        "self_attn.projection": "attn.proj",
+        "post_layernorm": "norm",
+    }
+    state: dict[str, Tensor] = {}
+    for name, value in vision.state_dict().items():
+        for old, new in names.items():
+            name = name.replace(old, new)
+        state[f"blip.visual_encoder.{name}"] = value
+    state |= {f"blip.text_encoder.{name}": value for name, value in text.state_dict().items()}
+    state |= {f"mlp.layers.{name}": value for name, value in head.state_dict().items()}
+    state["blip.text_encoder.embeddings.position_ids"] = torch.arange(64)[None]
+    state["blip.vision_proj.weight"] = torch.ones(3, 32)
+    torch.save(state, path)
+    words.mkdir(exist_ok=True)
+    letters = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz", "cat"]
+    (words / "vocab.txt").write_text("\n".join(letters))
+    write_json(words / "tokenizer_config.json", tokenizer_class="BertTokenizer")
+    return path
+
+
+def pictures(side: int = 40, count: int = 3) -> Tensor:
+    return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0))
+
+
+def obey(energy: Energy, image: Tensor) -> Tensor:
+    """Asserts one number per picture, the same in every batch, with its true slope; gives the numbers."""
+    value = energy(image.requires_grad_())
+    assert value.shape == (len(image),) and value.std() > 0
+    torch.testing.assert_close(energy(image[1:2]), value[1:2], rtol=1e-4, atol=1e-5)
+    (slope,) = torch.autograd.grad(value.sum(), image)
+    assert (slope.flatten(1).abs().amax(1) > 0).all()
+    x, step = image.detach(), 3e-4 * slope.sign()
+    measured = (energy(x + step) - energy(x - step)) / 2
+    expected = (slope * step).flatten(1).sum(1)
+    torch.testing.assert_close(measured, expected, rtol=3e-2, atol=1e-6)
+    return value.detach()

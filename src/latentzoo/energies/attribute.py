@@ -2,8 +2,10 @@ r"""How improbable an attribute is, by a classifier.
 
 .. math:: E(x) = \sum_i w_i \cdot \bigl(-\log p_i(x)\bigr), \qquad p_i = \sigma(\pm f_i(x))
 
-The official classifiers of CelebA's attributes, one network each; or any image classifier of `transformers` or `timm`
-by the name of its label; or the avatars' own.
+The official classifiers of CelebA's attributes, one network each; or the avatars' own. Of an image classifier of
+`transformers` or `timm`, the label is found by its name; with :math:`S` the labels so called and all labels exclusive,
+
+.. math:: E(x) = -\log \sum_{k \in S} \operatorname{softmax}(f(x))_k
 
 References:
     | Deep Learning Face Attributes in the Wild (Liu et al., 2014), https://arxiv.org/abs/1411.7766
@@ -22,12 +24,15 @@ from torch.nn import functional as F
 
 from latentzoo.energies.base import Energy
 from latentzoo.errors import SpecError
+from latentzoo.guides.classifier import Classifier
+from latentzoo.guides.classifier import load as load_named
 from latentzoo.guides.files import fill
 from latentzoo.guides.resnet import SIDE, AttributeClassifier
 from latentzoo.hub.read import read
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SATURATION = 1e-8
+FILES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
 
 
 class Attribute(Energy):
@@ -89,6 +94,37 @@ class Attribute(Energy):
         return surprise @ surprise.new_tensor(self.weights)
 
 
+class Label(Energy):
+    """Creates the energy of a label that is wanted, or not.
+
+    Arguments:
+        classifier: The classifier, or its name: a repository of `transformers`, a folder, or `timm:NAME`.
+        label: The label's name; one of its synonyms is enough. Several labels of one name count together.
+        wanted: Whether the picture should show it.
+
+    Raises:
+        UnknownName: If there is no such label; the nearest are named.
+        SpecError: If every label is called so, which says nothing.
+    """
+
+    def __init__(self, classifier: str | Classifier, label: str, *, wanted: bool = True) -> None:
+        super().__init__()
+        self.classifier = load_named(classifier) if isinstance(classifier, str) else classifier
+        found = set(self.classifier.find(label))
+        self.places, self.wanted = sorted(found), wanted
+        self.others = sorted(set(range(len(self.classifier.labels))) - found)
+        if self.classifier.exclusive and not self.others:
+            raise SpecError(f"every label of the classifier is called '{label}'; take another")
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
+        logits = self.classifier(image).float()
+        if self.classifier.exclusive:
+            chosen = logits[:, self.places if self.wanted else self.others]
+            return logits.logsumexp(1) - chosen.logsumexp(1)
+        sign = -1 if self.wanted else 1
+        return F.softplus(sign * logits[:, self.places]).sum(1)
+
+
 def load(path: str | Path) -> AttributeClassifier:
     """Reads `ckpts/celeba/<attribute>/best.pth`, or a file of the same layout.
 
@@ -108,11 +144,12 @@ def _layers(tensors: dict[str, Tensor]) -> tuple[int, ...]:
 
 
 def build(target: str, *, model: str | None = None, **options: Any) -> Energy:
-    """Reads an attribute: `hat=yellow` for the avatars, `Eyeglasses` or `Young=0` for a CelebA classifier.
+    """Reads an attribute: `hat=yellow` for the avatars, `Young=0` for a CelebA classifier, `tabby cat` for any other.
 
     Arguments:
-        target: The attribute.
-        model: `avatar-attributes`, or the file of a CelebA classifier.
+        target: The attribute; `=0` after it says that it is not wanted.
+        model: `avatar-attributes`, the file of a CelebA classifier, a repository or folder of `transformers`, or
+            `timm:NAME`.
         options: Further arguments of the energy.
 
     Raises:
@@ -124,11 +161,14 @@ def build(target: str, *, model: str | None = None, **options: Any) -> Energy:
         return AvatarAttribute(target, **options)
     if model is None:
         raise SpecError(
-            "an attribute needs its classifier; give the path of its best.pth as the model"
+            "an attribute needs its classifier; give the path of its best.pth, or a repository, as the model"
         )
     name, _, value = target.partition("=")
     if value not in ("", "0", "1"):
         raise SpecError(
-            f"the attribute '{target}' is not one of a CelebA classifier; write {name} or {name}=0"
+            f"the attribute '{target}' is not one of such a classifier; write {name} or {name}=0"
         )
-    return Attribute([load(model)], [value != "0"], **options)
+    wanted = value != "0"
+    if Path(model).is_file() or Path(model).suffix in FILES:
+        return Attribute([load(model)], [wanted], **options)
+    return Label(model, name, wanted=wanted, **options)

@@ -16,6 +16,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+HEAD = {1280: 80, 1408: 88, 1664: 104}
+"""The width of a head of the picture's transformer, by its width, where it is not 64: ViT-H, ViT-g and ViT-bigG."""
+
 
 class CLIP(nn.Module):
     """Creates the pair of networks.
@@ -26,6 +29,7 @@ class CLIP(nn.Module):
         vision_layers, vision_width, vision_patch_size: The picture's transformer.
         context_length, vocab_size: The text's length and vocabulary.
         transformer_width, transformer_heads, transformer_layers: The text's transformer.
+        exact: Whether the activation is the exact GELU, as in the models of LAION, and not OpenAI's.
     """
 
     def __init__(
@@ -41,15 +45,21 @@ class CLIP(nn.Module):
         transformer_width: int,
         transformer_heads: int,
         transformer_layers: int,
+        exact: bool = False,
     ) -> None:
         super().__init__()
         self.side = image_resolution
         self.visual = Vision(
-            image_resolution, vision_patch_size, vision_width, vision_layers, embed_dim
+            image_resolution,
+            vision_patch_size,
+            vision_width,
+            vision_layers,
+            embed_dim,
+            exact=exact,
         )
         mask = torch.full((context_length, context_length), -torch.inf).triu(1)
         self.transformer = Transformer(
-            transformer_width, transformer_layers, transformer_heads, mask
+            transformer_width, transformer_layers, transformer_heads, mask, exact=exact
         )
         self.token_embedding = nn.Embedding(vocab_size, transformer_width)
         self.positional_embedding = nn.Parameter(torch.empty(context_length, transformer_width))
@@ -71,13 +81,16 @@ class CLIP(nn.Module):
 class Vision(nn.Module):
     """Creates the transformer over patches; the class token is read off."""
 
-    def __init__(self, side: int, patch: int, width: int, layers: int, outputs: int) -> None:
+    def __init__(
+        self, side: int, patch: int, width: int, layers: int, outputs: int, *, exact: bool = False
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, width, patch, patch, bias=False)
         self.class_embedding = nn.Parameter(torch.empty(width))
         self.positional_embedding = nn.Parameter(torch.empty((side // patch) ** 2 + 1, width))
         self.ln_pre, self.ln_post = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.transformer = Transformer(width, layers, width // 64)
+        heads = width // HEAD.get(width, 64)
+        self.transformer = Transformer(width, layers, heads, exact=exact)
         self.proj = nn.Parameter(torch.empty(width, outputs))
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -94,9 +107,17 @@ class Transformer(nn.Module):
 
     mask: Tensor | None
 
-    def __init__(self, width: int, layers: int, heads: int, mask: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        width: int,
+        layers: int,
+        heads: int,
+        mask: Tensor | None = None,
+        *,
+        exact: bool = False,
+    ) -> None:
         super().__init__()
-        self.resblocks = nn.Sequential(*(Block(width, heads) for _ in range(layers)))
+        self.resblocks = nn.Sequential(*(Block(width, heads, exact=exact) for _ in range(layers)))
         self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -108,16 +129,16 @@ class Transformer(nn.Module):
 
 
 class Block(nn.Module):
-    """Creates an attention and a two-layer branch with x sigmoid(1.702 x)."""
+    """Creates an attention and a two-layer branch."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, *, exact: bool = False) -> None:
         super().__init__()
         self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attn = nn.MultiheadAttention(width, heads, batch_first=True)
         self.mlp = nn.Sequential(
             OrderedDict(
                 c_fc=nn.Linear(width, 4 * width),
-                gelu=QuickGELU(),
+                gelu=nn.GELU() if exact else QuickGELU(),
                 c_proj=nn.Linear(4 * width, width),
             )
         )

@@ -8,8 +8,6 @@ open_clip:ViT-B-32/laion2b_s34b_b79k   any model of open_clip
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +16,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentzoo.errors import CheckpointError, MissingExtra
+from latentzoo.errors import CheckpointError
+from latentzoo.guides import pretrained
 from latentzoo.guides.clip import CLIP, config
 from latentzoo.guides.files import fill
 from latentzoo.hub.read import read
 
+TOKENS = "openai/clip-vit-base-patch32"
 OPENAI = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
@@ -86,9 +86,9 @@ class OpenAI(TextImage):
         self.network, self.tokenizer = network, tokenizer
 
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "N d"]:
-        tokenizer = self.tokenizer or _tokenizer("openai/clip-vit-base-patch32")
+        self.tokenizer = self.tokenizer or pretrained.load("AutoTokenizer", TOKENS)
         length = len(self.network.positional_embedding)
-        tokens = tokenizer(
+        tokens = self.tokenizer(
             list(texts),
             padding="max_length",
             max_length=length,
@@ -170,20 +170,25 @@ def load(name: str) -> TextImage:
         return AvatarTextImage()
     if name.startswith("open_clip:"):
         return _open_clip(*name.removeprefix("open_clip:").split("/", 1))
-    return openai(name) if Path(name).is_file() else _transformers(name)
+    return openai(name) if Path(name).is_file() else from_transformers(name)
 
 
-def openai(path: str | Path, tokenizer: Any = None) -> OpenAI:
+def openai(path: str | Path, tokenizer: Any = None, *, exact: bool = False) -> OpenAI:
     """Reads an archive with OpenAI's tensor names; it computes in float32, as the official code does on a CPU.
+
+    Arguments:
+        path: The file.
+        tokenizer: Makes token numbers of texts; None takes OpenAI's at first use.
+        exact: Whether the activation is the exact GELU, as in the models of LAION.
 
     Raises:
         CheckpointError: If the tensors are not those of a CLIP.
     """
     tensors = read(path).tensors
     sizes = ("input_resolution", "context_length", "vocab_size")
-    tensors = {k: v for k, v in tensors.items() if k not in sizes}
+    tensors = {k: v for k, v in tensors.items() if k not in sizes and not k.endswith("mask")}
     try:
-        network = CLIP(**config(tensors))
+        network = CLIP(**config(tensors), exact=exact)
     except (KeyError, IndexError, ValueError) as error:
         raise CheckpointError(
             f"{path}: not a CLIP of OpenAI's tensor names ({error} is missing)"
@@ -191,33 +196,25 @@ def openai(path: str | Path, tokenizer: Any = None) -> OpenAI:
     return OpenAI(fill(network, tensors, source=str(path)), tokenizer)
 
 
-@cache
-def _package(name: str, extra: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError:
-        raise MissingExtra(name, extra, "this text-image model") from None
+def from_transformers(repository: str, processor: str | None = None) -> Transformers:
+    """Loads a CLIP or SigLIP of `transformers`.
+
+    Arguments:
+        repository: The repository or folder of the network.
+        processor: That of its tokenizer and preprocessing, where they are elsewhere.
+
+    Raises:
+        CheckpointError: If it cannot be had.
+    """
+    network = pretrained.load("AutoModel", repository)
+    if not hasattr(network, "get_text_features"):
+        raise CheckpointError(f"'{repository}' is no text-image model; give a CLIP or a SigLIP")
+    ready = pretrained.load("AutoImageProcessor", processor or repository)
+    tokenizer = pretrained.load("AutoTokenizer", processor or repository)
+    return Transformers(network, tokenizer, ready.image_mean, ready.image_std)
 
 
-def _tokenizer(repository: str) -> Any:
-    return _package("transformers", "clip").AutoTokenizer.from_pretrained(repository)
-
-
-def _transformers(repository: str) -> Transformers:
-    package = _package("transformers", "clip")
-    try:
-        network = package.AutoModel.from_pretrained(repository)
-        processor = package.AutoImageProcessor.from_pretrained(repository)
-        tokenizer = package.AutoTokenizer.from_pretrained(repository)
-    except (OSError, ValueError) as error:
-        line = str(error).split("\n")[0]
-        raise CheckpointError(
-            f"the text-image model '{repository}' cannot be loaded ({line}); give a repository, a folder or a file"
-        ) from error
-    return Transformers(network, tokenizer, processor.image_mean, processor.image_std)
-
-
-def _open_clip(model: str, pretrained: str = "openai") -> OpenClip:
-    package = _package("open_clip", "open_clip")
-    network, _, _ = package.create_model_and_transforms(model, pretrained=pretrained)
+def _open_clip(model: str, pretrained_on: str = "openai") -> OpenClip:
+    package = pretrained.package("open_clip", "open_clip", f"the text-image model '{model}'")
+    network, _, _ = package.create_model_and_transforms(model, pretrained=pretrained_on)
     return OpenClip(network, package.get_tokenizer(model))

@@ -1,0 +1,109 @@
+r"""Image classifiers of `transformers` and `timm`, seen as one: pictures in [0, 1] to the logits of named labels.
+
+owner/repository, or a folder     any image classifier of `transformers`
+timm:resnet50.a1_in1k             any of `timm`
+
+References:
+    | Transformers: State-of-the-Art Natural Language Processing (Wolf et al., 2019)
+    | https://arxiv.org/abs/1910.03771
+    | PyTorch Image Models (Wightman, 2019), https://github.com/huggingface/pytorch-image-models
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from latentzoo.errors import CheckpointError, UnknownName
+from latentzoo.guides.preprocess import Preprocess
+from latentzoo.guides.pretrained import load as pretrained
+from latentzoo.guides.pretrained import package, preprocess
+
+TIMM = "timm:"
+
+
+class Classifier(nn.Module):
+    """Creates a classifier.
+
+    Arguments:
+        network: From normalised pictures to logits, one per label.
+        preprocess: From pictures in [0, 1] to normalised ones.
+        labels: The labels' names, in the order of the logits.
+        exclusive: Whether exactly one label is true (softmax), or each by itself (sigmoid).
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        preprocess: Preprocess,
+        labels: Sequence[str],
+        *,
+        exclusive: bool = True,
+    ) -> None:
+        super().__init__()
+        self.network, self.preprocess = network.eval().requires_grad_(False), preprocess
+        self.labels, self.exclusive = tuple(labels), exclusive
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B K"]:
+        """The logits of pictures."""
+        output = self.network(self.preprocess(image))
+        return output if isinstance(output, Tensor) else output.logits
+
+    def find(self, label: str) -> list[int]:
+        """The places of a label, by its whole name or one of its synonyms ("tabby, tabby cat"), in any case.
+
+        Raises:
+            UnknownName: If no label is called so; the nearest are named.
+        """
+        wanted = label.strip().lower()
+        synonyms = [{name.lower(), *_parts(name.lower())} for name in self.labels]
+        found = [i for i, names in enumerate(synonyms) if wanted in names]
+        if not found:
+            known = set().union(*synonyms)
+            raise UnknownName("label", wanted, known, shown="its model card lists them")
+        return found
+
+
+def load(name: str) -> Classifier:
+    """Loads a classifier by name; see the top of this file for the grammar.
+
+    Raises:
+        CheckpointError: If it cannot be had.
+        MissingExtra: If its package is not installed.
+    """
+    if name.startswith(TIMM):
+        return _timm(name.removeprefix(TIMM))
+    network = pretrained("AutoModelForImageClassification", name)
+    config = network.config
+    labels = [config.id2label[i] for i in range(len(config.id2label))]
+    exclusive = config.problem_type != "multi_label_classification"
+    return Classifier(network, preprocess(name), labels, exclusive=exclusive)
+
+
+def _timm(name: str) -> Classifier:
+    library: Any = package("timm", "timm", f"the classifier '{name}'")
+    try:
+        network = library.create_model(name, pretrained=True)
+    except (OSError, RuntimeError) as error:
+        line = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"timm cannot make '{name}' ({line}); check the name") from error
+    subset = library.data.infer_imagenet_subset(network)
+    if subset is None:
+        raise CheckpointError(
+            f"timm knows no names for the labels of '{name}'; take another model"
+        )
+    data = library.data.resolve_model_data_config(network)
+    side = data["input_size"][-1]
+    ready = Preprocess(
+        round(side / data["crop_pct"]),
+        (side, side),
+        data["mean"],
+        data["std"],
+        mode=data["interpolation"],
+    )
+    return Classifier(network, ready, library.data.ImageNetInfo(subset).label_descriptions())
+
+
+def _parts(name: str) -> list[str]:
+    return [part.strip() for part in name.split(",")]

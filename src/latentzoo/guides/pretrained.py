@@ -1,0 +1,76 @@
+"""What is taken from `transformers`: frozen networks and what goes with them, from a repository or a folder.
+
+Nothing is downloaded where `LATENTZOO_OFFLINE` forbids it, no code of a repository runs, and nothing is printed.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from torch import nn
+
+from latentzoo.errors import CheckpointError, MissingExtra
+from latentzoo.guides.preprocess import Preprocess, declared
+from latentzoo.hub import cache
+
+
+def package(name: str, extra: str, purpose: str) -> Any:
+    """Imports an optional package.
+
+    Raises:
+        MissingExtra: If it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError:
+        raise MissingExtra(name, extra, purpose) from None
+
+
+def load(kind: str, source: str) -> Any:
+    """Loads a network, a tokenizer or a processor; a network comes frozen and in float32.
+
+    Arguments:
+        kind: The class of `transformers`, e.g. "AutoModel".
+        source: The repository, or a folder in its layout.
+
+    Raises:
+        CheckpointError: If it cannot be had from there.
+        MissingExtra: If transformers is not installed.
+    """
+    options: dict[str, Any] = {"local_files_only": cache.offline()}
+    if kind.startswith("Auto"):
+        options["trust_remote_code"] = False
+    library = package("transformers", "clip", f"the model '{source}'")
+    try:
+        with quiet(library):
+            found = getattr(library, kind).from_pretrained(source, **options)
+    except (OSError, ValueError) as error:
+        line = " ".join(str(error).split())[:200]
+        cure = "unset LATENTZOO_OFFLINE" if cache.offline() else "check the name"
+        raise CheckpointError(
+            f"the model '{source}' cannot be loaded ({line}); give a repository or a folder, or {cure}"
+        ) from error
+    if not isinstance(found, nn.Module):
+        return found
+    return found.float().eval().requires_grad_(False)
+
+
+def preprocess(source: str) -> Preprocess:
+    """How a repository's pictures are made ready for its network."""
+    return declared(load("AutoImageProcessor", source).to_dict(), source=source)
+
+
+@contextmanager
+def quiet(library: Any) -> Iterator[None]:
+    """Keeps `transformers` from printing inside."""
+    logging = library.utils.logging
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
