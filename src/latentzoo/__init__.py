@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from latentzoo.camera import Camera
     from latentzoo.energies.attribute import Attribute, Label
-    from latentzoo.energies.base import Energy, Function
+    from latentzoo.energies.base import Energy, Function, PerChain
     from latentzoo.energies.clip import Clip, Directional
     from latentzoo.energies.identity import Identity
     from latentzoo.energies.measure import Measure
@@ -60,6 +60,7 @@ _HOME = {
     "Measure": "energies.measure",
     "PCN": "kernels.pcn",
     "PCNL": "kernels.pcnl",
+    "PerChain": "energies.base",
     "Posterior": "posterior",
     "Reno": "kernels.reno",
     "Restricted": "generator",
@@ -99,6 +100,7 @@ __all__ = [
     "Label",
     "LatentzooError",
     "Measure",
+    "PerChain",
     "Posterior",
     "Reno",
     "Restricted",

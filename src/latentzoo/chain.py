@@ -84,7 +84,8 @@ def advance(kernel: Kernel, phi: Potential, rng: Rng, frame: Frame) -> Frame:
         alive = (failed < 0).nonzero().flatten()
         whole = len(alive) == len(failed)
         old = frame.state if whole else select(frame.state, alive)
-        state, info = kernel.step(phi, old, rng if whole else rng.select(alive))
+        chosen = (phi, rng) if whole else (phi.select(alive), rng.select(alive))
+        state, info = kernel.step(chosen[0], old, chosen[1])
         bad = _broken(state) | (info.accept.isnan() & kernel.adjusted)
         if not bad.any():
             break

@@ -118,6 +118,14 @@ class EachView(Energy):
         super().__init__()
         self.energy, self.views = energy, views
 
+    @property
+    def chains(self) -> int | None:
+        return self.energy.chains
+
+    def select(self, index: Tensor) -> Energy:
+        return self if self.chains is None else EachView(self.energy.select(index), self.views)
+
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
         each = image.unflatten(3, (self.views, -1)).movedim(3, 1).flatten(0, 1)
-        return self.energy(each).unflatten(0, (-1, self.views)).mean(dim=1)
+        energy = self.energy.select(torch.arange(len(image)).repeat_interleave(self.views))
+        return energy(each).unflatten(0, (-1, self.views)).mean(dim=1)

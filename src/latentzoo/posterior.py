@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentzoo.energies.base import Energy, Sum
+from latentzoo.energies.base import Energy, Sum, shared_chains
 from latentzoo.errors import EnergyError, SpecError
 from latentzoo.generator import Generator
 from latentzoo.kernels.types import Point, Potential
@@ -50,6 +50,7 @@ class Posterior(Potential):
         self.terms = dict(_named_terms(energies))
         self.names = tuple(self.terms)
         self.dim = generator.space.dim
+        self.chains = shared_chains(energy for _, energy in self.terms.values())
 
     def evaluate(self, z: Float[Tensor, "B D"], *, gradient: bool = True) -> Point:
         """Computes phi (B,), the unweighted energies (B, K) and, where asked, the gradient (B, D).
@@ -57,11 +58,27 @@ class Posterior(Potential):
         Raises:
             EnergyError: If an energy has another shape than (B,) or does not depend on the image
             through autograd.
+            SpecError: If the energies have targets for another number of chains.
         """
-        parts = [
-            self._evaluate(part, gradient) for part in z.split(self.micro_batch or max(len(z), 1))
-        ]
+        if self.chains not in (None, len(z)):
+            raise SpecError(
+                f"the energies have {self.chains} targets, one per chain, and there are {len(z)} latents; "
+                "evaluate all chains, or take those of some by `select`"
+            )
+        size = self.micro_batch or max(len(z), 1)
+        if self.chains is None or size >= len(z):
+            parts = [self._evaluate(part, gradient) for part in z.split(size)]
+        else:
+            each = torch.arange(len(z)).split(size)
+            parts = [self.select(index)._evaluate(z[index], gradient) for index in each]
         return parts[0] if len(parts) == 1 else Point(*map(torch.cat, zip(*parts, strict=True)))
+
+    def select(self, index: Tensor) -> "Posterior":
+        """The posterior of some chains, where each has a target of its own."""
+        if self.chains is None:
+            return self
+        chosen = {name: w * energy.select(index) for name, (w, energy) in self.terms.items()}
+        return Posterior(self.generator, chosen, micro_batch=self.micro_batch)
 
     def _evaluate(self, z: Tensor, gradient: bool) -> Point:
         z = z.detach()

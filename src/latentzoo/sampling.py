@@ -208,7 +208,8 @@ def probe(phi: Potential, z: Float[Tensor, "B D"]) -> tuple[str, ...]:
         EnergyError: If the potential's shape is wrong.
     """
     with torch.no_grad():
-        first, second = (phi.evaluate(z[:1], gradient=False) for _ in range(2))
+        one = phi.select(torch.zeros(1, dtype=torch.long))
+        first, second = (one.evaluate(z[:1], gradient=False) for _ in range(2))
     if first.phi.shape != (1,):
         raise EnergyError(
             f"the potential returned shape {tuple(first.phi.shape)} for one latent; return (1,)"

@@ -4,6 +4,7 @@ A record is frozen, has a default for all but the generator, and goes to YAML an
 loss. The command line, `latentzoo run` and the files in a run folder are the same record.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,6 +30,8 @@ __all__ = [
     "to_yaml",
 ]
 
+KIND = re.compile(r"(?P<kind>[^=(]*)(\((?P<options>[^()]*)\))?=(?P<target>.*)", re.DOTALL)
+BETWEEN = re.compile(r",\s*(?=\w+\s*=)")
 Weight = Annotated[
     float, Meta(ge=0, description="lambda, the energy's weight; finite and not negative")
 ]
@@ -203,8 +206,10 @@ def to_yaml(run: Run) -> str:
 
 
 def term(words: str, *, energy: str = "clip", weight: float = 500.0) -> Term:
-    """Reads an energy from the command line: `TARGET[:WEIGHT]`, or `KIND=TARGET[:WEIGHT]` where
-    `energy` is empty.
+    """Reads an energy from the command line: `TARGET[:WEIGHT]`, or, where `energy` is empty,
+    `KIND=TARGET[:WEIGHT]` or `KIND(KEY=VALUE, ...)=TARGET[:WEIGHT]`.
+
+    The keys are `model`, `name` and the options of the kind: `measure(operator=grey, sigma=0.2)=y.png:1`.
 
     The weight is what follows the last colon if that is a number; a target that ends in a colon
     and a number is written with its weight, "a clock at 10:30:500".
@@ -212,6 +217,7 @@ def term(words: str, *, energy: str = "clip", weight: float = 500.0) -> Term:
     Raises:
         SpecError: If the kind or the target is missing, or the weight is negative.
     """
+    given: dict[str, Any] = {}
     target, colon, tail = words.rpartition(":")
     try:
         weight = float(tail) if colon else weight
@@ -220,11 +226,13 @@ def term(words: str, *, energy: str = "clip", weight: float = 500.0) -> Term:
     if not colon:
         target = words
     if not energy:
-        energy, equals, target = target.partition("=")
-        if not equals:
+        found = KIND.fullmatch(target)
+        if found is None:
             raise SpecError(
                 f"the energy '{words}' has no kind; write KIND=TARGET[:WEIGHT], e.g. attribute=hat=yellow:30"
             )
+        energy, target = found["kind"].strip(), found["target"]
+        given = _given(found["options"] or "", words)
     if not target.strip():
         raise SpecError(
             f"the energy '{words}' has no target; write TARGET[:WEIGHT], e.g. \"a yellow hat:500\""
@@ -233,7 +241,26 @@ def term(words: str, *, energy: str = "clip", weight: float = 500.0) -> Term:
         raise SpecError(
             f"the weight {weight:g} of '{target}' is not allowed; give a finite number that is not negative"
         )
-    return Term(energy=energy, target=target, weight=weight)
+    own = {key: str(given.pop(key)) for key in ("model", "name") if key in given}
+    return Term(energy=energy, target=target, weight=weight, options=given, **own)
+
+
+def _given(options: str, words: str) -> dict[str, Any]:
+    """The options in the parentheses of a kind."""
+    given = {}
+    for pair in filter(None, BETWEEN.split(options.strip())):
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip().isidentifier():
+            raise SpecError(
+                f"the option '{pair}' of the energy '{words}' is no KEY=VALUE; write e.g. measure(sigma=0.2)=y.png:1"
+            )
+        try:
+            given[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise SpecError(
+                f"the value '{value}' of the energy '{words}' cannot be read; put it in quotes"
+            ) from None
+    return given
 
 
 def slug(words: str) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from latentzoo import checkpoint
 from latentzoo.chain import Frame, advance, start
-from latentzoo.errors import CheckpointError, UnknownName
+from latentzoo.errors import CheckpointError, SpecError, UnknownName
 from latentzoo.kernels.types import Kernel, Point, Potential
 from latentzoo.rng import Rng
 from latentzoo.trace import Trace
@@ -18,16 +18,30 @@ from latentzoo.trace import Trace
 class Counted(Potential):
     """Creates the same potential that counts what it is asked for.
 
-    Attributes:
-        gradients: Evaluations with gradient, one each, and without, a third each.
+    Arguments:
+        phi: The potential.
+        tally: Where the count is kept; the potentials of some of its chains share it.
     """
 
-    def __init__(self, phi: Potential) -> None:
-        self.phi, self.names, self.gradients = phi, phi.names, 0.0
+    def __init__(self, phi: Potential, tally: list[float] | None = None) -> None:
+        self.phi, self.names, self.chains = phi, phi.names, phi.chains
+        self.tally = [0.0] if tally is None else tally
+
+    @property
+    def gradients(self) -> float:
+        """Evaluations with gradient, one each, and without, a third each."""
+        return self.tally[0]
+
+    @gradients.setter
+    def gradients(self, count: float) -> None:
+        self.tally[0] = count
 
     def evaluate(self, z: Tensor, *, gradient: bool = True) -> Point:
         self.gradients += 1 if gradient else 1 / 3
         return self.phi.evaluate(z, gradient=gradient)
+
+    def select(self, index: Tensor) -> "Counted":
+        return self if self.chains is None else Counted(self.phi.select(index), self.tally)
 
 
 class Walk:
@@ -43,6 +57,7 @@ class Walk:
 
     Raises:
         UnknownName: If `best` is not a term.
+        SpecError: If the potential has targets for another number of chains.
     """
 
     def __init__(
@@ -50,6 +65,11 @@ class Walk:
     ) -> None:
         if best is not None and best not in phi.names:
             raise UnknownName("energy to keep the best of", best, phi.names)
+        if phi.chains not in (None, len(rng)):
+            raise SpecError(
+                f"the energies have {phi.chains} targets, one per chain, and the run has {len(rng)} chains; "
+                f"give chains={phi.chains}"
+            )
         self.phi, self.kernel, self.rng = Counted(phi), kernel.plan(steps), rng
         self.length = max(1, int(steps / self.kernel.gradients)) if steps > 0 else 0
         self.trace = Trace(rng.seeds, phi.names)

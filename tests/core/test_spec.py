@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentzoo import spec
+from latentzoo import energies, spec
 from latentzoo.errors import SpecError, UnknownName
 
 RUN = spec.Run(
@@ -97,3 +97,48 @@ def test_any_target_can_be_written_with_its_weight(target: str, weight: float) -
 def test_bad_words_are_errors(words: str, energy: str) -> None:
     with pytest.raises(SpecError):
         spec.term(words, energy=energy)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            "measure(operator=downsample:4, sigma=0.2, size=[8, 8])=y.png:1",
+            (
+                "measure",
+                "y.png",
+                1.0,
+                None,
+                {"operator": "downsample:4", "sigma": 0.2, "size": [8, 8]},
+            ),
+        ),
+        ("attribute(model=a/b)=tabby cat:10", ("attribute", "tabby cat", 10.0, "a/b", {})),
+        (
+            "attribute()=hat=yellow; glasses=round",
+            ("attribute", "hat=yellow; glasses=round", 500.0, None, {}),
+        ),
+        ("clip=a (small) cat=dog:2", ("clip", "a (small) cat=dog", 2.0, None, {})),
+        ("reward(model=x, name=liked)=a cat:5", ("reward", "a cat", 5.0, "x", {})),
+    ],
+)
+def test_an_energy_takes_options_in_parentheses(words: str, expected: tuple) -> None:
+    term = spec.term(words, energy="")
+    assert (term.energy, term.target, term.weight, term.model, term.options) == expected
+    assert term.name == ("liked" if "liked" in words else None)
+
+
+@pytest.mark.parametrize(
+    "words", ["measure(grey)=y.png", "measure(sigma=[)=y.png", "(a=1)y", "a(b=1)"]
+)
+def test_options_that_cannot_be_read_are_errors(words: str) -> None:
+    with pytest.raises(SpecError):
+        spec.term(words, energy="")
+
+
+def test_an_option_that_the_energy_does_not_have() -> None:
+    for kind, options in (
+        ("measure", {"sigmma": 1}),
+        ("clip", {"model": "avatar-clip", "copis": 3}),
+    ):
+        with pytest.raises(SpecError, match="unexpected keyword argument"):
+            energies.load(kind, "a hat", **options)

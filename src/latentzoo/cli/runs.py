@@ -48,7 +48,12 @@ def sample(
         typer.Option("--text", "-t", help="What the picture should show, TEXT[:WEIGHT]."),
     ] = None,
     energy: Annotated[
-        list[str] | None, typer.Option("--energy", "-e", help="Any energy, KIND=TARGET[:WEIGHT].")
+        list[str] | None,
+        typer.Option(
+            "--energy",
+            "-e",
+            help="Any energy, KIND=TARGET[:WEIGHT]; options in parentheses, KIND(model=NAME)=TARGET.",
+        ),
     ] = None,
     weight: Annotated[
         float, typer.Option("--weight", "-w", min=0, help="The weight of energies that give none.")

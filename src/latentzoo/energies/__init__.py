@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from latentzoo.errors import SpecError
 from latentzoo.registry import Entry, entries, find
 
 if TYPE_CHECKING:
@@ -25,5 +26,13 @@ def load(kind: str, target: str, *, model: str | None = None, **options: Any) ->
 
     Raises:
         UnknownName: If there is no such kind.
+        SpecError: If the kind does not have such an option.
     """
-    return find("energy", kind, known()).load()(target, model=model, **options)
+    build = find("energy", kind, known()).load()
+    try:
+        return build(target, model=model, **options)
+    except TypeError as error:
+        if "keyword argument" not in str(error):
+            raise
+        reason = str(error).partition("got ")[2] or error
+        raise SpecError(f"the energy '{kind}' got {reason}; `latentzoo show {kind}`") from None

@@ -7,7 +7,8 @@ Energies form an algebra. Read as :math:`e^{-E}`, what a picture is worth,
 - `300 * Clip("a baby") + 50 * Identity("ada.png")` wants both: a `Sum` whose terms keep their weights apart, so that
   each can be logged in its own units;
 - `a | b` wants either: values add;
-- `~a` does not want it: its value is what `a` leaves of one.
+- `~a` does not want it: its value is what `a` leaves of one;
+- `PerChain([a, b, ...])` wants a of the first chain, b of the second, and so on.
 
 References:
     | Compositional Visual Generation with Energy Based Models (Du et al., 2020)
@@ -16,10 +17,11 @@ References:
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from latentzoo.errors import SpecError
@@ -31,6 +33,16 @@ class Energy(nn.Module, ABC):
     @abstractmethod
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
         """Rates images of shape (B, 3, H, W), nominally in [0, 1]; returns one energy per image, shape (B,)."""
+
+    @property
+    def chains(self) -> int | None:
+        """How many chains it is for, if each has a target of its own; None for any number."""
+        return None
+
+    def select(self, index: Int64[Tensor, "b"]) -> "Energy":
+        """The energy of the chains at `index`; itself where all have the same target."""
+        del index
+        return self
 
     def __add__(self, other: "Energy") -> "Sum":
         return Sum(*Sum.terms(self), *Sum.terms(other))
@@ -75,6 +87,15 @@ class Sum(Energy):
         else:
             yield 1.0, energy
 
+    @property
+    def chains(self) -> int | None:
+        return shared_chains(self.energies)
+
+    def select(self, index: Int64[Tensor, "b"]) -> Energy:
+        if self.chains is None:
+            return self
+        return Sum(*((weight, energy.select(index)) for weight, energy in Sum.terms(self)))
+
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
         total = torch.zeros(len(image), device=image.device, dtype=image.dtype)
         for weight, energy in zip(self.weights, self.energies, strict=True):
@@ -111,6 +132,15 @@ class Either(Energy):
         else:
             yield energy
 
+    @property
+    def chains(self) -> int | None:
+        return shared_chains(self.energies)
+
+    def select(self, index: Int64[Tensor, "b"]) -> Energy:
+        if self.chains is None:
+            return self
+        return Either(*(energy.select(index) for energy in Either.terms(self)))
+
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
         return -torch.stack([-energy(image) for energy in self.energies]).logsumexp(0)
 
@@ -137,6 +167,13 @@ class Not(Energy):
             raise SpecError(f"the cap {cap} is not allowed; a cap is positive and finite")
         self.energy, self.cap = energy, cap
 
+    @property
+    def chains(self) -> int | None:
+        return self.energy.chains
+
+    def select(self, index: Int64[Tensor, "b"]) -> Energy:
+        return self if self.chains is None else Not(self.energy.select(index), cap=self.cap)
+
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
         value = self.energy(image)
         half = math.log(2)  # below, 1 - p cancels; above, log(1 - p) does
@@ -144,6 +181,62 @@ class Not(Energy):
         near = torch.log((-small - self.cap).exp() - torch.expm1(-small))
         far = torch.log1p(math.expm1(-self.cap) * (-large).exp())
         return -torch.where(value < half, near, far)
+
+
+class PerChain(Energy):
+    """Creates the energy that has a target of its own for every chain.
+
+    A run passes it the pictures of all chains in their order, or takes the part of some chains by `select`: so it works
+    in micro-batches, and after a chain has stopped.
+
+    Arguments:
+        energies: The energy of each chain; chains that share one are rated together.
+
+    Raises:
+        SpecError: If there are none, or one of them is such an energy itself; and when called, if there are not as
+            many pictures.
+    """
+
+    def __init__(self, energies: Sequence[Energy]) -> None:
+        super().__init__()
+        if not energies or any(energy.chains is not None for energy in energies):
+            raise SpecError(
+                "targets per chain need one plain energy for each chain; give a list of them"
+            )
+        self.energies = nn.ModuleList(dict.fromkeys(energies))
+        number = {energy: k for k, energy in enumerate(self.energies)}
+        self.place = tuple(number[energy] for energy in energies)
+
+    @property
+    def chains(self) -> int | None:
+        return len(self.place)
+
+    def select(self, index: Int64[Tensor, "b"]) -> Energy:
+        return PerChain([self.energies[self.place[i]] for i in index.tolist()])  # pyright: ignore[reportArgumentType]
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
+        if len(image) != len(self.place):
+            raise SpecError(
+                f"there are targets for {len(self.place)} chains and {len(image)} pictures; give one picture per chain"
+            )
+        place = torch.tensor(self.place, device=image.device)
+        rows = [(place == k).nonzero().flatten() for k in range(len(self.energies))]
+        value = [energy(image[at]) for energy, at in zip(self.energies, rows, strict=True)]
+        return torch.cat(value)[torch.cat(rows).argsort()]
+
+
+def shared_chains(energies: Iterable[Any]) -> int | None:
+    """How many chains several energies are for.
+
+    Raises:
+        SpecError: If they do not agree.
+    """
+    counts = sorted({energy.chains for energy in energies} - {None})
+    if len(counts) > 1:
+        raise SpecError(
+            f"the energies have targets for {' and '.join(map(str, counts))} chains; give one per chain everywhere"
+        )
+    return counts[0] if counts else None
 
 
 class Function(Energy):

@@ -11,11 +11,11 @@ References:
 """
 
 from collections.abc import Sequence
-from functools import cached_property
+from copy import copy
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
@@ -33,13 +33,15 @@ class Clip(Energy):
     """Creates the energy of a text.
 
     Arguments:
-        text: What the picture should show; several are an ensemble, whose embeddings are averaged.
+        text: What the picture should show; several are an ensemble, whose embeddings are averaged, or the texts of
+            the chains.
         model: A text-image model, or its name: `avatar-clip`, a `transformers` repository or folder with CLIP or
             SigLIP, the file of an OpenAI archive, or `open_clip:NAME/PRETRAINED`.
         copies: The number R of altered copies; 0 takes the picture as it is. The paper takes 50.
         seed: The seed of the copies' draws.
         antialias: Whether pictures are smoothed when they are resized for the model.
         draws: The copies' draws themselves, instead of a seed.
+        per_chain: Whether each text is that of one chain.
 
     Raises:
         SpecError: If there is no text.
@@ -56,6 +58,7 @@ class Clip(Energy):
         seed: int = 0,
         antialias: bool = True,
         draws: Draws | None = None,
+        per_chain: bool = False,
     ) -> None:
         super().__init__()
         texts = [text] if isinstance(text, str) else list(text)
@@ -63,9 +66,22 @@ class Clip(Energy):
             raise SpecError("the text is empty; say what the picture should show")
         self.model = text_image.load(model) if isinstance(model, str) else model
         self.copies, self.seed, self.antialias, self.draws = copies, seed, antialias, draws
+        self._fixed: dict[tuple[int, int], Draws] = {}
         with torch.no_grad():
             each = F.normalize(self.model.encode_text(texts).float(), dim=1)
-            self.register_buffer("target", F.normalize(each.mean(0), dim=0), persistent=False)
+            target = each if per_chain else F.normalize(each.mean(0), dim=0)
+            self.register_buffer("target", target, persistent=False)
+
+    @property
+    def chains(self) -> int | None:
+        return len(self.target) if self.target.ndim == 2 else None
+
+    def select(self, index: Int64[Tensor, "b"]) -> Energy:
+        if self.chains is None:
+            return self
+        chosen = copy(self)  # the same networks and draws, other texts
+        chosen._buffers = {**self._buffers, "target": self.target[index.to(self.target.device)]}
+        return chosen
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
         if not self.copies and self.draws is None:
@@ -81,9 +97,18 @@ class Clip(Energy):
         return torch.stack(distance).mean(0)  # pyright: ignore[reportArgumentType]
 
     def distance(self, image: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N"]:
-        """One minus the cosine of pictures and text, without copies."""
+        """One minus the cosine of pictures and text, without copies.
+
+        Raises:
+            SpecError: If each chain has its text, and there are not as many pictures.
+        """
+        if self.chains not in (None, len(image)):
+            raise SpecError(
+                f"there are texts for {self.chains} chains and {len(image)} pictures; give one picture per chain"
+            )
         pixels = self.model.preprocess(image, antialias=self.antialias)
-        return 1 - F.normalize(self.model.encode_image(pixels).float(), dim=1) @ self.target
+        seen = F.normalize(self.model.encode_image(pixels).float(), dim=1)
+        return 1 - (seen @ self.target if self.chains is None else (seen * self.target).sum(1))
 
     def _altered(self, image: Tensor, draw: Draws) -> Tensor:
         return self.distance(augment(image, draw.repeat(len(image))))
@@ -95,10 +120,6 @@ class Clip(Energy):
         if size not in self._fixed:
             self._fixed[size] = Draws.fixed(self.copies, size, seed=self.seed)
         return self._fixed[size]
-
-    @cached_property
-    def _fixed(self) -> dict[tuple[int, int], Draws]:
-        return {}
 
 
 class Directional(Energy):
@@ -145,8 +166,9 @@ def build(target: str, *, model: str | None = None, **options: Any) -> Clip:
     """Creates the energy of a text.
 
     Arguments:
-        target: The text.
+        target: The text; with `per_chain`, the texts of the chains, "a baby | an old person".
         model: The text-image model's name; None takes OpenAI's ViT-B/32 from its repository.
         options: Further arguments of `Clip`.
     """
-    return Clip(target, model or MODEL, **options)
+    texts = target.split("|") if options.get("per_chain") else [target]
+    return Clip([text.strip() for text in texts], model or MODEL, **options)

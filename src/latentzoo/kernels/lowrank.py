@@ -72,7 +72,10 @@ class Whitened(Potential):
     """
 
     def __init__(self, phi: Potential, reference: Reference) -> None:
-        self.phi, self.reference, self.names = phi, reference, phi.names
+        self.phi, self.reference, self.names, self.chains = phi, reference, phi.names, phi.chains
+
+    def select(self, index: Tensor) -> "Whitened":
+        return Whitened(self.phi.select(index), self.reference)
 
     def evaluate(self, z: Float[Tensor, "B D"], *, gradient: bool = True) -> Point:
         """Computes the potential (B,) at whitened coordinates (B, D)."""

@@ -56,7 +56,7 @@ class Slice(Kernel):
         for _ in range(self.evaluations):
             angle = theta[left, None]
             z = state.z[left] * angle.cos() + nu[left] * angle.sin()
-            point = phi.evaluate(z, gradient=False)
+            point = phi.select(left).evaluate(z, gradient=False)
             found = -point.phi > level[left]
             done, left = left[found], left[~found]
             new = Point(

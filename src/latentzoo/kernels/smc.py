@@ -93,6 +93,10 @@ class SMC(Kernel):
         return replace(self, budget=steps)
 
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> SMCState:
+        if phi.chains is not None:
+            raise SpecError(
+                "resampling draws chains from each other, so they cannot have targets of their own; take anneal"
+            )
         if len(z) < FEWEST:
             raise SpecError(
                 f"resampling {len(z)} chains would leave few ancestors; give at least {FEWEST} "

@@ -63,13 +63,20 @@ class Potential(ABC):
 
     Attributes:
         names: The names of the terms that `evaluate` reports.
+        chains: How many chains it is for, if each has a target of its own; None for any number.
     """
 
     names: tuple[str, ...] = ()
+    chains: int | None = None
 
     @abstractmethod
     def evaluate(self, z: Float[Tensor, "B D"], *, gradient: bool = True) -> Point:
         """Computes phi, its terms and, where asked, its gradient; nothing in the result carries an autograd graph."""
+
+    def select(self, index: Tensor) -> "Potential":
+        """The potential of the chains at `index` (whole numbers); itself where all have the same target."""
+        del index
+        return self
 
 
 class Function(Potential):

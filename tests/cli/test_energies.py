@@ -1,0 +1,86 @@
+"""Energies with options, and sweeps, from the command line to run folders."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from click.testing import Result
+from typer.testing import CliRunner
+
+from latentzoo import picture
+from latentzoo.cli import app
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LATENTZOO_OFFLINE", "1")
+
+
+def call(*words: str) -> Result:
+    return CliRunner().invoke(app, list(words))
+
+
+def column(run: Path, name: str) -> list[float]:
+    """The mean over chains of a column of the trace, per step."""
+    rows = list(csv.DictReader((run / "trace.csv").read_text().splitlines()))
+    steps = sorted({int(row["step"]) for row in rows})
+    at = lambda step: [float(row[name]) for row in rows if int(row["step"]) == step]
+    return [sum(at(step)) / len(at(step)) for step in steps]
+
+
+def test_a_measurement(tmp_path: Path) -> None:
+    grey = torch.full((1, 3, 16, 16), 0.5)
+    picture.write(tmp_path / "y.png", picture.to_uint8(grey)[0])
+    energy = "measure(operator=downsample:4, sigma=0.3)=y.png:1"
+    words = ("--energy", energy, "--chains", "2", "--steps", "6", "--kernel", "adam")
+    done = call("sample", "avatar-turbo", *words, "--out", "run")
+    assert done.exit_code == 0, done.output
+    record = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())
+    (term,) = record["energies"]
+    assert term["options"] == {"operator": "downsample:4", "sigma": 0.3} and term["weight"] == 1
+    energies = column(tmp_path / "run", "measure")
+    assert energies[-1] < energies[0]
+
+
+def test_a_text_per_chain(tmp_path: Path) -> None:
+    texts = "a bald person | a person with a yellow hat"
+    energy = f"clip(model=avatar-clip, per_chain=true)={texts}:300"
+    words = ("--energy", energy, "--steps", "3", "--kernel", "ula", "--micro-batch", "1")
+    assert call("sample", "avatar-turbo", *words, "--chains", "2", "--out", "run").exit_code == 0
+    assert (tmp_path / "run" / "report.html").exists()
+    done = call("sample", "avatar-turbo", *words, "--chains", "3", "--out", "other")
+    assert done.exit_code == 2 and "give chains=2" in done.output
+
+
+def test_a_sweep_makes_what_matches_once(tmp_path: Path) -> None:
+    picture.write(tmp_path / "y.png", picture.to_uint8(torch.ones(1, 3, 64, 64) / 2)[0])
+    sweep = {
+        "name": "grey_{strength}_{draw}",
+        "axes": {
+            "strength": {"weak": {"weight": 0.1}, "strong": {"weight": 1}},
+            "draw": {"first": {"seed": 1}, "other": {}},
+        },
+        "run": {
+            "generator": "avatar-turbo",
+            "seed": "$seed",
+            "energies": [{"energy": "measure", "target": "y.png", "weight": "$weight"}],
+            "kernel": {"name": "ula"},
+        },
+    }
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"groups": [sweep]}))
+    listed = call("sweep", "sweep.yaml", "--list", "--only", "*_weak_*")
+    assert listed.output.split() == ["grey_weak_first", "grey_weak_other"]
+    words = ("sweep", "sweep.yaml", "--only", "*_weak_*", "--set", "chains=1", "--set", "steps=2")
+    done = call(*words, "--out", "runs")
+    assert done.exit_code == 0, done.output
+    made = sorted((tmp_path / "runs").iterdir())
+    assert [run.name for run in made] == ["grey_weak_first", "grey_weak_other"]
+    times = [(run / "report.html").stat().st_mtime_ns for run in made]
+    records = [yaml.safe_load((run / "run.yaml").read_text()) for run in made]
+    assert [(r["seed"], r["energies"][0]["weight"]) for r in records] == [(1, 0.1), (0, 0.1)]
+    again = call(*words, "--out", "runs")
+    assert again.exit_code == 0 and not again.output
+    assert times == [(run / "report.html").stat().st_mtime_ns for run in made]
