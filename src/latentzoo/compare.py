@@ -1,172 +1,207 @@
 """The same guidance over several generators: runs, numbers by the held-out judge, a page and a figure."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 import torch
-from PIL import Image
+import yaml
+from msgspec import Meta, Struct
 from torch import Tensor
 
 from latentzoo import picture, spec
-from latentzoo.builtin.study import Finding, find, rarity
-from latentzoo.checkpoint import write_atomic
+from latentzoo.builtin.study import Finding, find, recognise, variations
 from latentzoo.errors import SpecError
 from latentzoo.experiment import Experiment
 from latentzoo.folder import RunFolder, is_finished
-from latentzoo.report.page import environment
+from latentzoo.report import compared
 from latentzoo.report.read import SavedRun
+
+
+class Guidance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a question becomes an energy.
+
+    Arguments:
+        energy: The kind of energy.
+        weight: Its weight.
+        model: The network that guides; None takes the generator's companion.
+    """
+
+    energy: str = "clip"
+    weight: spec.Weight = 500.0
+    model: str | None = None
+
+    def term(self, target: str) -> spec.Term:
+        """The energy of a target."""
+        return spec.Term(energy=self.energy, target=target, weight=self.weight, model=self.model)
+
+
+class Study(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A population study: generators, what is asked of each, and the run they share.
+
+    Arguments:
+        generators: The generators, rows of the figure, each with the options of its map.
+        texts: What the pictures should show.
+        people: Pictures of persons that should be shown; paths from the study's own folder.
+        unguided: How many pictures of the prior are compared with the truth; 0 for none.
+        text: How a text guides.
+        person: How a person guides.
+        run: Further keys of a run's record: chains, steps, kernel, seed, ...
+    """
+
+    generators: dict[str, dict[str, Any]]
+    texts: list[str] = []
+    people: list[str] = []
+    unguided: Annotated[int, Meta(ge=0)] = 0
+    text: Guidance = Guidance()
+    person: Guidance = Guidance(energy="identity", weight=100.0)
+    run: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One generator under one text: the run, its cost and what the judge found in it."""
+    """One generator asked one thing: the run, its cost and what the judge found in it.
 
-    text: str
+    Attributes:
+        asked: The text, or the name of the person.
+        generator: The generator.
+        energy: The mean energy at the end.
+        gradients: The gradients of each chain.
+        seconds: How long all chains took together.
+        finding: What the judge found.
+        path: The run's folder.
+        person: The picture of the person; None for a text.
+    """
+
+    asked: str
     generator: str
     energy: float
     gradients: float
     seconds: float
     finding: Finding
     path: Path
+    person: Path | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything as plain data."""
-        return asdict(self) | {"path": str(self.path)}
+
+@dataclass(frozen=True)
+class Prior:
+    """One generator asked nothing.
+
+    Attributes:
+        generator: The generator.
+        variations: For each attribute, how far its frequencies are from the truth, in total variation.
+        path: The run's folder.
+    """
+
+    generator: str
+    variations: dict[str, float]
+    path: Path
+
+
+def read(path: Path) -> Study:
+    """Reads a study from a YAML file; the pictures of persons are beside it.
+
+    Raises:
+        SpecError: If the file is missing, is no YAML, or is not a study.
+    """
+    try:
+        study = msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")), Study)
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        line = str(error).replace("\n", " ")
+        raise SpecError(
+            f"{path}: not a population study ({line}); compare it with experiments/avatars.yaml"
+        ) from None
+    return msgspec.structs.replace(
+        study, people=[str(path.parent / person) for person in study.people]
+    )
 
 
 def compare(
-    template: spec.Run,
-    generators: Sequence[str],
-    texts: Sequence[str],
-    out: Path,
-    *,
-    tell: Callable[[Row], Any] = lambda row: None,
+    study: Study, out: Path, *, tell: Callable[[Row | Prior], Any] = lambda row: None
 ) -> list[Row]:
     """Makes the runs that are not there yet, judges all, and writes compare.html, compare.png and compare.json.
 
     Arguments:
-        template: The record that all share: chains, steps, kernel, weight of the first energy.
-        generators: The generators, rows of the figure.
-        texts: The texts, one figure each.
+        study: What is compared.
         out: The folder of the run folders and of the page.
         tell: Called with each row as soon as it is there.
 
     Raises:
-        SpecError: If a generator's pictures are not avatars, so that nobody can judge them.
+        SpecError: If nothing is compared, or a generator's pictures are not avatars, so that nobody can judge them.
     """
-    if not generators or not texts:
+    if not study.generators or not (study.texts or study.people or study.unguided):
         raise SpecError(
             "a comparison needs generators and texts; give --generators a,b and --text"
         )
-    rows = []
-    for row in _rows(template, generators, texts, out):
+    priors: list[Prior] = []
+    rows: list[Row] = []
+    for row in _rows(study, out):
         tell(row)
-        rows.append(row)
-    write(rows, out)
+        (priors if isinstance(row, Prior) else rows).append(row)  # pyright: ignore[reportArgumentType]
+    compared.write(rows, priors, out)
     return rows
 
 
-def _rows(
-    template: spec.Run, generators: Sequence[str], texts: Sequence[str], out: Path
-) -> Iterator[Row]:
-    first = template.energies[0] if template.energies else spec.Term(target="")
-    for text in texts:
-        for generator in generators:
-            folder = out / spec.slug(text) / generator
-            term = spec.replace(first, target=text)
-            run = spec.replace(template, generator=generator, energies=[term], record={})
-            if not is_finished(folder):
-                started = (folder / "run.yaml").exists()
-                with RunFolder(folder, resume=started) as held:
-                    Experiment(spec.read(folder / "run.yaml") if started else run).execute(held)
-            yield _judged(text, generator, folder)
+def _rows(study: Study, out: Path) -> Iterator[Row | Prior]:
+    for generator in study.generators if study.unguided else ():
+        shared = {"chains": study.unguided, "seed": study.run.get("seed", 0)}
+        folder = _run(study, generator, out / "unguided" / generator, [], shared)
+        images = pictures(SavedRun(folder))
+        _require_avatars(images, generator)
+        yield Prior(generator, variations(images), folder)
+    for text in study.texts:
+        for generator in study.generators:
+            place, energies = out / spec.slug(text) / generator, [study.text.term(text)]
+            folder = _run(study, generator, place, energies, study.run)
+            yield _judged(text, generator, folder, None)
+    for path in map(Path, study.people):
+        for generator in study.generators:
+            place, energies = out / path.stem / generator, [study.person.term(str(path))]
+            folder = _run(study, generator, place, energies, study.run)
+            yield _judged(path.stem, generator, folder, path)
 
 
-def _judged(text: str, generator: str, folder: Path) -> Row:
+def _run(
+    study: Study, generator: str, folder: Path, energies: list[spec.Term], shared: dict[str, Any]
+) -> Path:
+    """The folder of a finished run, which is made or resumed if need be."""
+    if not is_finished(folder):
+        started = (folder / "run.yaml").exists()
+        data = {**shared, "generator": generator, "options": study.generators[generator]}
+        run = spec.replace(spec.parse(data, source="the study's run"), energies=energies)
+        with RunFolder(folder, resume=started) as held:
+            Experiment(spec.read(folder / "run.yaml") if started else run).execute(held)
+    return folder
+
+
+def _judged(asked: str, generator: str, folder: Path, person: Path | None) -> Row:
     saved = SavedRun(folder)
     images = pictures(saved)
-    if images.shape[2:] != (64, 64):
-        raise SpecError(
-            f"the pictures of '{generator}' are no avatars of 64x64, so the judge cannot see them"
-        )
+    _require_avatars(images, generator)
+    found = find(images, asked) if person is None else recognise(images, picture.read(person))
     cost = saved.diagnosis or {}
     return Row(
-        text,
+        asked,
         generator,
         float(np.nanmean(saved.column(saved.terms[0])[-1])),
         float(cost.get("gradients", saved.record.steps)),
         float(cost.get("seconds", float("nan"))),
-        find(images, text),
+        found,
         folder,
+        person,
     )
+
+
+def _require_avatars(images: Tensor, generator: str) -> None:
+    if images.shape[2:] != (64, 64):
+        raise SpecError(
+            f"the pictures of '{generator}' are no avatars of 64x64, so the judge cannot see them"
+        )
 
 
 def pictures(saved: SavedRun) -> Tensor:
     """The pictures of a run's chains, (B, 3, H, W) in [0, 1]."""
     return torch.cat([picture.read(path) for path in saved.pictures()])
-
-
-def write(rows: Sequence[Row], out: Path) -> None:
-    """Writes the page, the figure and the numbers."""
-    import json
-
-    texts = list(dict.fromkeys(row.text for row in rows))
-    blocks = [
-        {
-            "text": text,
-            "rarity": rarity(text),
-            "rows": [_shown(row) for row in rows if row.text == text],
-            "figure": _embed(figure([row for row in rows if row.text == text])),
-        }
-        for text in texts
-    ]
-    page = environment().get_template("compare.html").render(blocks=blocks)
-    write_atomic(out / "compare.html", lambda path: path.write_text(page, encoding="utf-8"))
-    sheet = figure(rows)
-    write_atomic(out / "compare.png", lambda path: picture.write(path, sheet))
-    plain = json.dumps([row.to_dict() for row in rows], indent=2)
-    write_atomic(out / "compare.json", lambda path: path.write_text(plain, encoding="utf-8"))
-
-
-def figure(rows: Sequence[Row], columns: int = 12) -> np.ndarray:
-    """A figure like the paper's: one row per generator and text, one column per chain."""
-    shown = [SavedRun(row.path).pictures()[:columns] for row in rows]
-    width = max(map(len, shown))
-    blank = np.full((64, 64, 3), 255, np.uint8)
-    cells = [
-        np.asarray(Image.open(line[i])) if i < len(line) else blank
-        for line in shown
-        for i in range(width)
-    ]
-    return picture.grid(np.stack(cells), columns=width)
-
-
-def failures(row: Row) -> list[Path]:
-    """The pictures in which the judge does not see what the text says."""
-    return [
-        path
-        for path, good in zip(SavedRun(row.path).pictures(), row.finding.successes, strict=True)
-        if not good
-    ]
-
-
-def _shown(row: Row) -> dict[str, Any]:
-    bad = [np.asarray(Image.open(path)) for path in failures(row)]
-    return {
-        "row": row,
-        "finding": row.finding,
-        "failures": _embed(picture.grid(np.stack(bad), columns=12)) if bad else None,
-        "count": len(row.finding.successes),
-    }
-
-
-def _embed(pixels: np.ndarray) -> str:
-    import base64
-    import io
-
-    memory = io.BytesIO()
-    Image.fromarray(pixels).save(memory, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(memory.getvalue()).decode()

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from latentzoo import spec
-from latentzoo.builtin.avatars import draw, render
+from latentzoo import picture
+from latentzoo.builtin.avatars import NAMES, draw, render
 from latentzoo.builtin.captions import parse
 from latentzoo.builtin.study import find, wilson
-from latentzoo.compare import compare
+from latentzoo.compare import Guidance, Study, compare, read
+from latentzoo.errors import SpecError
 
 TEXT = "a person with sunglasses"
 
@@ -45,12 +46,32 @@ def test_wilson(k: int, n: int, low: float, high: float) -> None:
 
 
 def test_a_comparison_writes_its_page(tmp_path: Path) -> None:
-    term = spec.Term(energy="attribute", target="", weight=5)
-    template = spec.Run(generator="", energies=[term], chains=2, steps=3)
-    rows = compare(template, ["avatar-turbo"], [TEXT], tmp_path)
+    person = tmp_path / "ada.png"
+    picture.write(person, picture.to_uint8(renders(True, 1))[0])
+    study = Study(
+        generators={"avatar-turbo": {}},
+        texts=[TEXT],
+        people=[str(person)],
+        unguided=4,
+        text=Guidance(energy="attribute", weight=5),
+        run={"chains": 2, "steps": 3},
+    )
+    rows = compare(study, tmp_path)
     page = (tmp_path / "compare.html").read_text()
-    assert len(rows) == 1 and "avatar-turbo" in page and TEXT in page
-    assert json.loads((tmp_path / "compare.json").read_text())[0]["generator"] == "avatar-turbo"
+    assert [row.asked for row in rows] == [TEXT, "ada"]
+    assert all(words in page for words in ("avatar-turbo", TEXT, "the person ada", "eyebrows"))
+    numbers = json.loads((tmp_path / "compare.json").read_text())
+    assert numbers["rows"][1]["finding"]["likeness"] == rows[1].finding.likeness is not None
+    assert set(numbers["unguided"][0]["variations"]) == set(NAMES)
     assert (tmp_path / "compare.png").exists()
-    again = compare(template, ["avatar-turbo"], [TEXT], tmp_path)
+    again = compare(study, tmp_path)
     assert again[0].energy == rows[0].energy
+
+
+def test_a_study_is_read_with_the_people_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text("generators: {avatar-turbo: {}}\npeople: [people/ada.png]\n")
+    assert read(path).people == [str(tmp_path / "people/ada.png")]
+    path.write_text("generator: avatar-turbo\n")
+    with pytest.raises(SpecError, match="not a population study"):
+        read(path)

@@ -32,10 +32,10 @@ def report(
     example='latentzoo compare --generators avatar-turbo,avatar-ldm --text "a person with sunglasses"'
 )
 def compare(
-    record: Annotated[
+    study: Annotated[
         Path | None,
         typer.Argument(
-            metavar="SPEC", help="The record that all share; default the command line's."
+            metavar="STUDY", help="A study's file; default what the command line says."
         ),
     ] = None,
     generators: Annotated[
@@ -44,9 +44,15 @@ def compare(
     text: Annotated[
         list[str] | None, typer.Option("--text", "-t", help="What the pictures should show.")
     ] = None,
+    person: Annotated[
+        list[Path] | None, typer.Option("--person", "-p", help="Who the pictures should show.")
+    ] = None,
     weight: Annotated[
         float, typer.Option("--weight", "-w", min=0, help="The weight of the text.")
     ] = 500.0,
+    unguided: Annotated[
+        int, typer.Option(min=0, help="How many pictures of the prior are judged too.")
+    ] = 0,
     chains: Annotated[int, typer.Option(min=1)] = 64,
     steps: Annotated[
         int, typer.Option(min=1, help="The budget of each chain in gradients.")
@@ -58,34 +64,31 @@ def compare(
     debug: Debug = False,
 ) -> None:
     """Guide several avatar generators alike, and judge them against the known truth on one page."""
-    from latentzoo import spec
-    from latentzoo.compare import Row
-    from latentzoo.compare import compare as run
+    from latentzoo import compare as population
 
-    def tell(row: Row) -> None:
+    def tell(row: population.Row | population.Prior) -> None:
+        if isinstance(row, population.Prior):
+            worst = max(row.variations, key=lambda name: row.variations[name])
+            typer.echo(f"{row.generator}, unguided: worst is {worst}, {row.variations[worst]:.3f}")
+            return
         found = row.finding
         bias = "" if found.bias is None else f", bias {found.bias:.3f}"
+        likeness = "" if found.likeness is None else f", likeness {found.likeness:.2f}"
         typer.echo(
-            f"{row.generator}, '{row.text}': success {found.success:.0%} ({found.low:.0%} to {found.high:.0%}), "
-            f"diversity {found.diversity:.2f}, {found.combinations} combinations{bias}, energy {row.energy:.4g}"
+            f"{row.generator}, '{row.asked}': success {found.success:.0%} ({found.low:.0%} to {found.high:.0%})"
+            f"{bias}{likeness}, diversity {found.diversity:.2f}, {found.combinations} combinations, "
+            f"energy {row.energy:.4g}"
         )
 
-    own = spec.Run(
-        generator="",
-        energies=[spec.Term(target="", weight=weight)],
-        chains=chains,
-        steps=steps,
-        seed=seed,
+    own = population.Study(
+        generators={name.strip(): {} for name in generators.split(",") if name.strip()},
+        texts=text or [],
+        people=[str(path) for path in person or []],
+        unguided=unguided,
+        text=population.Guidance(weight=weight),
+        run={"chains": chains, "steps": steps, "seed": seed},
     )
-    template = own if record is None else spec.read(record)
-    texts = text or [term.target for term in template.energies if term.target]
-    run(
-        template,
-        [name.strip() for name in generators.split(",") if name.strip()],
-        texts,
-        out,
-        tell=tell,
-    )
+    population.compare(own if study is None else population.read(study), out, tell=tell)
     typer.echo(f"the page: {out / 'compare.html'}, the figure: {out / 'compare.png'}")
 
 
