@@ -21,6 +21,12 @@ lint: $(VENV)/dev
 types: $(VENV)/dev
 	$(BIN)/pyright
 
+docs: $(VENV)/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir site
+
+wheel: $(VENV)/dev
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -34,5 +40,9 @@ $(VENV)/dev: $(VENV)/core
 	$(PIP) --editable '.[dev]'
 	touch $@
 
+$(VENV)/docs: $(VENV)/core
+	$(PIP) --editable '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) dist build .pytest_cache .ruff_cache
+	rm -rf $(VENV) dist build site .pytest_cache .ruff_cache
