@@ -9,6 +9,7 @@ trace.csv              step, chain, seed, phi, |z|^2, acceptance, step size, tem
                        each term
 diagnosis.json         what the sample is worth
 report.html            all of this on one page
+evaluation.json        what `latentzoo evaluate` found, if it was asked
 checkpoint.safetensors where to go on
 """
 
@@ -37,6 +38,7 @@ FILES = (
     "trace.csv",
     "diagnosis.json",
     "report.html",
+    "evaluation.json",
 )
 CHECKPOINT = "checkpoint.safetensors"
 

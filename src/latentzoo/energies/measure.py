@@ -15,7 +15,6 @@ References:
 
 import math
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -25,7 +24,8 @@ from torch.nn import functional as F
 
 from latentzoo import picture
 from latentzoo.energies.base import Energy
-from latentzoo.errors import MissingExtra, SpecError, UnknownName
+from latentzoo.errors import SpecError, UnknownName
+from latentzoo.guides.perceptual import load as lpips
 
 LUMA = 0.299, 0.587, 0.114
 HIDDEN: dict[str, Callable[[int, int], tuple[slice, slice]]] = {
@@ -72,7 +72,7 @@ class Measure(Energy):
         self.operator = load(operator) if isinstance(operator, str) else operator
         self.sigma = sigma
         self.register_buffer("y", y.detach(), persistent=False)
-        self.lpips = _lpips() if perceptual else None
+        self.lpips = lpips("a perceptual measurement") if perceptual else None
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
         measured, y = self.operator(image), self.y.to(image)
@@ -206,14 +206,6 @@ def _number(kind: type[int] | type[float], words: str | float, what: str) -> Any
     if not 0 < number < math.inf:
         raise SpecError(f"{what} is '{words}'; give a positive {'whole ' * (kind is int)}number")
     return number
-
-
-def _lpips() -> nn.Module:
-    try:
-        package = import_module("lpips")
-    except ImportError:
-        raise MissingExtra("lpips", "lpips", "a perceptual measurement") from None
-    return package.LPIPS(net="vgg", verbose=False).eval().requires_grad_(False)
 
 
 def build(

@@ -101,6 +101,12 @@ def _numbers(run: SavedRun) -> dict[str, str]:
         alive = values[np.isfinite(values)]
         if len(alive):
             row[name] = f"{alive.mean():.4g} ± {alive.std() / max(len(alive) - 1, 1) ** 0.5:.2g}"
+    for name, found in (run.evaluation or {}).get("numbers", {}).items():
+        if name not in run.terms:
+            interval = (
+                "" if found["low"] is None else f" ({found['low']:.4g} to {found['high']:.4g})"
+            )
+            row[name] = f"{found['value']:.4g}{interval}"
     trusted = run.diagnosis and run.diagnosis.get("trustworthy")
     row["trustworthy"] = "-" if run.diagnosis is None else "yes" if trusted else "no"
     return row

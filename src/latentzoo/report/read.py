@@ -51,6 +51,12 @@ class SavedRun:
         return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
     @cached_property
+    def evaluation(self) -> dict[str, Any] | None:
+        """What `latentzoo evaluate` found, if it was asked."""
+        file = self.path / "evaluation.json"
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+    @cached_property
     def table(self) -> tuple[list[str], np.ndarray]:
         """The names of the columns of trace.csv, and its values as (steps, chains, columns)."""
         try:

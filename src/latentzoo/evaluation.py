@@ -1,0 +1,197 @@
+"""What a finished run is worth, from its folder alone: the paper's numbers, and those it lacks.
+
+energy, per term       mean over the chains kept, of the states whose pictures were saved
+held-out energies      other networks than those that guided, on the saved pictures
+diversity              mean distance of two pictures: LPIPS at 256 pixels as in the paper, and in features
+distance to pictures   Frechet and kernel distance to a folder of them, in features
+cost                   gradients per chain, seconds
+
+A chain that failed is not kept, and is counted; it enters no mean.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentzoo import energies, metrics, picture, spec
+from latentzoo.errors import SpecError
+from latentzoo.guides import features as guides
+from latentzoo.guides import perceptual
+from latentzoo.metrics import Estimate
+from latentzoo.report.read import SavedRun
+
+BATCH = 16
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The numbers of one run.
+
+    Attributes:
+        kept: How many of its chains did not fail.
+        chains: How many it has.
+        numbers: The estimates by name.
+        gradients: The gradients that each chain spent; NaN where it is not known.
+        seconds: How long the run took.
+        notes: What limits the numbers, in words.
+    """
+
+    kept: int
+    chains: int
+    numbers: dict[str, Estimate]
+    gradients: float
+    seconds: float
+    notes: tuple[str, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain data; numbers that are not known are None."""
+        known = lambda x: x if np.isfinite(x) else None
+        return {
+            "kept": self.kept,
+            "chains": self.chains,
+            "numbers": {
+                name: {key: known(x) for key, x in estimate._asdict().items()}
+                for name, estimate in self.numbers.items()
+            },
+            "gradients": known(self.gradients),
+            "seconds": known(self.seconds),
+            "notes": list(self.notes),
+        }
+
+
+class Evaluator:
+    """Creates what several runs are evaluated by; networks are loaded once.
+
+    Arguments:
+        held_out: Energies of networks that did not guide.
+        features: The features of distances, see `latentzoo.guides.features`; None takes the avatars' judge for pictures
+            of 64x64 and DINOv2 for others, where pictures are given.
+        pictures: A folder of pictures to compare with.
+        lpips: Whether the diversity is also that of LPIPS.
+
+    Raises:
+        SpecError: If the folder holds fewer than two pictures.
+        MissingExtra: If LPIPS is asked for and not installed.
+    """
+
+    def __init__(
+        self,
+        *,
+        held_out: Sequence[spec.Term] = (),
+        features: str | None = None,
+        pictures: Path | None = None,
+        lpips: bool = False,
+    ) -> None:
+        self.terms = {_name(term): term for term in held_out}
+        if len(self.terms) < len(held_out):
+            raise SpecError("two held-out energies have one name; give them (name=...)")
+        self.judges = {
+            name: energies.load(term.energy, term.target, model=term.model, **term.options)
+            for name, term in self.terms.items()
+        }
+        self.features, self.lpips = features, perceptual.load("--lpips") if lpips else None
+        self.paths = [] if pictures is None else found(pictures)
+        self._seen: dict[tuple[int, ...], tuple[Callable[[Tensor], Tensor], Tensor | None]] = {}
+
+    def __call__(self, saved: SavedRun) -> Evaluation:
+        """Evaluates a finished run.
+
+        Raises:
+            SpecError: If the folder holds no finished run, or no chain of it was kept.
+        """
+        phi, notes = saved.column("phi"), []
+        sound = np.isfinite(phi[-1]) if saved.terms else np.ones(len(saved.pictures()))
+        kept: list[int] = sound.nonzero()[0].tolist()
+        if not kept:
+            raise SpecError(
+                f"{saved.path}: every chain of this run failed; there is nothing to evaluate"
+            )
+        image = torch.cat([picture.read(saved.pictures()[i]) for i in kept])
+        numbers = {name: metrics.mean(values) for name, values in reached(saved, kept).items()}
+        for name, judge in self.judges.items():
+            value = batched(judge, image)
+            numbers[name] = metrics.mean(value)
+            if self.terms[name].energy == "identity":
+                numbers[f"{name}, similarity"] = metrics.mean(1 - value)
+        if len(kept) > 1:
+            if self.lpips is not None:
+                numbers["LPIPS"] = metrics.diversity(perceptual.distances(self.lpips, image))
+            notes += self._compare(image, numbers)
+        cost = saved.diagnosis or {}
+        value = lambda key: float(cost.get(key, np.nan))
+        return Evaluation(
+            len(kept),
+            saved.record.chains,
+            numbers,
+            value("gradients"),
+            value("seconds"),
+            tuple(notes),
+        )
+
+    def _compare(self, image: Tensor, numbers: dict[str, Estimate]) -> list[str]:
+        """Adds what is said in features; returns what limits it."""
+        size = tuple(image.shape[2:])
+        if self.features is None and not self.paths and size != (64, 64):
+            return []
+        if size not in self._seen:
+            default = guides.AVATARS if size == (64, 64) else guides.DEFAULT
+            network = guides.load(self.features or default)
+            wanted = (int(size[0]), int(size[1]))
+            others = (batched(network, picture.read(path, wanted)) for path in self.paths)
+            self._seen[size] = network, torch.cat(list(others)) if self.paths else None
+        network, theirs = self._seen[size]
+        ours = batched(network, image)
+        numbers["diversity"] = metrics.diversity(metrics.euclidean(ours))
+        if theirs is None:
+            return []
+        numbers["Frechet"] = Estimate(metrics.frechet(ours, theirs))
+        numbers["kernel"] = metrics.kernel(ours, theirs)
+        fewest = min(len(ours), len(theirs))
+        if fewest > ours.shape[1]:
+            return []
+        return [
+            f"{fewest} pictures are fewer than {ours.shape[1]} features: the Frechet distance is far too large, "
+            "and only to be compared at the same numbers; the kernel distance is unbiased"
+        ]
+
+
+def reached(saved: SavedRun, kept: Sequence[int]) -> dict[str, Float[Tensor, "N"]]:
+    """The unweighted energies of the saved pictures by term: the last ones, or where the best was kept, those of it."""
+    values = {name: saved.column(name)[:, kept] for name in saved.terms}
+    if not values:
+        return {}
+    steps = len(next(iter(values.values())))
+    at = np.full(len(kept), steps - 1)
+    if saved.record.best is not None and steps > 1:
+        at = np.nanargmin(values[saved.record.best][:-1], axis=0)
+    return {name: torch.from_numpy(v[at, np.arange(len(kept))]) for name, v in values.items()}
+
+
+@torch.no_grad()
+def batched(network: Callable[[Tensor], Tensor], image: Float[Tensor, "N 3 H W"]) -> Tensor:
+    """What a network says of pictures, a few at a time."""
+    return torch.cat([network(part) for part in image.split(BATCH)])
+
+
+def found(folder: Path) -> list[Path]:
+    """The pictures of a folder, in the order of their names.
+
+    Raises:
+        SpecError: If there are fewer than two.
+    """
+    paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in ENDINGS)
+    if len(paths) < 2:
+        raise SpecError(f"{folder}: holds {len(paths)} pictures; give a folder of at least two")
+    return paths
+
+
+def _name(term: spec.Term) -> str:
+    model = "" if term.model is None else f" by {Path(term.model).name}"
+    return term.name or f"held-out {term.energy}{model}"
