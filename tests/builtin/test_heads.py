@@ -7,15 +7,24 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from latentzoo.builtin.heads import CAMERA, LAMP, NUMBERS, Heads, cast, heads, numbers
-from latentzoo.builtin.train.volume import new_heads, picture
+from latentzoo.builtin.heads import (
+    CAMERA,
+    LAMP,
+    NUMBERS,
+    Heads,
+    assemble,
+    cast,
+    draw,
+    numbers,
+    picture,
+)
 from latentzoo.camera import Camera
 
 K = sum(NUMBERS.values())
 
 
 def some(count=6, seed=0):
-    return new_heads(count, torch.Generator().manual_seed(seed))
+    return draw(count, torch.Generator().manual_seed(seed))
 
 
 def inside(scene, points):
@@ -73,7 +82,7 @@ def test_heads_are_symmetric_and_the_camera_goes_around_them():
 
 def test_a_head_is_its_numbers_alone():
     u = torch.rand(5, K, generator=torch.Generator().manual_seed(3))
-    for whole, alone in zip(heads(u), heads(u[2:3]), strict=True):
+    for whole, alone in zip(assemble(u), assemble(u[2:3]), strict=True):
         torch.testing.assert_close(whole[2:3], alone, atol=0, rtol=0)
     assert {name: part.shape[1] for name, part in numbers(u).items()} == NUMBERS
 
@@ -83,7 +92,7 @@ def test_the_colour_of_a_hat_is_seen_on_its_wearer():
     parts = numbers(u)
     parts["hat"][:], parts["hat_color"][:] = 0.9, torch.tensor([1.0, 0.0, 0.0])
     parts["hat"][1] = 0.1
-    x = picture(heads(torch.cat(list(parts.values()), dim=1)), Camera(), 64)
+    x = picture(assemble(torch.cat(list(parts.values()), dim=1)), Camera(), 64)
     red = (x[:, 0] > 0.5) & (x[:, 1] < 0.1)
     assert red[0, :20].float().mean() > 0.15
     assert not red[1].any()

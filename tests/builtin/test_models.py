@@ -16,7 +16,7 @@ from latentzoo.errors import CheckpointError, EnergyError, SpecError, UnknownNam
 from latentzoo.rng import Rng
 from latentzoo.zoo import card, load, names
 
-GENERATORS = [name for name in names() if card(name).family.startswith("builtin.")]
+GENERATORS = [name for name in names() if card(name).dataset.startswith("Avatars")]
 FRESH = 5
 
 

@@ -17,6 +17,7 @@ References:
 import argparse
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from latentzoo.builtin import heads, volume
 from latentzoo.builtin.attributes import guide, judge
 from latentzoo.builtin.avatars import (
     NAMES,
@@ -38,7 +40,9 @@ from latentzoo.builtin.captions import parse
 from latentzoo.builtin.clip import AvatarTextImage
 from latentzoo.builtin.identity import embedding
 from latentzoo.builtin.networks.recognizer import Judge
+from latentzoo.builtin.weights import fill, tensors
 from latentzoo.generator import Generator
+from latentzoo.orbit import orbit
 from latentzoo.rng import Rng
 from latentzoo.zoo import load
 
@@ -174,6 +178,38 @@ def recognised(people: int, portraits: int = 4) -> str:
     return table(["area under the curve", "same person", "99th percentile of others"], [row])
 
 
+def viewed(count: int) -> str:
+    """How well the other sides of heads are known whose front alone was read, and how Gaussian what is read is."""
+    generator = fill(volume.build(), tensors("avatar-3d"))
+    scene = heads.draw(count, torch.Generator().manual_seed(2**40))
+    with torch.no_grad():
+        read = generator.network.read(heads.picture(scene, heads.CAMERA))
+        z = generator.encode(heads.picture(scene, heads.CAMERA), Rng(*range(count)))
+        rows = []
+        for azimuth in (0.0, 20.0, 40.0, 60.0):
+            camera = replace(heads.CAMERA, azimuth=azimuth)
+            truth, (seen,) = heads.picture(scene, camera), orbit(generator, z, [camera])
+            error = (seen - truth).square().mean(dim=(1, 2, 3))
+            other = (seen - truth.roll(1, dims=0)).square().mean(dim=(1, 2, 3))
+            rows.append(
+                [f"{azimuth:.0f}", *(f"{-10 * e.log10().mean():.1f}" for e in (error, other))]
+            )
+        u = Rng(FRESH).normal(count, 2)[0]
+        place = generator.aim(
+            generator.network.read(heads.picture(scene, generator.aim(u))).camera
+        )
+        off = [
+            float((getattr(place, name) - getattr(generator.aim(u), name)).abs().mean())
+            for name in ("azimuth", "elevation")
+        ]
+    nats = (read.mean.square() + (2 * read.log_std).exp() - 1).sum(1) / 2 - read.log_std.sum(1)
+    gaussian = [f"{nats.mean():.0f}", f"{z.mean(0).abs().mean():.2f}", f"{z.std(0).mean():.2f}"]
+    return table(["azimuth", "PSNR", "PSNR to another head"], rows) + table(
+        ["nats read", "mean of codes", "deviation of codes", "azimuth off by", "elevation off by"],
+        [[*gaussian, *(f"{x:.1f}" for x in off)]],
+    )
+
+
 def generated(names: list[str], count: int) -> str:
     """The total variation of each attribute, and the Frechet distance, of generators."""
     network = judge()
@@ -197,11 +233,16 @@ def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description="How good the built-in models are.")
     parser.add_argument(
-        "what", nargs="*", default=["judged", "matched", "recognised", *GENERATORS]
+        "what", nargs="*", default=["judged", "matched", "recognised", "viewed", *GENERATORS]
     )
     parser.add_argument("--count", type=int, default=1024)
     options = parser.parse_args()
-    tables = {"judged": judged, "matched": matched, "recognised": lambda n: recognised(n // 4)}
+    tables = {
+        "judged": judged,
+        "matched": matched,
+        "recognised": lambda n: recognised(n // 4),
+        "viewed": lambda n: viewed(n // 4),
+    }
     for what in options.what:
         if what in tables:
             sys.stdout.write(f"{tables[what](options.count)}\n")

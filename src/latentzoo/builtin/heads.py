@@ -16,6 +16,7 @@ References:
     | An Introduction to Ray Tracing (Glassner, 1989)
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -24,6 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from latentzoo.camera import Camera
+from latentzoo.nn.volume import pixels, rays
 
 CAMERA = Camera(fov=30.0, radius=4.0, pivot=(0.0, 0.0, 0.0))
 """From where the heads are looked at."""
@@ -74,7 +76,7 @@ def numbers(u: Float[Tensor, "B K"]) -> dict[str, Tensor]:
     return dict(zip(NUMBERS, u.split(list(NUMBERS.values()), dim=1), strict=True))
 
 
-def heads(u: Float[Tensor, "B K"]) -> Heads:
+def assemble(u: Float[Tensor, "B K"]) -> Heads:
     """The heads of uniform numbers (B, K = 29), those of :data:`NUMBERS` in their order."""
     n = numbers(u)
 
@@ -157,6 +159,11 @@ def heads(u: Float[Tensor, "B K"]) -> Heads:
     )
 
 
+def draw(count: int, stream: torch.Generator) -> Heads:
+    """The next heads of a stream of random numbers."""
+    return assemble(torch.rand(count, sum(NUMBERS.values()), generator=stream))
+
+
 def cast(
     heads: Heads, origin: Float[Tensor, "B N 3"], direction: Float[Tensor, "B N 3"]
 ) -> Float[Tensor, "B N 3"]:
@@ -189,3 +196,13 @@ def cast(
     light = 0.6 + 0.4 * (normal @ lamp).clamp(min=0)
     colour = heads.colour.gather(1, which[..., None].expand(-1, -1, 3)) * light[..., None]
     return torch.where(hit[..., None], colour, heads.background[:, None])
+
+
+def picture(heads: Heads, camera: Camera, size: int = 64) -> Float[Tensor, "B 3 H W"]:
+    """The pictures (B, 3, size, size) of heads, from one camera or one each."""
+    camera, like = camera.over(CAMERA), heads.background
+    pose = camera.pose(like).expand(len(like), -1, -1)
+    half = math.tan(math.radians(camera.fov or 0.0) / 2)
+    origin, direction = rays(pose, half * pixels(size, like=like)[None])
+    seen = cast(heads, origin[:, None].expand_as(direction), direction)
+    return seen.mT.unflatten(2, (size, size))

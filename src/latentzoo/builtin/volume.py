@@ -1,11 +1,14 @@
 r"""A variational autoencoder of heads in space: its decoder is a radiance field, its map a picture of it.
 
-.. math:: G(z) = \mathrm{photograph}\big(S(z), \mathrm{camera}\big), \qquad
-    C(r) = \sum_i w_i \, c_i + \Big(1 - \sum_i w_i\Big) b(z)
+.. math:: G(z) = \mathrm{photograph}\big(S(m + R z), \mathrm{camera}\big), \qquad
+    C(r) = \sum_i w_i \, c_i + \Big(1 - \sum_i w_i\Big) b
 
-The code :math:`z` becomes three planes of features, a small network makes a density and a colour of what a point finds
-on them, and the colours along a ray are added up in front of the background :math:`b`. What the training knew of space
-was only that pictures of one head from several sides belong together.
+The code :math:`c = m + R z` becomes three planes of features, a small network makes a density and a colour of what a
+point finds on them, and the colours along a ray are added up in front of the background :math:`b`, which the code says
+too. What the training knew of space was only that pictures of one head from several sides belong together.
+
+An autoencoder that is trained for minutes leaves codes with a mean :math:`m` and a covariance :math:`R R^\top` other
+than those of the prior, and most of the prior would be no head. The affine map makes them equal.
 
 References:
     | Auto-Encoding Variational Bayes (Kingma and Welling, 2014), https://arxiv.org/abs/1312.6114
@@ -46,7 +49,7 @@ class Scene(NamedTuple):
 
 
 class Volume(nn.Module):
-    """Creates the networks: `planes` and `background` of a code, the `field` of points, the `reader` of pictures."""
+    """Creates the networks: `planes` and `background` of a code, `field` of points, `reader` of pictures."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,6 +95,8 @@ class VolumeVAE(Viewable, Solid, Encodable):
 
     Arguments:
         network: The networks.
+        mean: The mean :math:`m` of the codes, with shape (64,); None for 0.
+        root: A root :math:`R` of their covariance, lower triangular, with shape (64, 64); None for the identity.
         camera: The camera of the map, "latent", or None for the frontal one.
         size: The side of the picture in pixels; a field has no grid, so any number will do.
         samples: How many depths a ray is looked at.
@@ -101,11 +106,15 @@ class VolumeVAE(Viewable, Solid, Encodable):
     """
 
     extent = EXTENT
+    mean: Tensor
+    root: Tensor
 
     def __init__(
         self,
         network: Volume,
         *,
+        mean: Float[Tensor, "D"] | None = None,
+        root: Float[Tensor, "D D"] | None = None,
         camera: Camera | Mapping[str, Any] | str | None = None,
         size: int = 64,
         samples: int = 32,
@@ -116,9 +125,11 @@ class VolumeVAE(Viewable, Solid, Encodable):
         super().__init__(camera, CAMERA, (size, size), style=(DIM,))
         self.network, self.samples, self.reach = network, samples, reach
         self.temperature, self.chunk = temperature, chunk
+        self.register_buffer("mean", torch.zeros(DIM) if mean is None else mean)
+        self.register_buffer("root", torch.eye(DIM) if root is None else root)
 
     def scene(self, blocks: Mapping[str, Tensor]) -> Scene:
-        return self.network.scene(self.temperature * blocks["style"])
+        return self.network.scene(self.mean + self.temperature * blocks["style"] @ self.root.mT)
 
     def photograph(self, scene: Scene, camera: Camera) -> Float[Tensor, "B 3 H W"]:
         pose = camera.pose(scene.background).expand(len(scene.background), -1, -1)
@@ -144,8 +155,9 @@ class VolumeVAE(Viewable, Solid, Encodable):
     def encode(self, image: Float[Tensor, "B 3 H W"], rng: Rng) -> Float[Tensor, "B D"]:
         """A draw of the posterior, whatever side is shown; a latent camera is where the picture seems taken from."""
         mean, log_std, camera = self.network.read(image)
-        noise = rng.normal(DIM).to(image)
-        blocks = {"style": (mean + log_std.exp() * noise) / self.temperature, "camera": camera}
+        code = mean + log_std.exp() * rng.normal(DIM).to(image)
+        style = torch.linalg.solve_triangular(self.root, (code - self.mean).mT, upper=False).mT
+        blocks = {"style": style / self.temperature, "camera": camera}
         return self.space.join(**{name: blocks[name] for name, _ in self.space})
 
 
@@ -165,7 +177,11 @@ def build(**options: Any) -> VolumeVAE:
 
 
 KEYS: dict[str, Callable[[Generator], list[Rule]]] = {
-    "avatar": lambda generator: [Rule("network.{name*}", "network.{name}")]
+    "avatar": lambda generator: [
+        Rule("network.{name*}", "network.{name}"),
+        Rule("mean", "mean"),
+        Rule("root", "root"),
+    ]
 }
 
 

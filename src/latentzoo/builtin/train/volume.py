@@ -17,29 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentzoo.builtin.heads import CAMERA, NUMBERS, Heads, cast, heads
+from latentzoo.builtin.heads import CAMERA, cast, draw, picture
 from latentzoo.builtin.train.trainer import Recipe, tile
 from latentzoo.builtin.volume import Volume, VolumeVAE, aim, depths
 from latentzoo.camera import Camera
-from latentzoo.nn.volume import pixels, rays
+from latentzoo.nn.volume import rays
 
 REACH = (60.0, 25.0)
 HALF = math.tan(math.radians(CAMERA.fov or 0.0) / 2)
-
-
-def new_heads(count: int, stream: torch.Generator) -> Heads:
-    """Heads that nobody has seen."""
-    return heads(torch.rand(count, sum(NUMBERS.values()), generator=stream))
-
-
-def picture(scene: Heads, camera: Camera, size: int = 64) -> Tensor:
-    """The true pictures (B, 3, size, size) of heads, from one camera or one each."""
-    like = scene.background
-    pose = camera.over(CAMERA).pose(like).expand(len(like), -1, -1)
-    origin, direction = rays(pose, HALF * pixels(size, like=like)[None])
-    return cast(scene, origin[:, None].expand_as(direction), direction).mT.unflatten(
-        2, (size, size)
-    )
 
 
 class VolumeRecipe(Recipe):
@@ -52,6 +37,8 @@ class VolumeRecipe(Recipe):
         price: The weight :math:`\\lambda` of a nat.
         warmup: The number of steps until it is reached.
         place: The weight :math:`\\mu` of the camera's error.
+        counted: How many heads the moments of the codes are taken from.
+        shown: How many heads the preview shows.
     """
 
     def __init__(
@@ -63,9 +50,12 @@ class VolumeRecipe(Recipe):
         price: float = 1e-4,
         warmup: int = 1000,
         place: float = 0.01,
+        counted: int = 1024,
+        shown: int = 12,
     ) -> None:
         self.batch, self.looks, self.samples = batch, looks, samples
         self.price, self.warmup, self.place = price, warmup, place
+        self.counted, self.shown = counted, shown
         self.volume = Volume()
         self.players: dict[str, nn.Module] = {"volume": self.volume}
 
@@ -73,7 +63,7 @@ class VolumeRecipe(Recipe):
         self, step: int, stream: torch.Generator
     ) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """One loss: the negative evidence bound, and the camera."""
-        truth = new_heads(self.batch, stream)
+        truth = draw(self.batch, stream)
         u = torch.randn(self.batch, 2, generator=stream)
         read = self.volume.read(picture(truth, aim(u, REACH)))
         noise = torch.randn(read.mean.shape, generator=stream)
@@ -105,18 +95,19 @@ class VolumeRecipe(Recipe):
 
     @torch.no_grad()
     def preview(self, averaged: Mapping[str, nn.Module]) -> Tensor:
-        """Two views of eight heads above what is read from the first view; samples from three sides."""
+        """Two views of heads above what is read from the first view; samples from three sides."""
         generator = self.generator(averaged)
         stream = torch.Generator().manual_seed(0)
-        truth = new_heads(12, stream)
+        truth = draw(self.shown, stream)
         sides = [Camera(azimuth=angle, elevation=10.0).over(CAMERA) for angle in (-35.0, 0, 35.0)]
         x = picture(truth, sides[1])
         scene = generator.network.scene(generator.network.read(x).mean)
         rows = [x, generator.photograph(scene, sides[1])]
         rows += [picture(truth, sides[2]), generator.photograph(scene, sides[2])]
-        drawn = generator.network.scene(torch.randn(12, generator.space.dim, generator=stream))
+        style = torch.randn(self.shown, generator.space.dim, generator=stream)
+        drawn = generator.scene({"style": style})
         rows += [generator.photograph(drawn, side) for side in sides]
-        return tile(torch.cat(rows), 12)
+        return tile(torch.cat(rows), self.shown)
 
     def export(self, averaged: Mapping[str, nn.Module]) -> dict[str, Tensor]:
         """The whole generator."""
@@ -127,4 +118,15 @@ class VolumeRecipe(Recipe):
         volume = averaged["volume"]
         if not isinstance(volume, Volume):
             raise TypeError("the averaged network is not a volume")
-        return VolumeVAE(volume)
+        mean, root = moments(volume, self.counted)
+        return VolumeVAE(volume, mean=mean, root=root)
+
+
+@torch.no_grad()
+def moments(volume: Volume, count: int) -> tuple[Tensor, Tensor]:
+    """The mean of the codes that are read from pictures, and a root of their covariance."""
+    stream = torch.Generator().manual_seed(0)
+    u = torch.randn(count, 2, generator=stream)
+    read = volume.read(picture(draw(count, stream), aim(u, REACH)))
+    covariance = torch.cov(read.mean.T) + (2 * read.log_std).exp().mean(dim=0).diag()
+    return read.mean.mean(dim=0), torch.linalg.cholesky(covariance)
