@@ -1,6 +1,7 @@
 """What the gradient through a diffusion chain costs: peak memory against the number of steps, and time.
 
     python benchmarks/memory.py [--side 64] [--width 48] [--repeats 3] [--long]
+    python benchmarks/memory.py --rays     the same question for volume rendering: see memory_3d.py
 
 A U-Net of three levels is run T times (DDIM) and differentiated with respect to the start. Every
 row is a process of its own: the peak is what it held at most beyond what it held before the chain,
@@ -17,6 +18,7 @@ import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -148,7 +150,15 @@ if __name__ == "__main__":
     parser.add_argument("--width", type=int, default=48)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--long", action="store_true", help="also T = 1000, and the choice auto")
+    parser.add_argument(
+        "--rays", action="store_true", help="memory against the rays rendered at once, instead"
+    )
     parser.add_argument("--steps", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--checkpoint", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.rays:
+        script = Path(__file__).with_name("memory_3d.py")
+        raise SystemExit(
+            subprocess.run([sys.executable, script, "--step"], check=False).returncode
+        )
     (main if given.steps is None else measure)(given)

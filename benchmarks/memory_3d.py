@@ -1,11 +1,13 @@
-"""Peak memory of full-size EG3D against the number of rays that are rendered at once.
+"""What the gradient through a rendering costs: peak memory of full-size EG3D against the rays rendered at once.
 
     python benchmarks/memory_3d.py            the table of the rendering alone, forward and backward
     python benchmarks/memory_3d.py --step     one guided step of the whole 512 px generator as well
 
-Every case runs in a process of its own, whose largest resident set is compared with that before the work began; its
-allocator gives large blocks back at once, so that what is resident is what is used. The weights are random: memory and
-time do not depend on them.
+The companion of `memory.py`, which does the same for the steps of a diffusion chain (and calls this one, `memory.py
+--rays`). Every case runs in a process of its own, whose largest resident set is compared with that before the work
+began; its allocator gives large blocks back at once, so that what is resident is what is used. The weights are random:
+memory and time do not depend on them. The last lines say what is promised: with a chunk, four times the pixels take at
+most 1.3 times the memory.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 
@@ -23,7 +26,9 @@ from latentzoo.rng import Rng
 from latentzoo.zoo import eg3d
 from latentzoo.zoo.eg3d import EG3D
 
-SIDES, CHUNKS = (64, 128), (None, 4096, 1024)
+SIDES, CHUNKS = (64, 128, 256), (None, 4096, 1024)
+LARGEST = 128
+"""The largest side that is rendered at once: at 256 that takes more than 24 GB."""
 GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536"}
 
 
@@ -61,33 +66,53 @@ def step(network: EG3D) -> Callable[[], None]:
     return lambda: torch.autograd.grad((network(z) - 1).square().sum(), z) and None
 
 
-def measure(kind: str, side: int, chunk: int | None) -> str:
-    """One line of the table."""
+def measure(kind: str, side: int, chunk: int | None) -> None:
+    """Prints the peak of this process beyond what it held before, its whole peak, both in GB, and the seconds."""
+    torch.set_num_threads(1)
     work = {"render": rendering, "step": step}[kind](generator(side, chunk))
     before, start = peak(), time.process_time()
     work()
-    seconds = time.process_time() - start
-    return f"{kind:8} {side:6} {chunk or 'all':>6} {peak() - before:10.2f} {peak():10.2f} {seconds:8.1f}"
+    print(peak() - before, peak(), time.process_time() - start)
+
+
+def spawn(kind: str, side: int, chunk: int | None) -> float:
+    """Measures in a process of its own, prints the row of the table, and returns the peak in GB."""
+    case = [sys.executable, __file__, "--case", kind, str(side), str(chunk or 0)]
+    environment = {**os.environ, **GIVE_BACK}
+    out = subprocess.run(case, check=True, env=environment, capture_output=True, text=True).stdout
+    own, whole, seconds = map(float, out.split())
+    row = f"{kind:8} {side:6} {chunk or 'all':>6} {own:10.2f} {whole:11.2f} {seconds:8.1f}"
+    print(row, flush=True)
+    return own
 
 
 def main() -> None:
-    """Runs every case in a process of its own and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    """Runs every case and prints the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--step", action="store_true", help="measure a guided step as well")
     parser.add_argument("--case", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.case:
         kind, side, chunk = arguments.case
-        print(measure(kind, int(side), int(chunk) or None))
+        measure(kind, int(side), int(chunk) or None)
         return
-    header = f"{'work':8} {'side':>6} {'chunk':>6} {'peak GB':>10} {'process GB':>10} {'cpu s':>8}"
-    print(header, flush=True)
-    cases = [("render", side, chunk) for chunk in CHUNKS for side in SIDES]
+    print("work       side  chunk    peak GB  process GB    cpu s", flush=True)
+    peaks = {
+        (side, chunk): spawn("render", side, chunk)
+        for chunk in CHUNKS
+        for side in SIDES
+        if chunk is not None or side <= LARGEST
+    }
     if arguments.step:
-        cases.append(("step", 128, 4096))
-    for kind, side, chunk in cases:
-        case = [sys.executable, __file__, "--case", kind, str(side), str(chunk or 0)]
-        subprocess.run(case, check=True, env={**os.environ, **GIVE_BACK})
+        spawn("step", 128, 4096)
+    for chunk in CHUNKS:
+        sides = [side for side in SIDES if (side, chunk) in peaks]
+        ratios = [peaks[b, chunk] / peaks[a, chunk] for a, b in pairwise(sides)]
+        told = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        promise = "" if chunk is None else " (promised: at most 1.3)"
+        print(f"memory for four times the pixels, {chunk or 'all'} rays at once: {told}{promise}")
 
 
 if __name__ == "__main__":

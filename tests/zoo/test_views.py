@@ -1,8 +1,14 @@
 """The 3D-aware families from official files: loaded by path, checked, guided, seen from other sides."""
 
+import csv
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from views import official_file
 
 from latentzoo import Posterior, Rng, zoo
@@ -53,7 +59,7 @@ def test_guidance_from_three_views_lowers_the_energy_of_each(file):
     z = Rng(0, 1).normal(views.space.dim)
     start = target.evaluate(z)
     here, step = start, torch.full((2,), 0.1)
-    for _ in range(12):
+    for _ in range(16):
         there = z - (step / here.grad.norm(dim=1))[:, None] * here.grad
         new = target.evaluate(there)
         better = new.phi < here.phi
@@ -63,3 +69,47 @@ def test_guidance_from_three_views_lowers_the_energy_of_each(file):
         here = target.evaluate(z)
     assert (here.phi < 0.9 * start.phi).all()
     assert np.isfinite(here.phi.numpy()).all()
+
+
+def command(folder, *words):
+    """Runs `latentzoo WORDS...` in a folder and returns what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "latentzoo", *words],
+        cwd=folder,
+        env={**os.environ, "LATENTZOO_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_three_views_are_guided_and_five_are_shown_by_the_command_line(file):
+    folder = file.parent
+    words = ["sample", file.name, "--text", "a person with sunglasses:500", "--out", "run"]
+    words += ["--model", "avatar-clip", "--energy-views", "3", "--kernel", "adam"]
+    command(folder, *words, "--chains", "2", "--steps", "8")
+    with (folder / "run" / "trace.csv").open() as trace:
+        rows = list(csv.DictReader(trace))
+    phi = {row["step"]: [] for row in rows}
+    for row in rows:
+        phi[row["step"]].append(float(row["phi"]))
+    first, *_, last = phi.values()
+    assert len(last) == 2 and np.mean(last) < np.mean(first)
+    command(folder, "orbit", "run", "--chain", "1", "--views", "5")
+    height, width, _ = np.asarray(Image.open(folder / "run" / "orbit.png")).shape
+    assert width == 5 * (height + 2) - 2
+    assert Image.open(folder / "run" / "orbit.webp").n_frames == 8
+    laws = command(folder, "check", file.name, "--option", "camera=latent")
+    assert "gradient reaches 'camera'" in laws and "BREACH" not in laws
+
+
+@pytest.mark.parametrize("family", ["eg3d", "stylesdf", "stylenerf"])
+def test_a_file_alone_is_not_truncated_unless_asked(family, tmp_path):
+    file = official_file(tmp_path / f"{family}.weights", family, FILES[family])
+    plain, half = zoo.load(file), zoo.load(file, truncation=0.5)
+    assert (plain.truncation, half.truncation) == (1.0, 0.5)
+    z = Rng(3).normal(plain.space.dim)
+    assert not torch.allclose(plain(z), half(z))
