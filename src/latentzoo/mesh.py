@@ -109,7 +109,7 @@ def extract(
     """
     if not isinstance(generator, Solid):
         raise SpecError(
-            f"{type(generator).__name__} has no surface to export; use EG3D or StyleSDF"
+            f"{type(generator).__name__} has no surface to export; use EG3D, StyleSDF or avatar-3d"
         )
     if len(z) != 1:
         raise SpecError(f"a mesh shows one latent, {len(z)} were given; choose one, z[3:4]")

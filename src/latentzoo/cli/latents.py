@@ -135,7 +135,8 @@ def orbit(
     mesh: Annotated[
         Path | None,
         typer.Option(
-            help="Write the surface too, a .ply file (EG3D, StyleSDF).", show_default=False
+            help="Write the surface too, a .ply file (EG3D, StyleSDF, avatar-3d).",
+            show_default=False,
         ),
     ] = None,
     debug: Debug = False,
@@ -148,7 +149,7 @@ def orbit(
     network = Experiment(spec.read(folder / "run.yaml")).bare
     if not isinstance(network, Viewable):
         raise SpecError(
-            f"{folder}: its generator has no camera; orbit shows EG3D, StyleSDF, StyleNeRF, GIRAFFE-HD"
+            f"{folder}: its generator has no camera; orbit shows EG3D, StyleSDF, StyleNeRF, GIRAFFE-HD, avatar-3d"
         )
     z = read_latents(folder)
     if chain >= len(z):

@@ -9,7 +9,7 @@ where :math:`\delta_i` is the length of the i-th interval. What makes a density 
 signed distance) and how the last interval ends is each family's own. Nothing here draws a number:
 jitter and the levels of the importance sampling are arguments.
 
-Users: EG3D, StyleSDF, StyleNeRF, GIRAFFE-HD; `encode` StyleNeRF, GIRAFFE-HD.
+Users: EG3D, StyleSDF, StyleNeRF, GIRAFFE-HD, avatar-3d; `encode` StyleNeRF, GIRAFFE-HD.
 
 References:
     | NeRF: Representing Scenes as Neural Radiance Fields for View Synthesis

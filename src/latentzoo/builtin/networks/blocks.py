@@ -1,6 +1,6 @@
 """Parts of the small networks of the avatar world; every map is `(B, C, H, W)`.
 
-Users: autoencoder, unet, clip, attributes.
+Users: autoencoder, unet, clip, attributes, planes.
 """
 
 import torch
