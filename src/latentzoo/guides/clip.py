@@ -1,7 +1,7 @@
 r"""CLIP, by the tensor names of OpenAI's archives.
 
-Two transformers, one over the patches of a picture, one over the words of a text, into one space. Sizes are read off
-the tensors.
+Two networks into one space: a transformer over the words of a text, and one over the patches of a picture, or a
+residual network. Sizes are read off the tensors.
 
 References:
     | Learning Transferable Visual Models From Natural Language Supervision (Radford et al., 2021)
@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from latentzoo.guides.clip_resnet import ResidualVision
+
 HEAD = {1280: 80, 1408: 88, 1664: 104}
 """The width of a head of the picture's transformer, by its width, where it is not 64: ViT-H, ViT-g and ViT-bigG."""
 
@@ -26,7 +28,8 @@ class CLIP(nn.Module):
     Arguments:
         embed_dim: The width of the common space.
         image_resolution: The picture's side in pixels.
-        vision_layers, vision_width, vision_patch_size: The picture's transformer.
+        vision_layers, vision_width, vision_patch_size: The picture's transformer; or four numbers of layers and no
+            patches for a residual network.
         context_length, vocab_size: The text's length and vocabulary.
         transformer_width, transformer_heads, transformer_layers: The text's transformer.
         exact: Whether the activation is the exact GELU, as in the models of LAION, and not OpenAI's.
@@ -37,9 +40,9 @@ class CLIP(nn.Module):
         *,
         embed_dim: int,
         image_resolution: int,
-        vision_layers: int,
+        vision_layers: int | tuple[int, ...],
         vision_width: int,
-        vision_patch_size: int,
+        vision_patch_size: int | None = None,
         context_length: int,
         vocab_size: int,
         transformer_width: int,
@@ -49,13 +52,17 @@ class CLIP(nn.Module):
     ) -> None:
         super().__init__()
         self.side = image_resolution
-        self.visual = Vision(
-            image_resolution,
-            vision_patch_size,
-            vision_width,
-            vision_layers,
-            embed_dim,
-            exact=exact,
+        self.visual: nn.Module = (
+            Vision(
+                image_resolution,
+                vision_patch_size or 32,
+                vision_width,
+                vision_layers,
+                embed_dim,
+                exact=exact,
+            )
+            if isinstance(vision_layers, int)
+            else ResidualVision(image_resolution, vision_width, vision_layers, embed_dim)
         )
         mask = torch.full((context_length, context_length), -torch.inf).triu(1)
         self.transformer = Transformer(
@@ -159,18 +166,31 @@ class QuickGELU(nn.Module):
 def config(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """Reads the constructor's arguments off the tensors of an archive."""
     size = {name: tuple(value.shape) for name, value in tensors.items()}
-    vision_width, _, patch, _ = size["visual.conv1.weight"]
-    positions = size["visual.positional_embedding"][0] - 1
     text_width = size["ln_final.weight"][0]
     layers = lambda prefix: len(
         {k.split("resblocks.")[1].split(".")[0] for k in size if k.startswith(prefix)}
     )
+    if "visual.layer1.0.conv1.weight" in size:
+        side = round((size["visual.attnpool.positional_embedding"][0] - 1) ** 0.5)
+        blocks = {tuple(k.split(".")[1:3]) for k in size if k.startswith("visual.layer")}
+        stages = [stage for stage, _ in blocks]
+        seeing = {
+            "image_resolution": 32 * side,
+            "vision_layers": tuple(stages.count(f"layer{i}") for i in range(1, 5)),
+            "vision_width": size["visual.layer1.0.conv1.weight"][0],
+        }
+    else:
+        width, _, patch, _ = size["visual.conv1.weight"]
+        side = round((size["visual.positional_embedding"][0] - 1) ** 0.5)
+        seeing = {
+            "image_resolution": side * patch,
+            "vision_layers": layers("visual.transformer."),
+            "vision_width": width,
+            "vision_patch_size": patch,
+        }
     return {
+        **seeing,
         "embed_dim": size["text_projection"][1],
-        "image_resolution": round(positions**0.5) * patch,
-        "vision_layers": layers("visual.transformer."),
-        "vision_width": vision_width,
-        "vision_patch_size": patch,
         "context_length": size["positional_embedding"][0],
         "vocab_size": size["token_embedding.weight"][0],
         "transformer_width": text_width,

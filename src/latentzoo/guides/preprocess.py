@@ -87,11 +87,15 @@ def declared(settings: Mapping[str, Any], *, source: str) -> Preprocess:
             f"'{source}' takes pictures that are not in [0, 1], which is not known here; take another model"
         )
     size, crop = settings.get("size") or {}, None
-    edge = size if isinstance(size, int) else size.get("shortest_edge")
-    target: int | tuple[int, int] | None = edge or (size["height"], size["width"])
+    if isinstance(size, int):
+        size = {"shortest_edge": size}
+    edge: int | None = size.get("shortest_edge")
+    target: int | tuple[int, int] | None = edge
     if edge and (share := settings.get("crop_pct")):
         target = int(edge / share) if edge < WHOLE else (edge, edge)
         crop = (edge, edge)
+    elif not edge and size:
+        target = (size["height"], size["width"])
     if settings.get("do_center_crop") and (wanted := settings.get("crop_size")):
         crop = (wanted, wanted) if isinstance(wanted, int) else (wanted["height"], wanted["width"])
     normal = bool(settings.get("do_normalize", True))
