@@ -25,6 +25,7 @@ from latentzoo.energies.base import Energy
 from latentzoo.errors import ImageError, SpecError
 from latentzoo.guides.arcface import SIDE, UNITS, ArcFace
 from latentzoo.guides.files import fill
+from latentzoo.guides.landmarks import align
 from latentzoo.hub.read import read
 
 
@@ -101,16 +102,24 @@ def _units(tensors: dict[str, Tensor]) -> tuple[int, ...]:
     return tuple(widths.count(width) for width in (64, 128, 256, 512)) if widths else UNITS
 
 
-def build(target: str, *, model: str | None = None, **options: Any) -> Energy:
+def build(
+    target: str,
+    *,
+    model: str | None = None,
+    landmarks: Sequence[Any] | None = None,
+    **options: Any,
+) -> Energy:
     """Reads references, paths with commas between them.
 
     Arguments:
         target: The paths of the references.
         model: The network: a file of IR-SE50, or `avatar-id`.
-        options: None is known.
+        landmarks: Five landmarks of each reference that is not aligned as FFHQ is, ten numbers x, y, ... in pixels:
+            left eye, right eye, nose, left and right corner of the mouth, as seen.
+        options: Further arguments of the energy.
 
     Raises:
-        SpecError: If no network is named.
+        SpecError: If no network is named, or there are not ten numbers for each reference.
     """
     paths = [path.strip() for path in target.split(",")]
     if model == "avatar-id":
@@ -121,4 +130,13 @@ def build(target: str, *, model: str | None = None, **options: Any) -> Energy:
         raise SpecError(
             "an identity needs its network; give the path of model_ir_se50.pth as the model"
         )
-    return Identity(load(model), [read_reference(path) for path in paths], **options)
+    if landmarks is None:
+        return Identity(load(model), [read_reference(path) for path in paths], **options)
+    numbers = torch.tensor(landmarks, dtype=torch.float64).flatten()
+    if numbers.numel() != 10 * len(paths):
+        raise SpecError(
+            f"{numbers.numel()} numbers are given for the landmarks of {len(paths)} references; give ten for each"
+        )
+    five = numbers.view(len(paths), 5, 2)
+    faces = [align(picture.read(path), at) for path, at in zip(paths, five, strict=True)]
+    return Identity(load(model), faces, **options)
