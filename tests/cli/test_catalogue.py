@@ -4,9 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import latentzoo as lz
 from cli.conftest import Command
+from latentzoo import zoo
+from latentzoo.cli import app
+from latentzoo.hub import cache
 
 
 def test_everything_is_listed(command: Command) -> None:
@@ -63,3 +67,32 @@ def test_help_needs_no_torch(tmp_path: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert done.stderr.endswith("False")
+
+
+def test_an_energy_shows_its_networks_their_cost_and_licence() -> None:
+    shown = json.loads(CliRunner().invoke(app, ["show", "identity", "--json"]).output)
+    told = shown["model_ir_se50.pth"]
+    assert "112x112 pixels, 43.8 M parameters, 12.6 GFLOP a picture; licence:" in told
+    guide = json.loads(
+        CliRunner().invoke(app, ["show", "openai/clip-vit-base-patch32", "--json"]).output
+    )
+    assert (guide["side"], guide["parameters"], guide["licence"]) == (224, 151277313, "MIT")
+    wrong = CliRunner().invoke(app, ["show", "openai/clip-vit-base-patch33"])
+    assert "did you mean 'openai/clip-vit-base-patch32'" in wrong.output
+
+
+def test_a_card_shows_the_hash_of_the_first_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LATENTZOO_CACHE", str(tmp_path))
+    card = next(
+        zoo.card(name)
+        for name in zoo.names()
+        if zoo.card(name).url and zoo.card(name).sha256 is None
+    )
+    show = lambda: json.loads(CliRunner().invoke(app, ["show", card.name, "--json"]).output)
+    assert show()["sha256"].startswith("not known yet")
+    file = tmp_path / "weights"
+    file.write_bytes(b"weights")
+    cache.verify(file, str(card.url).partition("#")[0], None)
+    assert show()["sha256"].startswith(f"{cache.sha256(file)} (recorded at the first download")

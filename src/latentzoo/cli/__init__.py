@@ -4,13 +4,8 @@ Exit status: 0 done, 1 a check failed, 2 a mistake that is named in one line, 3 
 not trustworthy (with --strict), 130 stopped by Ctrl-C.
 """
 
-from latentzoo.cli import (
-    catalogue,
-    files,
-    judge,
-    latents,
-    runs,
-)  # the import registers the commands
+# the import registers the commands
+from latentzoo.cli import catalogue, files, judge, latents, runs
 from latentzoo.cli.app import app
 
 __all__ = ["app", "catalogue", "files", "judge", "latents", "main", "runs"]

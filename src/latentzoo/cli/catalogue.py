@@ -1,5 +1,6 @@
 """Commands that look: list, show, check."""
 
+import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -8,6 +9,7 @@ from latentzoo import energies, kernels, zoo
 from latentzoo.cli.app import Debug, command
 from latentzoo.cli.progress import emit
 from latentzoo.errors import UnknownName
+from latentzoo.guides import networks
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,11 +62,11 @@ def list_(as_json: Json = False, debug: Debug = False) -> None:
 
 @command(example="latentzoo show avatar-ldm")
 def show(
-    name: Annotated[str, typer.Argument(help="A generator, an energy or a kernel.")],
+    name: Annotated[str, typer.Argument(help="A generator, an energy, its network, or a kernel.")],
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Show all that is known of a generator, an energy or a kernel."""
+    """Show all that is known of a generator, an energy, a network that judges, or a kernel."""
     if name in zoo.names():
         rows = _generator(name) | _details(name)
     elif name in kernels.known() or name in energies.known():
@@ -74,12 +76,14 @@ def show(
             "summary": entry.summary,
             "source": entry.module,
             "text": _text(entry.module),
-        }
+        } | {model: str(n) for model, n in networks.known().items() if n.energy == name}
+    elif name in networks.known():
+        rows = {"name": name} | dataclasses.asdict(networks.known()[name])
     else:
         raise UnknownName(
-            "generator, energy or kernel",
+            "generator, energy, guide or kernel",
             name,
-            [*zoo.names(), *kernels.known(), *energies.known()],
+            [*zoo.names(), *kernels.known(), *energies.known(), *networks.known()],
         )
     if as_json:
         emit("show", **rows)
@@ -145,10 +149,7 @@ def _details(name: str) -> dict[str, Any]:
         "keys": card.keys,
         "container": card.container,
     }
-    rows["sha256"] = (
-        card.sha256
-        or "not known yet; the first download's hash is recorded and must match from then on"
-    )
+    rows["sha256"] = card.sha256 or _recorded(card.url)
     if card.notes:
         rows["notes"] = card.notes
     path = zoo.where(card)
@@ -158,6 +159,18 @@ def _details(name: str) -> dict[str, Any]:
         rows["latent"] = ", ".join(f"{block} {shape}" for block, shape in generator.space)
         rows["parameters"] = sum(p.numel() for p in generator.parameters())
     return rows
+
+
+def _recorded(url: str | None) -> str:
+    """The hash that a card without one has by now."""
+    from urllib.parse import urldefrag
+
+    from latentzoo.hub import cache
+
+    found = None if url is None else cache.recorded(urldefrag(url)[0])
+    if found is None:
+        return "not known yet; the first download's hash is recorded and must match from then on"
+    return f"{found} (recorded at the first download; every other file is refused)"
 
 
 def _text(module: str) -> str:
