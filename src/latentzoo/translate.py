@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentzoo.diffusion.generator import Renewable
+from latentzoo.diffusion.renew import Renewable
 from latentzoo.errors import SpecError
 from latentzoo.generator import Encodable, Generator
 from latentzoo.rng import Rng

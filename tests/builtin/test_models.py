@@ -48,16 +48,19 @@ PEAK = """
 import resource, sys, torch
 from latentzoo.zoo import load
 torch.set_num_threads(1)
-generator = load("avatar-ldm", steps=int(sys.argv[1]))
-generator(torch.zeros(16, generator.space.dim, requires_grad=True)).sum().backward()
-sys.stdout.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+generator = load("avatar-ldm", steps=int(sys.argv[1]), eta=1.0, checkpoint=True)
+z = torch.zeros(4, generator.space.dim, requires_grad=True)
+held = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = held()
+generator(z).sum().backward()
+sys.stdout.write(str(held() - before - 2 * z.nbytes / 1024))  # a latent and its gradient are the user's
 """
 
 
 @pytest.mark.slow
 def test_the_memory_of_the_gradient_hardly_grows_with_the_steps():
     few, many = (
-        int(
+        float(
             subprocess.run(
                 [sys.executable, "-c", PEAK, steps], capture_output=True, check=True
             ).stdout
@@ -87,8 +90,32 @@ def test_a_stochastic_map_reads_its_noise():
         assert gradient.abs().flatten(1).amax() > 0, name
     part = load("avatar-ldm", steps=4, eta=1.0, latent_noises=1)
     assert part.space.blocks["noise"] == (1, 4, 16, 16)
-    with pytest.raises(SpecError, match="encode with eta=0"):
+    with pytest.raises(SpecError, match="leave out latent_noises"):
         part.encode(torch.rand(1, 3, 64, 64), Rng(0))
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_an_encoded_picture_is_the_end_of_the_chain(eta):
+    generator = load("avatar-ldm", steps=12, eta=eta)
+    with torch.no_grad():
+        x = load("avatar-turbo")(Rng(1).normal(1024))
+        z = generator.encode(x, Rng(2))
+        code = generator.encoder(x)
+        assert z.shape == (1, generator.space.dim)
+        assert (generator.latents(z) - code).square().mean().sqrt() < 0.05 * code.std()
+    if eta > 0:
+        assert torch.equal(generator.encode(x, Rng(2)), z)
+        assert not torch.equal(generator.encode(x, Rng(3)), z)
+
+
+def test_part_of_the_way_to_noise_and_back():
+    generator = load("avatar-ldm", steps=6)
+    with torch.no_grad():
+        x = generator(Rng(0, 1).normal(1024))
+        far = [(generator.renew(x, Rng(2, 3), strength=s) - x).abs().mean() for s in (0, 0.5, 1)]
+    assert far[0] < 0.02 < far[1] < far[2]
+    with pytest.raises(SpecError, match=r"strength=1\.5"):
+        generator.renew(x, Rng(2, 3), strength=1.5)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from latentzoo.builtin.avatars import NAMES, VALUES
 from latentzoo.builtin.train.augment import blur, disturb, shift
 from latentzoo.builtin.train.command import SHELF, names, prepare, read
+from latentzoo.builtin.weights import tensors
 from latentzoo.errors import SpecError, UnknownName
+from latentzoo.zoo import load
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +57,50 @@ def test_a_killed_training_resumes_where_it_was(data, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "options"), [("avatar-ddpm", {"widths": [8, 8, 16]}), ("avatar-vae", {})]
+)
+def test_what_a_recipe_writes_is_read_by_its_family(name, options, data, tmp_path):
+    record = toy(name, iterations=1)
+    record["options"] |= options
+    for _ in prepare(record, tmp_path, data).run():
+        pass
+    generator = load(tmp_path / "weights.safetensors")
+    assert generator(torch.zeros(1, generator.space.dim)).shape == (1, 3, 64, 64)
+
+
 def test_training_lowers_the_loss(data, tmp_path):
     record = toy("avatar-autoencoder", iterations=12)
     record["plan"]["save_every"] = 12
     records = list(prepare(record, tmp_path, data).run())
     pixels = [r["autoencoder.pixels"] for r in records]
     assert sum(pixels[-4:]) < 0.8 * sum(pixels[:4])
+
+
+def test_an_adaptation_moves_few_tensors_towards_its_world(data, tmp_path):
+    record = toy("avatar-ldm-hats", iterations=2)
+    record["plan"]["save_every"] = 2
+    trainer = prepare(record, tmp_path, data)
+    labels = trainer.recipe.labels[:, NAMES.index("hat")]
+    assert len(labels) > 3 and {VALUES["hat"][i] for i in labels} <= set(
+        record["options"]["world"]["hat"]
+    )
+    for _ in trainer.run():
+        pass
+    moved, base = load_file(tmp_path / "weights.safetensors"), tensors("avatar-ldm")
+    assert set(moved) < set(base) and sum(x.numel() for x in moved.values()) < 500_000
+    assert all(not torch.equal(x.float(), base[name]) for name, x in moved.items() if x.ndim > 1)
+    frozen = dict(trainer.recipe.denoiser.named_parameters())
+    for name, x in frozen.items():
+        assert f"denoiser.{name}" in moved or torch.equal(x, base[f"denoiser.{name}"])
+
+
+@pytest.mark.parametrize("world", [{"hut": ["none"]}, {"hat": ["nun"]}])
+def test_a_world_of_unknown_words_is_named(data, tmp_path, world):
+    record = toy("avatar-ldm-hats")
+    record["options"]["world"] = world
+    with pytest.raises(UnknownName, match="did you mean"):
+        prepare(record, tmp_path, data)
 
 
 def test_the_drawn_pictures_are_kept_and_the_same(data, tmp_path):

@@ -44,10 +44,27 @@ def gradient(network, checkpoint, *, steps=7, order=1):
 @pytest.mark.parametrize("steps", [1, 2, 7, 9])
 @pytest.mark.parametrize("checkpoint", CHOICES)
 def test_gradients_are_bit_equal(network, checkpoint, steps):
-    """With respect to the start, to each step's noise, and to what the step closes over."""
+    """With respect to the start and to each step's noise; what all steps read is a sum of its own order."""
     expected = gradient(network, False, steps=steps)
-    for a, b in zip(gradient(network, checkpoint, steps=steps), expected, strict=True):
-        assert torch.equal(a, b) and a.abs().max() > 0
+    z, shift = gradient(network, checkpoint, steps=steps)
+    assert torch.equal(z, expected[0]) and z.abs().amax(dim=(0, 2, 3, 4)).min() > 0
+    torch.testing.assert_close(shift, expected[1], rtol=1e-6, atol=1e-6)
+    assert shift.abs() > 0.1
+
+
+@pytest.mark.parametrize("checkpoint", CHOICES)
+def test_what_a_state_carries_along_has_a_bit_equal_gradient(network, checkpoint):
+    def run(checkpoint):
+        code = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(3)).requires_grad_()
+
+        def step(state, i):
+            x, code = state
+            return (x + 0.3 * network(x * code) * code, code)
+
+        x, _ = fold(step, (torch.ones(2, 3, 6, 6), code), range(7), checkpoint=checkpoint)
+        return torch.autograd.grad(x.square().sum(), code)[0]
+
+    assert torch.equal(run(checkpoint), run(False))
 
 
 @pytest.mark.parametrize("checkpoint", CHOICES)
@@ -92,18 +109,18 @@ def calls(checkpoint, steps=16, *, backward=True):
 
 
 def test_what_is_run_again():
-    """True runs all steps but the last twice; sqrt walks each segment once more to find its states."""
+    """True runs all steps twice; sqrt walks each segment once more to find its states."""
     assert calls(False) == 16
     assert calls("auto") == 16
     assert calls(True, backward=False) == 16
-    assert calls(True) == 31
-    assert 31 < calls("sqrt") <= 16 + 15 + 4 * (1 + 2 + 3)
+    assert calls(True) == 2 * 16
+    assert calls("sqrt") == 3 * 16
 
 
-def test_auto_forgets_the_oldest_steps_when_memory_is_short(network, monkeypatch):
-    expected = gradient(network, False)
+def test_auto_keeps_the_steps_that_memory_holds(network, monkeypatch):
+    expected = gradient(network, False)[:1]
     runs = []
-    for free in (0, 40e3, 100e3, 1e9):
+    for free in (0, 80e3, 160e3, 1e9):
         monkeypatch.setattr(memory, "_free", lambda _, free=free: free)
         count = 0
 
@@ -113,10 +130,9 @@ def test_auto_forgets_the_oldest_steps_when_memory_is_short(network, monkeypatch
                 count += 1
                 return network(x)
 
-        for a, b in zip(gradient(Counted(), "auto"), expected, strict=True):
-            assert torch.equal(a, b)
+        assert torch.equal(gradient(Counted(), "auto")[0], expected[0])
         runs.append(count)
-    assert runs[0] == 13 and runs[-1] == 7 and runs == sorted(runs, reverse=True)
+    assert runs[0] == 14 and runs[-1] == 7 and runs == sorted(runs, reverse=True)
     assert len(set(runs)) > 2
 
 

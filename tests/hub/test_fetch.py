@@ -1,14 +1,19 @@
 """Downloads from a server on this machine: resumed, verified, recorded, and refused offline."""
 
 import hashlib
+import shutil
 import threading
 import zipfile
+from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from latentzoo.errors import CheckpointError
 from latentzoo.hub import cache, fetch
+from latentzoo.hub.read import read
 
 CONTENT = bytes(range(256)) * 4000
 
@@ -225,3 +230,34 @@ def test_other_schemes(own_cache, url):
 def test_names_stay_inside_of_the_cache(own_cache, name):
     place = cache.place(f"https://host/{name}")
     assert place.parent.parent == cache.folder() / "files" and not place.name.startswith(".")
+
+
+@pytest.mark.parametrize("ending", ["bin", "safetensors"])
+def test_a_repository_is_brought_with_pickles_only_where_it_has_nothing_else(
+    own_cache, tmp_path, monkeypatch, ending
+):
+    """As google/ncsnpp-*, which has no safetensors; its pickle goes through the safe reader."""
+    repository, snapshot = tmp_path / "repository", tmp_path / "snapshot"
+    repository.mkdir()
+    (repository / "config.json").write_text('{"sample_size": 8}')
+    torch.save({"conv.weight": torch.ones(2)}, repository / "diffusion_pytorch_model.bin")
+    torch.save({"step": 1}, repository / "optimizer.bin")
+    if ending == "safetensors":
+        save_file(
+            {"conv.weight": torch.ones(2)}, repository / "diffusion_pytorch_model.safetensors"
+        )
+
+    def download(repo, *, allow_patterns, **options):
+        snapshot.mkdir(exist_ok=True)
+        for file in repository.iterdir():
+            if any(fnmatch(file.name, pattern) for pattern in allow_patterns):
+                shutil.copy(file, snapshot)
+        return str(snapshot)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    folder = fetch.from_hub("hf://google/ncsnpp")
+    assert {f.name for f in folder.iterdir()} == {
+        "config.json",
+        f"diffusion_pytorch_model.{ending}",
+    }
+    assert read(folder).tensors["conv.weight"].tolist() == [1, 1]

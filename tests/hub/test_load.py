@@ -132,6 +132,24 @@ def test_hugging_face_ids(toy, file, monkeypatch):
     ]
 
 
+def test_a_file_that_changes_another_one(toy, card, file, tmp_path, monkeypatch):
+    """The card names both: the tensors are those of the base, but for the few of the file."""
+    moved, places = tmp_path / "moved.pt", {"https://host/toy.pt": file}
+    places["https://host/moved.pt"] = moved
+    monkeypatch.setattr(fetch, "fetch", lambda url, **_: places[url])
+    card(url="https://host/moved.pt", base="https://host/toy.pt")
+    torch.save({"g_ema": {"fc.bias": toy["fc.bias"] + 1}}, moved)
+    generator = zoo.load("toy-card")
+    assert torch.equal(generator.linear.weight, toy["fc.weight"])
+    assert torch.equal(generator.linear.bias, toy["fc.bias"] + 1)
+    zoo.convert("toy-card", tmp_path / "whole.safetensors")
+    assert torch.equal(zoo.load(tmp_path / "whole.safetensors").linear.bias, toy["fc.bias"] + 1)
+    for wrong in ({"fc.bias": torch.ones(3)}, {"other": torch.ones(3)}):
+        torch.save({"g_ema": wrong}, moved)
+        with pytest.raises(CheckpointError, match="is that its base"):
+            zoo.load("toy-card")
+
+
 def test_the_container_of_the_card_must_be_the_files(card, file, monkeypatch):
     card(url="https://host/toy.pt", container="nvidia")
     monkeypatch.setattr(fetch, "fetch", lambda url, **kwargs: file)

@@ -23,15 +23,18 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from latentzoo.builtin.networks.autoencoder import Decoder, Encoder
 from latentzoo.builtin.networks.unet import CHANNELS, GRID, WIDTHS, UNet
-from latentzoo.diffusion.memory import Checkpoint, fold
+from latentzoo.diffusion import encode
+from latentzoo.diffusion.memory import Checkpoint
 from latentzoo.diffusion.noise import Noise
 from latentzoo.diffusion.parametrisation import Estimate, from_v
-from latentzoo.diffusion.reverse import ddim
+from latentzoo.diffusion.renew import Renewable, renew
+from latentzoo.diffusion.sampler import DDIM, Chain
 from latentzoo.diffusion.schedule import Level, Schedule
 from latentzoo.errors import SpecError
 from latentzoo.generator import Encodable, Generator
@@ -42,6 +45,8 @@ from latentzoo.space import Space
 
 SHIFT = 3.0
 """How far the steps crowd towards the noise, where the colours of large areas are decided."""
+REFINE = 8
+"""How often an encoder refines each step that has no noise."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Cosine(Schedule):
     r"""Creates the variance preserving path on a quarter of a circle, :math:`\alpha_t = \cos(\pi t / 2)` on [0, 1]."""
 
     def __call__(self, t: float) -> Level:
-        return Level(t, math.cos(math.pi / 2 * t), math.sin(math.pi / 2 * t))
+        return Level(t, math.sin(math.pi / 2 * (1 - t)), math.sin(math.pi / 2 * t))
 
     @classmethod
     def shifted(cls, u: float) -> Level:
@@ -57,7 +62,7 @@ class Cosine(Schedule):
         return cls()(2 / math.pi * math.atan(SHIFT * math.tan(math.pi / 2 * u)))
 
 
-class LatentDiffusion(Generator, Encodable):
+class LatentDiffusion(Generator, Encodable, Renewable):
     """Creates the generator.
 
     Arguments:
@@ -82,7 +87,7 @@ class LatentDiffusion(Generator, Encodable):
         steps: int = 10,
         eta: float = 0.0,
         latent_noises: int | None = None,
-        checkpoint: Checkpoint = True,
+        checkpoint: Checkpoint = "auto",
     ) -> None:
         super().__init__()
         if steps < 1 or not 0 <= eta <= 1:
@@ -96,9 +101,9 @@ class LatentDiffusion(Generator, Encodable):
                 f"{noises} noises cannot be latent: {steps} steps read {steps - 1}; give at most that"
             )
         self.denoiser, self.encoder, self.decoder = denoiser, encoder, decoder
-        self.eta = eta
+        self.sampler = DDIM(eta)
         self.checkpoint: Checkpoint = checkpoint
-        self.levels = [Cosine.shifted(1 - i / steps) for i in range(steps + 1)]
+        self.pairs = list(pairwise(Cosine.shifted(1 - i / steps) for i in range(steps + 1)))
         shape = (CHANNELS, GRID, GRID)
         self.space = Space(start=shape, **({"noise": (noises, *shape)} if noises else {}))
         self.size = (64, 64)
@@ -110,35 +115,46 @@ class LatentDiffusion(Generator, Encodable):
     def latents(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 4 16 16"]:
         """The end of the reverse process, before the decoder."""
         blocks = self.space.split(z)
-        x, moves = blocks["start"], list(pairwise(self.levels))
-        if self.eta == 0:
-            walk = lambda x, move: ddim(self.estimate(x, move[0]), *move).mean
-            return fold(walk, x, moves, checkpoint=self.checkpoint)
-        latent = blocks["noise"] if "noise" in blocks else x.new_empty(len(x), 0, *x.shape[1:])
-        noises = [*Noise(latent, len(moves) - 1), None]
-        jump = lambda x, item: ddim(self.estimate(x, item[0][0]), *item[0], eta=self.eta).push(
-            item[1]
-        )
-        return fold(jump, x, list(zip(moves, noises, strict=True)), checkpoint=self.checkpoint)
+        x_T = blocks["start"]
+        latent = blocks.get("noise", x_T[:, None][:, :0])
+        noise = Noise(latent, self.sampler.noises(self.pairs))
+        return self.sampler.run(Chain(self.estimate, self.pairs, self.checkpoint), x_T, noise)
 
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 64 64"]:
         """The pictures of latents."""
         return self.decoder(self.latents(z))
 
     def encode(self, image: Float[Tensor, "B 3 64 64"], rng: Rng) -> Float[Tensor, "B D"]:
-        """The start that leads to the pictures: the deterministic steps, backwards.
+        """Finds latents of pictures: DPM-Encoder for `eta` above 0, else inversion. The chain gives the code of a
+        picture again; what the autoencoder loses stays lost.
 
         Raises:
-            SpecError: If the map is stochastic.
+            SpecError: If some noises are fixed.
         """
-        if self.eta > 0:
+        x_0 = self.encoder(image)
+        step = lambda x_t, t, s: self.sampler.step(self.estimate, x_t, t, s)
+        noises = self.sampler.noises(self.pairs)
+        if noises == 0:
+            x_T = encode.invert(x_0, step, self.pairs, iterations=REFINE)
+            return self.space.join(start=x_T)
+        if self.space.blocks.get("noise", (0,))[0] < noises:
             raise SpecError(
-                "a picture has many latents under a stochastic diffusion; encode with eta=0"
+                "a picture has no latent while noises are fixed; leave out latent_noises"
             )
-        x = self.encoder(image)
-        for s, t in pairwise(reversed(self.levels)):
-            x = ddim(self.estimate(x, s if s.time > 0 else Cosine()(1e-3)), s, t).mean
-        return self.space.join(start=x)
+        draw = lambda: rng.normal(*x_0.shape[1:]).to(x_0)
+        x_T, eps = encode.stochastic(
+            x_0, step, self.pairs, draw=draw, eta=self.sampler.eta, iterations=REFINE
+        )
+        return self.space.join(start=x_T, noise=torch.stack(eps, 1))
+
+    @torch.no_grad()
+    def renew(
+        self, image: Float[Tensor, "B 3 64 64"], rng: Rng, *, strength: float
+    ) -> Float[Tensor, "B 3 64 64"]:
+        x_0 = self.encoder(image)
+        draw = lambda: rng.normal(*x_0.shape[1:]).to(x_0)
+        chain = Chain(self.estimate, self.pairs)
+        return self.decoder(renew(x_0, chain, self.sampler, draw, strength=strength))
 
 
 def build(
@@ -147,7 +163,7 @@ def build(
     steps: int = 10,
     eta: float = 0.0,
     latent_noises: int | None = None,
-    checkpoint: Checkpoint = True,
+    checkpoint: Checkpoint = "auto",
 ) -> LatentDiffusion:
     """Builds the generator with random weights.
 

@@ -10,7 +10,6 @@ References:
     | (Wu and De la Torre, 2022), https://arxiv.org/abs/2210.05559
 """
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +20,7 @@ from latentzoo.diffusion import encode
 from latentzoo.diffusion.memory import Checkpoint
 from latentzoo.diffusion.noise import Noise
 from latentzoo.diffusion.parametrisation import Estimate, estimate
-from latentzoo.diffusion.reverse import forward
+from latentzoo.diffusion.renew import Renewable, renew
 from latentzoo.diffusion.sampler import DDIM, Chain, Multistep, Pairs, Sampler, Single
 from latentzoo.diffusion.schedule import Level
 from latentzoo.errors import SpecError
@@ -46,25 +45,6 @@ class Reading:
     kind: str
     clip: float | None = None
     hertz: float = 1.0
-
-
-class Renewable(ABC):
-    """A diffusion generator that can go part of the way to noise and come back (SDEdit)."""
-
-    @abstractmethod
-    def renew(
-        self, image: Float[Tensor, "B 3 H W"], rng: Rng, *, strength: float
-    ) -> Float[Tensor, "B 3 H W"]:
-        """Noises images of shape (B, 3, H, W) in [0, 1] and runs the rest of the chain on them.
-
-        Arguments:
-            image: The images.
-            rng: The noise, one stream per image.
-            strength: Which part of the chain is run, in [0, 1]; 0 gives the image itself.
-
-        Raises:
-            SpecError: If the strength is out of range.
-        """
 
 
 class Diffusion(Generator, Encodable, Renewable):
@@ -161,16 +141,9 @@ class Diffusion(Generator, Encodable, Renewable):
     def renew(
         self, image: Float[Tensor, "B 3 H W"], rng: Rng, *, strength: float
     ) -> Float[Tensor, "B 3 H W"]:
-        if not 0 <= strength <= 1:
-            raise SpecError(f"strength={strength} is out of range; give a number in [0, 1]")
-        pairs = self.pairs[len(self.pairs) - round(strength * len(self.pairs)) :]
-        if not pairs:
-            return image
-        x_0 = self.see(image)
-        draw = lambda: rng.normal(3, *self.size).to(x_0)
-        x_t = forward(x_0, pairs[0][0]).push(draw())
-        noise = [draw() for _ in range(self.sampler.noises(pairs))]
-        return self.show(self.sampler.run(Chain(self.denoise, pairs), x_t, noise))
+        draw = lambda: rng.normal(3, *self.size).to(image)
+        chain = Chain(self.denoise, self.pairs)
+        return self.show(renew(self.see(image), chain, self.sampler, draw, strength=strength))
 
     def show(self, x_0: Tensor) -> Tensor:
         """The images in [0, 1] of the network's pictures, (B, 3, H, W)."""

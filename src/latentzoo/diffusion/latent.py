@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from latentzoo.diffusion import encode, memory
 from latentzoo.diffusion.noise import Noise
 from latentzoo.diffusion.parametrisation import Estimate, from_eps
+from latentzoo.diffusion.renew import Renewable, renew
 from latentzoo.diffusion.sampler import DDIM, Chain, Pairs
 from latentzoo.diffusion.schedule import Level
 from latentzoo.errors import SpecError
@@ -57,7 +58,7 @@ class Autoencoder(nn.Module, ABC):
         """Maps codes (B, C, h, w) to images (B, 3, H, W)."""
 
 
-class LDM(Generator, Encodable):
+class LDM(Generator, Encodable, Renewable):
     r"""Creates a latent diffusion generator.
 
     Arguments:
@@ -154,6 +155,19 @@ class LDM(Generator, Encodable):
         """The images (B, 3, H, W) in [0, 1] of codes (B, C, h, w)."""
         return (self.first_stage.decode(code / self.scale) + 1) / 2
 
+    @torch.no_grad()
+    def renew(
+        self, image: Float[Tensor, "B 3 H W"], rng: Rng, *, strength: float
+    ) -> Float[Tensor, "B 3 H W"]:
+        x_0 = self.see(image)
+        draw = lambda: rng.normal(*x_0.shape[1:]).to(x_0)
+        chain = Chain(self.estimate, self.pairs)
+        return self.decode(renew(x_0, chain, self.sampler, draw, strength=strength))
+
+    def see(self, image: Tensor) -> Tensor:
+        """The codes (B, C, h, w) of images (B, 3, H, W) in [0, 1]."""
+        return self.scale * self.first_stage.encode(2 * image - 1)
+
     def encode(self, image: Float[Tensor, "B 3 H W"], rng: Rng) -> Float[Tensor, "B D"]:
         """Finds latents of images: DPM-Encoder for `eta` above 0, else inversion. The chain gives
         the code of an image again; what the first stage loses stays lost.
@@ -161,7 +175,7 @@ class LDM(Generator, Encodable):
         Raises:
             SpecError: If some noises are fixed.
         """
-        x_0 = self.scale * self.first_stage.encode(2 * image - 1)
+        x_0 = self.see(image)
         step = lambda x_t, t, s: self.sampler.step(self.estimate, x_t, t, s)
         if self.sampler.eta == 0:
             return self.space.join(start=encode.invert(x_0, step, self.pairs))

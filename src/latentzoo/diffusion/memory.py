@@ -3,14 +3,18 @@ r"""Many steps, differentiated in the memory of one.
 .. math:: x_{i+1} = f(x_i, a_i), \qquad i = 0, \dots, T - 1
 
 The gradient of :math:`x_T` needs what every step saved for its backward pass: T times the
-network's activations. A step may *forget* what it saved and run once more, from :math:`x_i`, when
-the backward pass reaches it. The gradient is the same; one forward pass is paid for each forgotten
-step.
+network's activations. A step may be *forgotten*: it is run without a trace, and once more, from
+:math:`x_i`, when the backward pass reaches it. The gradient is the same; one forward pass is paid
+for each forgotten step.
 
-    | True     each step forgets as soon as the next begins: memory of one step and T states
-    | "sqrt"   so do all states but every sqrt(T)-th: two more forward passes instead of one
-    | False    no step forgets
-    | "auto"   the oldest steps forget where a quarter of the free memory does not hold them all
+    | True     all steps are forgotten: the memory of one step, and T states
+    | "sqrt"   so are all states but every sqrt(T)-th: two more forward passes instead of one
+    | False    no step is forgotten
+    | "auto"   the first steps are kept, as many as a quarter of the free memory holds
+
+Gradients with respect to the start, and to what a single step reads, are bit for bit the same
+whatever is chosen. Where several steps read one tensor from outside, its gradient is a sum that
+rounding may order in another way; a state that carries the tensor along has it in the same order.
 
 References:
     | Training Deep Nets with Sublinear Memory Cost (Chen et al., 2016)
@@ -18,14 +22,16 @@ References:
 """
 
 import math
-import os
-from collections import Counter, deque
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
+from torch.overrides import TorchFunctionMode
 
 from latentzoo.errors import LatentzooError, SpecError
 
@@ -36,6 +42,8 @@ Checkpoint = bool | str
 
 SHARE = 0.25
 """The part of the free memory that "auto" may fill."""
+NEAR = 1e-2
+"""How near, relative and absolute, a step that is run again must come to where it went."""
 
 
 def fold(
@@ -64,22 +72,19 @@ def fold(
         for item in items:
             x = step(x, item)
         return x
-    stride = math.isqrt(max(len(items) - 1, 0)) + 1 if checkpoint == "sqrt" else 1
+    if checkpoint == "sqrt":
+        stride = math.isqrt(max(len(items) - 1, 0)) + 1
+        segments = [items[i : i + stride] for i in range(0, len(items), stride)]
+        walk = lambda x, segment: fold(step, x, segment, checkpoint=True)
+        return fold(walk, x, segments, checkpoint=True)
     budget = SHARE * _free(_tensors(x)[0].device) if checkpoint == "auto" else 0.0
-    states = _States(step, x, items, stride)
-    kept: deque[_Saved] = deque()
-    held: Counter[tuple[int, int]] = Counter()
-    last = total = 0
-    for i, item in enumerate(items):
-        while kept and total + last > budget:
-            total -= kept.popleft().forget(held)
-        saved = _Saved(states, i, keep=budget > 0 or i == len(items) - 1)
-        states[i] = x
-        with saved_tensors_hooks(saved.pack, saved.unpack):
-            x = step(x, item)
-        last = saved.count(held)
-        total += last
-        kept.append(saved)
+    kept = _Kept()
+    for item in items:
+        if kept.bytes + kept.last < budget:
+            with kept:
+                x = step(x, item)
+        else:
+            x = _forget(step, x, item)
     return x
 
 
@@ -91,103 +96,171 @@ def _free(device: torch.device) -> float:
     """The bytes that are free on a device; 0 where it does not say."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
-    if device.type == "cpu" and "SC_AVPHYS_PAGES" in os.sysconf_names:
-        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    try:
+        if device.type == "cpu":  # counts what is only kept to read files faster as free
+            found = re.search(r"MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text())
+            return 1024.0 * int(found[1]) if found else 0.0
+    except OSError:
+        pass
     return 0.0
 
 
-class _States:
-    """The states x_i; all but every `stride`-th can be forgotten and are computed again."""
+class _Kept:
+    """The bytes that all steps so far, and the last of them, saved for their backward passes."""
 
-    def __init__(
-        self, step: Callable[[Any, Any], Any], x: Any, items: Sequence[Any], stride: int
-    ) -> None:
-        self.step, self.items, self.stride = step, items, stride
-        self.single = not isinstance(x, tuple)
-        # In one piece: small blocks that live long, among large ones that do not, would scatter
-        # the memory of the steps.
-        rows = -(-len(items) // stride)
-        self.rows = tuple(v.new_empty(rows, *v.shape) for v in _tensors(x))
-        self.between: dict[int, Any] = {}
-        self.tracked: dict[int, tuple[bool, ...]] = {}
+    def __init__(self) -> None:
+        self.bytes = self.last = 0
+        self.storages: set[int] = set()
 
-    def __setitem__(self, i: int, x: Any) -> None:
-        self.tracked[i] = tuple(v.requires_grad for v in _tensors(x))
-        if i % self.stride == 0:
-            for row, v in zip(self.rows, _tensors(x), strict=True):
-                row[i // self.stride].copy_(v.detach())
+    def __enter__(self) -> None:
+        self.last = 0
+        self.hooks = saved_tensors_hooks(self.pack, lambda tensor: tensor)
+        self.hooks.__enter__()
 
-    def __getitem__(self, i: int) -> Any:
-        if i % self.stride:
-            return self.between[i]
-        state = tuple(row[i // self.stride] for row in self.rows)
-        return state[0] if self.single else state
+    def __exit__(self, *reason: Any) -> None:
+        self.hooks.__exit__(*reason)
+        self.bytes += self.last
 
-    def rerun(self, i: int) -> None:
-        """Runs step i once more, for what it saves: that goes to the hooks that are active."""
-        if i % self.stride and i not in self.between:
-            with torch.no_grad():
-                for k in range(i - i % self.stride, i):
-                    self.between[k + 1] = self.step(self[k], self.items[k])
-        tracked = zip(_tensors(self[i]), self.tracked[i], strict=True)
-        inputs = tuple(v.detach().requires_grad_(needs) for v, needs in tracked)
-        self.between.pop(i, None)
-        with torch.enable_grad():
-            self.step(inputs[0] if self.single else inputs, self.items[i])
+    def pack(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self.storages:
+            self.storages.add(storage.data_ptr())
+            self.last += storage.nbytes()
+        return tensor.detach()  # autograd restores its place in the graph; without it, a cycle
 
 
-class _Saved:
-    """What step i saved for its backward pass, until it forgets.
+def _forget(step: Callable[[X, Item], X], x: X, item: Item) -> X:
+    """Runs one step without a trace; its gradient runs it again."""
+    single, inputs = not isinstance(x, tuple), _tensors(x)
+    call = lambda inputs: _tensors(step(inputs[0] if single else inputs, item))
+    plain = tuple(v.detach() for v in inputs)
+    with torch.no_grad(), _Outside() as outside:
+        outputs = call(plain)
+    run = _Run(call, tuple(outside.found), outputs)
+    # Asked for by a function, since a step within a step that is run again has stand-ins for them.
+    result = _Again.apply(run, *inputs, *(v.view_as(v) for v in run.outside))
+    return result[0] if single else result
 
-    Autograd holds the number of each tensor instead of the tensor. Tensors are kept detached:
-    autograd restores their place in the graph, and a reference to it from here would be a cycle.
+
+class _Outside(TorchFunctionMode):
+    """Finds the tensors with a gradient that a function reads from outside, or puts others there.
+
+    Arguments:
+        stand_ins: What to put in the place of each; None to find them, while gradients are off.
     """
 
-    def __init__(self, states: _States, i: int, *, keep: bool = True) -> None:
-        self.states, self.i, self.keep = states, i, keep
-        self.tensors: dict[int, Tensor] = {}
-        self.length = 0
+    def __init__(self, stand_ins: dict[Tensor, Tensor] | None = None) -> None:
+        super().__init__()
+        self.stand_ins = stand_ins
+        self.found: dict[Tensor, None] = {}
 
-    def pack(self, tensor: Tensor) -> int:
-        if self.keep:
-            self.tensors[self.length] = tensor.detach()
-        self.length += 1
-        return self.length - 1
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        named = {name: self.look(value) for name, value in (kwargs or {}).items()}
+        return func(*(self.look(value) for value in args), **named)
 
-    def unpack(self, number: int) -> Tensor:
-        if number not in self.tensors:
-            self.recall()
-        return self.tensors.pop(number)
+    def look(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            if self.stand_ins is not None:
+                return self.stand_ins.get(value, value)
+            if value.requires_grad:
+                self.found[value] = None
+        elif type(value) in (tuple, list):
+            return type(value)(self.look(v) for v in value)
+        return value
 
-    def recall(self) -> None:
-        again = _Saved(self.states, self.i)
-        with saved_tensors_hooks(again.pack, again.unpack):
-            self.states.rerun(self.i)
-        if again.length != self.length:
+
+@dataclass
+class _Run:
+    """One run of a step.
+
+    Arguments:
+        call: From its states to the next ones.
+        outside: The tensors with a gradient that it reads beside them.
+        outputs: The next states, until they are handed on.
+    """
+
+    call: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
+    outside: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+class _Again(torch.autograd.Function):
+    """A step that left no trace; its gradient runs it again, on leaves of its own."""
+
+    @staticmethod
+    def forward(ctx: Any, run: _Run, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.run, (outputs, run.outputs) = run, (run.outputs, ())
+        given = {v.untyped_storage().data_ptr() for v in tensors}
+        # What is handed on as it came would be taken for a change in place.
+        outputs = tuple(
+            v.clone() if v.untyped_storage().data_ptr() in given else v for v in outputs
+        )
+        ctx.save_for_backward(*tensors, *outputs)
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        run, count, twice = ctx.run, len(grads), torch.is_grad_enabled()
+        needed = ctx.needs_input_grad[1:]
+        tensors, outputs = ctx.saved_tensors[:-count], ctx.saved_tensors[-count:]
+        leaves = [v.detach().requires_grad_(n) for v, n in zip(tensors, needed, strict=True)]
+        ends = [v.detach().requires_grad_(twice) for v in grads]
+        stand_ins = dict(zip(run.outside, leaves[count:], strict=True))
+        with torch.enable_grad(), _Outside(stand_ins):
+            again = run.call(tuple(leaves[:count]))
+        if not all(map(_near, again, outputs)):
             raise LatentzooError(
-                f"step {self.i} saved {self.length} tensors, but {again.length} when run again; "
-                "it is not a pure function: remove its side effects or use checkpoint=False"
+                "a step came to another state when it was run again, so it is not a pure "
+                "function: remove its side effects or use checkpoint=False"
             )
-        self.tensors = again.tensors
-
-    def count(self, held: Counter[tuple[int, int]]) -> int:
-        """Enters the storages of this step and returns the bytes that no other step holds."""
-        new = 0
-        for key in {_storage(v) for v in self.tensors.values()}:
-            held[key] += 1
-            new += key[1] if held[key] == 1 else 0
-        return new
-
-    def forget(self, held: Counter[tuple[int, int]]) -> int:
-        """Drops the tensors and returns the bytes that no other step holds."""
-        freed = 0
-        for key in {_storage(v) for v in self.tensors.values()}:
-            held[key] -= 1
-            freed += key[1] if held[key] == 0 else 0
-        self.tensors = {}
-        return freed
+        wanted = [leaf for leaf in leaves if leaf.requires_grad]
+        found = _pull(again, wanted, ends, twice=twice)
+        if twice:
+            sources = [v for v, needs in zip(tensors, needed, strict=True) if needs]
+            found = _Twice.apply(found, [*wanted, *ends], *sources, *grads)
+        each = iter(found)
+        return None, *(next(each) if needs else None for needs in needed)
 
 
-def _storage(tensor: Tensor) -> tuple[int, int]:
-    storage = tensor.untyped_storage()
-    return storage.data_ptr(), storage.nbytes()
+class _Twice(torch.autograd.Function):
+    """A gradient that can be differentiated once more."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, found: Sequence[Tensor], leaves: list[Tensor], *sources: Tensor
+    ) -> tuple[Tensor, ...]:
+        ctx.found, ctx.leaves = found, leaves
+        return tuple(v.detach() for v in found)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grads: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        return None, None, *_pull(ctx.found, ctx.leaves, grads)
+
+
+def _pull(
+    outputs: Sequence[Tensor],
+    leaves: list[Tensor],
+    grads: Sequence[Tensor],
+    *,
+    twice: bool = False,
+) -> tuple[Tensor, ...]:
+    """The gradient with respect to leaves, given that with respect to outputs."""
+    with torch.enable_grad():
+        # A number instead of `grad_outputs`, for which torch would import all of sympy: 30 MB.
+        pairs = zip(outputs, grads, strict=True)
+        parts = [(output * grad).sum() for output, grad in pairs if output.requires_grad]
+        if not parts:
+            return tuple(torch.zeros_like(leaf) for leaf in leaves)
+        total = torch.stack(parts).sum() if len(parts) > 1 else parts[0]
+    return torch.autograd.grad(
+        total, leaves, create_graph=twice, allow_unused=True, materialize_grads=True
+    )
+
+
+def _near(again: Tensor, before: Tensor) -> bool:
+    return torch.allclose(again, before, rtol=NEAR, atol=NEAR, equal_nan=True)

@@ -21,6 +21,8 @@ class Card:
         url: Where the official file is ("https://...", "https://.../archive.zip#member", "hf://owner/repo/file",
             "package:file"); None if it must be given by path.
         mirrors: Other places of the same file.
+        base: Where the file is that this one changes, as `url`: the weights are those of `base`, with the tensors of
+            this file in the places of theirs; None if the file is whole.
         sha256: The file's hash, or None: then the first download's hash is recorded and must match from then on.
         container: The reader: "torch", "safetensors", "nvidia" or "folder".
         keys: The dialect of tensor names, a key of the family's `KEYS`.
@@ -38,6 +40,7 @@ class Card:
     family: str
     url: str | None
     mirrors: tuple[str, ...] = ()
+    base: str | None = None
     sha256: str | None = None
     container: str
     keys: str

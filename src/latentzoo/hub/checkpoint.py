@@ -1,10 +1,12 @@
 """A checkpoint as data: tensors by name, and the plain records that stood beside them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+
+from latentzoo.errors import CheckpointError
 
 
 @dataclass(frozen=True)
@@ -22,3 +24,17 @@ class Checkpoint:
     records: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
     container: str = "safetensors"
+
+    def over(self, base: "Checkpoint") -> "Checkpoint":
+        """This checkpoint with the tensors of another one wherever it has none of its own.
+
+        Raises:
+            CheckpointError: If the other has no tensor of a name, or one of another shape.
+        """
+        for name, tensor in self.tensors.items():
+            if name not in base.tensors or base.tensors[name].shape != tensor.shape:
+                raise CheckpointError(
+                    f"{self.path}: changes '{name}' {tuple(tensor.shape)}, which {base.path} does not have; "
+                    "is that its base?"
+                )
+        return replace(self, tensors={**base.tensors, **self.tensors})

@@ -24,7 +24,10 @@ from latentzoo.hub import archive, cache
 
 Progress = Callable[[int, int | None], None]  # bytes done, bytes in all if known
 
-FOLDER = ["*.json", "*.safetensors"]  # what is wanted of a repository: no pickles
+FOLDER = ["*.json", "*.safetensors"]  # what is wanted of a repository
+PICKLED = [
+    "*pytorch_model*.bin"
+]  # and of one without safetensors, as of 2022; read by the safe reader
 ATTEMPTS, PAUSE, TIMEOUT, BLOCK = 5, 1.0, 30.0, 2**20
 
 
@@ -218,7 +221,11 @@ def from_hub(url: str, *, progress: Progress | None = None, local_only: bool = F
     try:
         if file:
             return Path(str(hf_hub_download(f"{owner}/{repo}", file, **options)))
-        return Path(str(snapshot_download(f"{owner}/{repo}", allow_patterns=FOLDER, **options)))
+        wanted = lambda patterns: Path(
+            str(snapshot_download(f"{owner}/{repo}", allow_patterns=patterns, **options))
+        )
+        folder = wanted(FOLDER)
+        return folder if any(folder.rglob("*.safetensors")) else wanted([*FOLDER, *PICKLED])
     except LocalEntryNotFoundError as error:
         reason = (
             "LATENTZOO_OFFLINE forbids to download it"

@@ -73,10 +73,13 @@ def where(card: Card) -> Path | None:
     """The file of a card if it is on this disk already; None if it would have to be downloaded or given."""
     from latentzoo.hub.fetch import local
 
-    if card.url is None:
+    def here(url: str) -> Path | None:
+        path = packaged(url)
+        return local(url) if path is None else path if path.is_file() else None
+
+    if card.url is None or (card.base is not None and here(card.base) is None):
         return None
-    path = packaged(card.url)
-    return local(card.url) if path is None else path if path.is_file() else None
+    return here(card.url)
 
 
 def packaged(url: str) -> Path | None:

@@ -57,6 +57,8 @@ class Plan:
         if checkpoint.container != card.container:
             fact = f"is a file of the container '{checkpoint.container}', its card says '{card.container}'"
             raise CheckpointError(f"{path}: {fact}; was it exchanged?")
+        if card.base is not None:
+            checkpoint = checkpoint.over(read(place(card.base, progress)))
         seen = configuration(card.family, checkpoint) or {"config": {}}
         return cls(card.family, card.keys, {**seen["config"], **card.config}, checkpoint, card)
 
@@ -126,7 +128,13 @@ class Plan:
             "config": self.config,
             "container": "safetensors",
         }
-        made |= {"url": None, "mirrors": [], "sha256": None, "resolution": generator.size[0]}
+        made |= {
+            "url": None,
+            "mirrors": [],
+            "base": None,
+            "sha256": None,
+            "resolution": generator.size[0],
+        }
         made |= {
             "name": known.get("name", out.stem),
             "notes": f"{came} {known.get('notes', '')}".strip(),
@@ -159,10 +167,7 @@ def find(x: str, progress: fetch.Progress | None) -> tuple[Card | None, Path]:
             raise CheckpointError(
                 f"the card '{x}' has no address to download from: load its file itself ({where})"
             )
-        path = zoo.packaged(card.url) or fetch.fetch(
-            card.url, mirrors=card.mirrors, sha256=card.sha256, progress=progress
-        )
-        return card, path
+        return card, place(card.url, progress, mirrors=card.mirrors, sha256=card.sha256)
     file, _, member = x.partition("#")
     if Path(file).exists():
         return None, archive.unpack(Path(file), member) if member else Path(file)
@@ -175,6 +180,11 @@ def find(x: str, progress: fetch.Progress | None) -> tuple[Card | None, Path]:
             f"{x}: there is no such file; check the path, or `latentzoo list` for names"
         )
     raise UnknownName("generator", x, zoo.names())
+
+
+def place(url: str, progress: fetch.Progress | None, **expected: Any) -> Path:
+    """The file of an address: that of the package, or one that is downloaded if need be."""
+    return zoo.packaged(url) or fetch.fetch(url, progress=progress, **expected)
 
 
 def configuration(family: str, checkpoint: Checkpoint) -> dict[str, Any] | None:

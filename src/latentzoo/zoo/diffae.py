@@ -119,8 +119,15 @@ class DiffAE(Generator, Encodable):
 
     def decode(self, x_T: Tensor, code: Tensor) -> Tensor:
         """The images (B, 3, H, W) in [0, 1] of starts, of that shape, and codes (B, S)."""
-        work = Chain(self.estimate_picture(code), self.pairs, self.checkpoint)
-        return (DDIM_STEP.run(work, x_T, []) + 1) / 2
+
+        def step(state: tuple[Tensor, Tensor], i: int) -> tuple[Tensor, Tensor]:
+            x_t, code = state  # which every step reads: carried along, so is its gradient
+            estimate = self.estimate_picture(code)
+            return DDIM_STEP.step(estimate, x_t, *self.pairs[i]).mean, code
+
+        steps = range(len(self.pairs))
+        x_0, _ = memory.fold(step, (x_T, code), steps, checkpoint=self.checkpoint)
+        return (x_0 + 1) / 2
 
     def estimate_code(self, z_t: Tensor, t: Level) -> Estimate:
         """What the network of codes thinks is mixed in (B, S)."""

@@ -6,7 +6,7 @@ The pictures are a function of `(seed, n)` alone, so the file is a cache: delete
 import functools
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from latentzoo.builtin.avatars import SIZE, Avatar, draw, portrait, render
+from latentzoo.builtin.avatars import NAMES, SIZE, VALUES, Avatar, draw, portrait, render
+from latentzoo.errors import UnknownName
 
 CHUNK = 256
 
@@ -93,6 +94,23 @@ class Pictures:
     def labels_at(self, indices: Tensor) -> Tensor:
         """The attribute indices of the pictures with these indices, `(B, 13)`."""
         return self.labels[indices]
+
+    def satisfying(self, world: Mapping[str, Sequence[str]]) -> Tensor:
+        """The indices of the pictures whose attributes have only the values allowed, `(N,)`.
+
+        Raises:
+            UnknownName: There is no such attribute, or no such value of it.
+        """
+        inside = torch.ones(len(self), dtype=torch.bool)
+        for name, values in world.items():
+            if name not in VALUES:
+                raise UnknownName("attribute", name, NAMES)
+            for value in values:
+                if value not in VALUES[name]:
+                    raise UnknownName(f"value of '{name}'", value, VALUES[name])
+            allowed = torch.tensor([VALUES[name].index(value) for value in values])
+            inside &= torch.isin(self.labels[:, NAMES.index(name)], allowed)
+        return inside.nonzero()[:, 0]
 
     @torch.no_grad()
     def latents(self, encoder: nn.Module) -> Tensor:
