@@ -28,11 +28,13 @@ class Guidance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         energy: The kind of energy.
         weight: Its weight.
         model: The network that guides; None takes the generator's companion.
+        run: Keys of the run's record that differ from the study's: a kernel, ...
     """
 
     energy: str = "clip"
     weight: spec.Weight = 500.0
     model: str | None = None
+    run: dict[str, Any] = {}
 
     def term(self, target: str) -> spec.Term:
         """The energy of a target."""
@@ -49,6 +51,7 @@ class Study(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         unguided: How many pictures of the prior are compared with the truth; 0 for none.
         text: How a text guides.
         person: How a person guides.
+        best: Whether each chain shows its best state by the guide instead of its last one.
         run: Further keys of a run's record: chains, steps, kernel, seed, ...
     """
 
@@ -58,6 +61,7 @@ class Study(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     unguided: Annotated[int, Meta(ge=0)] = 0
     text: Guidance = Guidance()
     person: Guidance = Guidance(energy="identity", weight=100.0)
+    best: bool = False
     run: dict[str, Any] = {}
 
 
@@ -68,7 +72,7 @@ class Row:
     Attributes:
         asked: The text, or the name of the person.
         generator: The generator.
-        energy: The mean energy at the end.
+        energy: The mean energy of the states shown.
         gradients: The gradients of each chain.
         seconds: How long all chains took together.
         finding: What the judge found.
@@ -155,12 +159,12 @@ def _rows(study: Study, out: Path) -> Iterator[Row | Prior]:
     for text in study.texts:
         for generator in study.generators:
             place, energies = out / spec.slug(text) / generator, [study.text.term(text)]
-            folder = _run(study, generator, place, energies, study.run)
+            folder = _run(study, generator, place, energies, study.run | study.text.run)
             yield _judged(text, generator, folder, None)
     for path in map(Path, study.people):
         for generator in study.generators:
             place, energies = out / path.stem / generator, [study.person.term(str(path))]
-            folder = _run(study, generator, place, energies, study.run)
+            folder = _run(study, generator, place, energies, study.run | study.person.run)
             yield _judged(path.stem, generator, folder, path)
 
 
@@ -171,7 +175,9 @@ def _run(
     if not is_finished(folder):
         started = (folder / "run.yaml").exists()
         data = {**shared, "generator": generator, "options": study.generators[generator]}
-        run = spec.replace(spec.parse(data, source="the study's run"), energies=energies)
+        best = energies[0].energy if energies and study.best else None
+        run = spec.parse(data, source="the study's run")
+        run = spec.replace(run, energies=energies, best=best)
         with RunFolder(folder, resume=started) as held:
             Experiment(spec.read(folder / "run.yaml") if started else run).execute(held)
     return folder
@@ -183,10 +189,12 @@ def _judged(asked: str, generator: str, folder: Path, person: Path | None) -> Ro
     _require_avatars(images, generator)
     found = find(images, asked) if person is None else recognise(images, picture.read(person))
     cost = saved.diagnosis or {}
+    energy = saved.column(saved.terms[0])
+    shown = energy[-1] if saved.record.best is None else np.nanmin(energy, axis=0)
     return Row(
         asked,
         generator,
-        float(np.nanmean(saved.column(saved.terms[0])[-1])),
+        float(np.nanmean(shown)),
         float(cost.get("gradients", saved.record.steps)),
         float(cost.get("seconds", float("nan"))),
         found,

@@ -3,7 +3,8 @@ r"""A hierarchical variational autoencoder of avatars: its decoder is the map.
 .. math:: x = D\big(L(\epsilon_1, \dots, \epsilon_5)\big)
 
 A ladder :math:`L` of Gaussian latents, coarse to fine, makes the 4 x 16 x 16 latent of the avatars' autoencoder, whose
-decoder :math:`D` makes the picture. The noises of the rungs are the blocks of the latent.
+decoder :math:`D` makes the picture. The noises of the rungs are the blocks of the latent. The file has the
+ladder alone, without what looks at data: the autoencoder is another's.
 
 References:
     | Auto-Encoding Variational Bayes (Kingma and Welling, 2014), https://arxiv.org/abs/1312.6114
@@ -13,36 +14,30 @@ References:
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from latentzoo.builtin.networks.autoencoder import Decoder, Encoder
+from latentzoo.builtin.networks.autoencoder import Autoencoder
 from latentzoo.builtin.networks.ladder import RUNGS, Ladder
-from latentzoo.generator import Encodable, Generator
+from latentzoo.builtin.weights import autoencoder, constant
+from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
-from latentzoo.rng import Rng
 from latentzoo.space import Space
 
-PARTS = ("ladder", "encoder", "decoder")
 
-
-class LadderVAE(Generator, Encodable):
+class LadderVAE(Generator):
     """Creates the generator.
 
     Arguments:
-        ladder: The variational autoencoder of latents.
-        encoder: The encoder of pictures.
-        decoder: The decoder of latents.
+        ladder: The variational autoencoder of latents; what looks at data is not needed.
+        pair: The autoencoder whose latents the ladder makes; it is not part of the generator's state.
         temperature: What the noises are multiplied by; below 1 the faces are more typical.
     """
 
-    def __init__(
-        self, ladder: Ladder, encoder: nn.Module, decoder: nn.Module, *, temperature: float = 1.0
-    ) -> None:
+    def __init__(self, ladder: Ladder, pair: Autoencoder, *, temperature: float = 1.0) -> None:
         super().__init__()
-        self.ladder, self.encoder, self.decoder = ladder, encoder, decoder
+        self.ladder, self.pair = ladder, constant(pair)
         self.temperature = temperature
         shapes = {f"rung{i}": (s.maps, s.grid, s.grid) for i, s in enumerate(RUNGS)}
         self.space = Space(**shapes)
@@ -51,13 +46,7 @@ class LadderVAE(Generator, Encodable):
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 64 64"]:
         """The pictures of latents."""
         eps = list(self.space.split(self.temperature * z).values())
-        return self.decoder(self.ladder(eps))
-
-    def encode(self, image: Float[Tensor, "B 3 64 64"], rng: Rng) -> Float[Tensor, "B D"]:
-        """A draw of the posterior."""
-        eps = list(self.space.split(rng.normal(self.space.dim).to(image)).values())
-        noises = self.ladder.infer(self.encoder(image), eps)[1]
-        return torch.cat([noise.flatten(1) for noise in noises], dim=1) / self.temperature
+        return self.pair.decoder(self.ladder(eps))
 
 
 def build(*, temperature: float = 1.0) -> LadderVAE:
@@ -66,11 +55,11 @@ def build(*, temperature: float = 1.0) -> LadderVAE:
     Arguments:
         temperature: What the noises are multiplied by.
     """
-    return LadderVAE(Ladder(), Encoder(), Decoder(), temperature=temperature)
+    return LadderVAE(Ladder(inference=False), autoencoder(), temperature=temperature)
 
 
 KEYS: dict[str, Callable[[Generator], list[Rule]]] = {
-    "avatar": lambda generator: [Rule(f"{part}.{{name*}}", f"{part}.{{name}}") for part in PARTS]
+    "avatar": lambda generator: [Rule("ladder.{name*}", "ladder.{name}")]
 }
 
 

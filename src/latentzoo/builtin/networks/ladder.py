@@ -61,14 +61,16 @@ class Rung(nn.Module):
 
     Arguments:
         shape: Its grid, features and latent maps.
+        inference: Whether it has the posterior.
     """
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, inference: bool) -> None:
         super().__init__()
         width, maps = shape.width, shape.maps
         self.before = nn.Sequential(Residual(width), *_attention(shape))
         self.prior = Moments(width, maps)
-        self.posterior = Moments(2 * width, maps)
+        if inference:
+            self.posterior = Moments(2 * width, maps)
         self.into = nn.Conv2d(maps, width, 1)
         self.after = Residual(width)
 
@@ -95,11 +97,14 @@ class Ladder(nn.Module):
     Arguments:
         channels: The number of maps.
         rungs: The rungs from coarse to fine; a finer grid is twice as fine.
+        inference: Whether it has what looks at data, which is for training.
     """
 
-    def __init__(self, channels: int = 4, rungs: Sequence[Shape] = RUNGS) -> None:
+    def __init__(
+        self, channels: int = 4, rungs: Sequence[Shape] = RUNGS, inference: bool = True
+    ) -> None:
         super().__init__()
-        self.rungs = nn.ModuleList(Rung(shape) for shape in rungs)
+        self.rungs = nn.ModuleList(Rung(shape, inference) for shape in rungs)
         self.top = nn.Parameter(0.1 * torch.randn(1, rungs[0].width, rungs[0].grid, rungs[0].grid))
         widths = {shape.grid: shape.width for shape in rungs}
         self.grids = [shape.grid for shape in rungs]
@@ -109,11 +114,12 @@ class Ladder(nn.Module):
             {str(b): nn.Parameter(torch.zeros(1, widths[b], b, b)) for _, b in pairs}
         )
         finest = rungs[-1].width
-        self.first = nn.Conv2d(channels, finest, 3, padding=1)
-        self.look = nn.ModuleDict(
-            {str(g): nn.Sequential(Residual(w), Residual(w)) for g, w in widths.items()}
-        )
-        self.down = nn.ModuleDict({str(a): Down(widths[b], widths[a]) for a, b in pairs})
+        if inference:
+            self.first = nn.Conv2d(channels, finest, 3, padding=1)
+            self.look = nn.ModuleDict(
+                {str(g): nn.Sequential(Residual(w), Residual(w)) for g, w in widths.items()}
+            )
+            self.down = nn.ModuleDict({str(a): Down(widths[b], widths[a]) for a, b in pairs})
         self.last = nn.Sequential(
             Residual(finest),
             nn.GroupNorm(8, finest),

@@ -16,7 +16,6 @@ RECIPES = {
     "latent-diffusion": "latentzoo.builtin.train.diffusion:LatentDiffusionRecipe",
     "adaptation": "latentzoo.builtin.train.adaptation:AdaptationRecipe",
     "pixel-diffusion": "latentzoo.builtin.train.pixels:PixelDiffusionRecipe",
-    "gan": "latentzoo.builtin.train.gan:GANRecipe",
     "turbo": "latentzoo.builtin.train.turbo:TurboRecipe",
     "contrast": "latentzoo.builtin.train.contrast:ContrastRecipe",
     "identity": "latentzoo.builtin.train.identity:IdentityRecipe",

@@ -57,12 +57,14 @@ class VAERecipe(Recipe):
         return tile(generator(z), 12)
 
     def export(self, averaged: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-        """The whole generator."""
-        return self.generator(averaged).state_dict()
+        """What makes latents of noise."""
+        needed = Ladder(inference=False).state_dict()
+        state = averaged["ladder"].state_dict()
+        return {f"ladder.{name}": state[name] for name in needed}
 
     def generator(self, averaged: Mapping[str, nn.Module]) -> LadderVAE:
         """The generator with the averaged ladder."""
-        ladder, pair = averaged["ladder"], self.autoencoder
+        ladder = averaged["ladder"]
         if not isinstance(ladder, Ladder):
             raise TypeError("the averaged network is not a ladder")
-        return LadderVAE(ladder, pair.encoder, pair.decoder)
+        return LadderVAE(ladder, self.autoencoder)
