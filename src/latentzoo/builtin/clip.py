@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentzoo.builtin.attributes import SIZES, guide
 from latentzoo.builtin.captions import vocabulary, words
 from latentzoo.builtin.networks.clip import LENGTH, Contrast
 from latentzoo.builtin.weights import fill, tensors
@@ -57,7 +58,10 @@ class AvatarTextImage(TextImage):
 
     def __init__(self) -> None:
         super().__init__(64, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-        self.network = fill(Contrast(len(vocabulary()) + 1), tensors("avatar-clip"))
+        self.guide = guide()
+        self.network = fill(
+            Contrast(len(vocabulary()) + 1, sum(SIZES.values())), tensors("avatar-clip")
+        )
 
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "N d"]:
         """Embeds texts.
@@ -71,4 +75,4 @@ class AvatarTextImage(TextImage):
 
     def encode_image(self, pixels: Float[Tensor, "B 3 64 64"]) -> Float[Tensor, "B d"]:
         """Embeds pictures."""
-        return self.network.image(pixels)
+        return self.network.look(self.guide.features(pixels))

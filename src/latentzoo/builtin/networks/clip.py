@@ -2,7 +2,9 @@ r"""A text-image contrastive model: two towers into one space of unit vectors.
 
 .. math:: s(x, c) = \langle I(x), T(c) \rangle, \qquad |I| = |T| = 1
 
-The text tower is a small transformer over the words of the caption grammar.
+The text tower is a small transformer over the words of the caption grammar. The image tower is what the attribute
+guide sees, :math:`f(x)`, turned and normalised: :math:`I(x) = W f(x) / |W f(x)|`. The guide was trained to see all there
+is to say and not to be fooled; it is frozen, and shared with its own weight file.
 
 References:
     | Learning Transferable Visual Models From Natural Language Supervision (Radford et al., 2021)
@@ -15,9 +17,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentzoo.builtin.networks.recognizer import Tower
-
 LENGTH = 32
+SEEN = 256
+"""The number of features that the attribute guide has of a picture."""
 
 
 class TextTower(nn.Module):
@@ -30,7 +32,7 @@ class TextTower(nn.Module):
         depth: The number of layers.
     """
 
-    def __init__(self, words: int, out: int, width: int = 96, depth: int = 3) -> None:
+    def __init__(self, words: int, out: int, width: int = 128, depth: int = 3) -> None:
         super().__init__()
         self.word = nn.Embedding(words, width)
         self.place = nn.Parameter(0.02 * torch.randn(LENGTH, width))
@@ -50,29 +52,33 @@ class TextTower(nn.Module):
 
 
 class Contrast(nn.Module):
-    """Creates the pair of towers, with the scale and bias that turn a cosine into the odds of a match.
+    """Creates the text tower and the projection of what is seen, with the scale and bias that turn a cosine into the
+    log odds of a match.
 
     Arguments:
         words: The size of the vocabulary, number 0 included.
         features: The dimension of the common space.
     """
 
-    def __init__(self, words: int, features: int = 128) -> None:
+    def __init__(self, words: int, features: int) -> None:
         super().__init__()
-        self.image = Tower(features)
+        self.image = nn.Linear(SEEN, features)
         self.text = TextTower(words, features)
         self.scale = nn.Parameter(torch.tensor(3.0))
         self.bias = nn.Parameter(torch.tensor(0.0))
 
+    def look(self, seen: Float[Tensor, "B M"]) -> Float[Tensor, "B N"]:
+        """The unit vectors of pictures of which the guide saw so much."""
+        return F.normalize(self.image(seen), dim=1)
+
     def compare(
-        self, seen: Float[Tensor, "B M"], tokens: Int[Tensor, "C L"]
+        self, seen: Float[Tensor, "B M"], said: Float[Tensor, "C N"]
     ) -> Float[Tensor, "B C"]:
-        """The log odds that each text is true of each picture, of which the image tower's trunk was seen."""
-        image = F.normalize(self.image.out(seen), dim=1)
-        return self.scale.exp() * image @ self.text(tokens).T + self.bias
+        """The log odds that each text, of this unit vector, is true of each picture."""
+        return self.scale.exp() * self.look(seen) @ said.T + self.bias
 
     def forward(
-        self, image: Float[Tensor, "B 3 64 64"], tokens: Int[Tensor, "C L"]
+        self, seen: Float[Tensor, "B M"], tokens: Int[Tensor, "C L"]
     ) -> Float[Tensor, "B C"]:
         """The log odds that each text is true of each picture."""
-        return self.compare(self.image.trunk(image), tokens)
+        return self.compare(seen, self.text(tokens))

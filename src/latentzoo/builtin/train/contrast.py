@@ -1,8 +1,10 @@
 r"""Trains the text-image model.
 
-The image tower is that of the attribute guide, which knows what there is to see and has learned not to be fooled; it
-stays as it is, so that what it sees of every picture is computed once. What is learned is the meaning of texts: the
-text tower, and a common space.
+What the attribute guide sees of every picture is computed once, of several disturbed copies; the guide stays as it is.
+What is learned is the meaning of texts: the text tower, and a common space. The space starts as that of the guide's log
+odds, one number per value of an attribute, and there the vector of a text is known up to its length: for each attribute
+:math:`k` that it speaks of, what it allows, :math:`t_k \propto a_k - \bar a_k`, and 0 for all others. The text tower is
+taught this meaning, :math:`1 - \langle T(c), t(c) \rangle`, beside the match with pictures.
 
 The truth is known for every pair of a batch, so that no pair is guessed wrong: with :math:`y_{ij} = 1` where
 text :math:`j` is true of picture :math:`i`,
@@ -22,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentzoo.builtin.attributes import guide
+from latentzoo.builtin.attributes import SIZES, guide
 from latentzoo.builtin.avatars import FREQUENCIES, HIDDEN, NAMES, VALUES, Avatar, Predicate
 from latentzoo.builtin.captions import describe, parse, vocabulary, words
 from latentzoo.builtin.networks.clip import LENGTH, Contrast
@@ -72,6 +74,12 @@ def truth(labels: Tensor, tables: Tensor) -> Tensor:
     return tables[:, torch.arange(len(NAMES)), labels].all(-1).T
 
 
+def meaning(tables: Tensor) -> Tensor:
+    """The unit vectors of texts in the space of the guide's log odds, `(C, N)`, from `(C, 13, MOST)`."""
+    parts = [tables[:, k, :size].float() for k, size in enumerate(SIZES.values())]
+    return F.normalize(torch.cat([F.normalize(a - a.mean(1, keepdim=True)) for a in parts], 1))
+
+
 def batch_tokens(texts: list[str]) -> Tensor:
     """The word numbers of texts, `(C, L)`, 0 after the end of the shorter ones."""
     numbers = {word: i + 1 for i, word in enumerate(vocabulary())}
@@ -89,6 +97,9 @@ class ContrastRecipe(Recipe):
         said: Of how many of them something is said, and something nearly true.
         regenerated: The share of pictures that go through the autoencoder.
         noise: The most noise in its latent.
+        copies: How many disturbed copies of each picture there are.
+        meaning: The weight of the meaning of texts beside the match; a text should say nothing of what it does
+            not speak of.
     """
 
     def __init__(
@@ -99,42 +110,53 @@ class ContrastRecipe(Recipe):
         said: int = 96,
         regenerated: float = 0.4,
         noise: float = 0.5,
+        copies: int = 3,
+        meaning: float = 3.0,
     ) -> None:
         self.pictures, self.batch, self.said = pictures, batch, said
-        self.regenerated, self.noise = regenerated, noise
-        self.network = Contrast(len(vocabulary()) + 1)
-        self.network.image.layers.load_state_dict(guide().tower.layers.state_dict())
-        self.network.image.layers.requires_grad_(False).eval()
-        name = f"seen-{pictures.name}-{fingerprint(self.network.image.layers)}.npy"
+        self.regenerated, self.noise, self.copies = regenerated, noise, copies
+        self.weight = meaning
+        self.guide = guide()
+        self.network = Contrast(len(vocabulary()) + 1, sum(SIZES.values()))
+        self.network.image.load_state_dict(self.guide.heads.linear.state_dict())
+        name = f"seen-{copies}-{pictures.name}-{fingerprint(self.guide)}.npy"
         self.seen = remember(pictures.folder / name, self._see)
         self.players: dict[str, nn.Module] = {"network": self.network}
 
     @torch.no_grad()
     def _see(self) -> Tensor:
-        """What the trunk sees of every picture, disturbed in its own way, `(N, M)` in half precision."""
+        """What the guide sees of every picture, disturbed in as many ways, `(N, copies, M)` in half precision."""
         stream, pair, seen = torch.Generator().manual_seed(0), autoencoder(), []
         for chunk in torch.arange(len(self.pictures)).split(256):
-            x, n = self.pictures.at(chunk), round(self.regenerated * len(chunk))
-            again = regenerate(x[:n], pair.encoder, pair.decoder, self.noise, stream)
-            x = disturb(torch.cat([again, x[n:]]), stream)
-            seen.append(self.network.image.trunk(x).half())
+            x, views = self.pictures.at(chunk), []
+            for _ in range(self.copies):
+                again = torch.rand(len(x), generator=stream) < self.regenerated
+                y = x.clone()
+                y[again] = regenerate(x[again], pair.encoder, pair.decoder, self.noise, stream)
+                views.append(self.guide.features(disturb(y, stream)).half())
+            seen.append(torch.stack(views, dim=1))
         return torch.cat(seen)
 
     def losses(
         self, step: int, stream: torch.Generator
     ) -> Iterator[tuple[str, dict[str, Tensor]]]:
-        """One loss: the balanced log likelihood of what is true."""
+        """One loss: the balanced log likelihood of what is true, and what the texts mean."""
         chosen = self.pictures.choose(self.batch, stream)
         labels = self.pictures.labels_at(chosen)
         speaker = random.Random(int(torch.randint(2**31, (), generator=stream)))
         shown = [avatar(row) for row in labels[: self.said].tolist()]
         texts = [describe(a, speaker) for a in shown] + [near_miss(a, speaker) for a in shown]
-        y = truth(labels, torch.tensor([allowed(parse(text)) for text in texts])).float()
-        logits = self.network.compare(self.seen[chosen].float(), batch_tokens(texts))
+        tables = torch.tensor([allowed(parse(text)) for text in texts])
+        y, tokens = truth(labels, tables).float(), batch_tokens(texts)
+        copy = torch.randint(self.copies, chosen.shape, generator=stream)
+        said = self.network.text(tokens)
+        logits = self.network.compare(self.seen[chosen, copy].float(), said)
         share = y.mean(0, keepdim=True).clamp(1 / self.batch, 1 - 1 / self.batch)
         own = torch.eye(self.batch)[:, : len(shown)].repeat(1, 2) * self.batch
         weight = 0.25 * y / share + 0.25 * (1 - y) / (1 - share) + 0.5 * own
-        yield "network", {"match": F.binary_cross_entropy_with_logits(logits, y, weight)}
+        match = F.binary_cross_entropy_with_logits(logits, y, weight)
+        missed = 1 - (said * meaning(tables)).sum(1).mean()
+        yield "network", {"match": match, "meaning": self.weight * missed}
 
     @torch.no_grad()
     def preview(self, averaged: Mapping[str, nn.Module]) -> Tensor:
@@ -146,7 +168,7 @@ class ContrastRecipe(Recipe):
             "someone with a hijab and round glasses",
         ]
         x = self.pictures.first(512)
-        scores = averaged["network"](x, batch_tokens(texts))
+        scores = averaged["network"](self.guide.features(x), batch_tokens(texts))
         return tile(torch.cat([x[s.topk(16).indices] for s in scores.T]), 16)
 
     def export(self, averaged: Mapping[str, nn.Module]) -> dict[str, Tensor]:
