@@ -40,13 +40,14 @@ def test_three_views_are_guided_and_nine_are_shown(command: Command, tmp_path: P
 
     done = command("orbit", "run", "--chain", "3", "--views", "9", "--out", "sides")
     assert done.returncode == 0, done.stderr
-    strip = np.asarray(Image.open(tmp_path / "sides" / "orbit.png"), dtype=float)
+    with Image.open(tmp_path / "sides" / "orbit.png") as image:
+        strip = np.asarray(image, dtype=float)
     assert strip.shape == (24, 9 * 26 - 2, 3)
     sides = [strip[:, 26 * k : 26 * k + 24] for k in range(9)]
     steps = [np.abs(a - b).mean() for a, b in pairwise(sides)]
     assert min(steps) > 0 and max(steps) < np.abs(sides[0] - sides[-1]).mean()
-    moving = Image.open(tmp_path / "sides" / "orbit.webp")
-    assert moving.n_frames == 16 and moving.size == (24, 24)
+    with Image.open(tmp_path / "sides" / "orbit.webp") as moving:
+        assert moving.n_frames == 16 and moving.size == (24, 24)
 
     assert "there is no chain 4; it has 0 to 3" in command("orbit", "run", "--chain", "4").stderr
 

@@ -99,9 +99,10 @@ def test_three_views_are_guided_and_five_are_shown_by_the_command_line(file):
     first, *_, last = phi.values()
     assert len(last) == 2 and np.mean(last) < np.mean(first)
     command(folder, "orbit", "run", "--chain", "1", "--views", "5")
-    height, width, _ = np.asarray(Image.open(folder / "run" / "orbit.png")).shape
-    assert width == 5 * (height + 2) - 2
-    assert Image.open(folder / "run" / "orbit.webp").n_frames == 8
+    with Image.open(folder / "run" / "orbit.png") as strip:
+        assert strip.width == 5 * (strip.height + 2) - 2
+    with Image.open(folder / "run" / "orbit.webp") as moving:
+        assert moving.n_frames == 8
     laws = command(folder, "check", file.name, "--option", "camera=latent")
     assert "gradient reaches 'camera'" in laws and "BREACH" not in laws
 

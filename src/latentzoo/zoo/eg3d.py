@@ -263,11 +263,11 @@ class EG3DNetwork(nn.Module):
             chunk: How many rays are rendered at once.
         """
         near, far = (direction.new_tensor(end + shift) for end in (self.near, self.far))
-        ray = direction.new_zeros(*direction.shape[:2], 1)
-        t = stratify(near, far, self.samples, jitter=ray if jitter is None else jitter)
+        t = stratify(near, far, self.samples, jitter=0.0 if jitter is None else jitter)
         u = torch.linspace(0, 1, self.importance).to(t) if levels is None else levels
+        t, u = (x.expand(*direction.shape[:2], -1) for x in (t, u))
         march = lambda *ray: self._march(planes, origin, exact, *ray)
-        feature, depth = in_chunks(march, chunk, direction, t, ray + u)
+        feature, depth = in_chunks(march, chunk, direction, t, u)
         side = math.isqrt(direction.shape[1])
         return Rendering(*(x.mT.unflatten(2, (side, side)) for x in (feature * 2 - 1, depth)))
 
