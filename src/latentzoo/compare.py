@@ -26,13 +26,13 @@ class Guidance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Arguments:
         energy: The kind of energy.
-        weight: Its weight.
+        weight: Its weight; None takes the one that is usual for the energy.
         model: The network that guides; None takes the generator's companion.
         run: Keys of the run's record that differ from the study's: a kernel, ...
     """
 
     energy: str = "clip"
-    weight: spec.Weight = 500.0
+    weight: spec.Weight | None = None
     model: str | None = None
     run: dict[str, Any] = {}
 

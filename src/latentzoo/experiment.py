@@ -14,12 +14,12 @@ import msgspec
 import torch
 from torch import Tensor
 
-from latentzoo import energies, kernels, picture, spec, zoo
+from latentzoo import checkpoint, energies, kernels, picture, spec, zoo
 from latentzoo.camera import Viewable, fan
 from latentzoo.chain import Frame
 from latentzoo.energies.base import Energy
 from latentzoo.errors import SpecError
-from latentzoo.folder import RunFolder
+from latentzoo.folder import CHECKPOINT, RunFolder
 from latentzoo.generator import Encodable, Generator, Restricted
 from latentzoo.kernels.adapt import schedule
 from latentzoo.kernels.types import Kernel
@@ -81,15 +81,19 @@ class Experiment:
     @cached_property
     def energies(self) -> dict[str, Energy]:
         named: dict[str, Energy] = {}
+        terms: list[spec.Term] = []
         for term in self.run.energies:
             name = term.name or term.energy
             if name in named:
                 name = f"{name}.{sum(other.split('.')[0] == name for other in named)}"
             model = term.model or zoo.companion(self.run.generator, term.energy)
             energy = energies.load(term.energy, term.target, model=model, **term.options)
+            weight = energy.usual if term.weight is None else term.weight
             if self.run.energy_views > 1:
                 energy = EachView(energy, self.run.energy_views)
-            named[name] = term.weight * energy.to(self.device)
+            named[name] = weight * energy.to(self.device)
+            terms.append(spec.replace(term, weight=weight))
+        self.run = spec.replace(self.run, energies=terms)  # the record tells every weight
         return named
 
     @cached_property
@@ -98,6 +102,8 @@ class Experiment:
         if self.run.schedule is not None:
             saved = SavedRun(Path(self.run.schedule))
             settings["schedule"] = schedule(saved.column("beta"), saved.column("step_size"))
+            if "precondition" in saved.record.kernel.settings:
+                settings["precondition"] = _learned(saved) or "none"
         return kernels.load(self.run.kernel.name, **settings)
 
     @cached_property
@@ -170,13 +176,15 @@ class Experiment:
 
     def _strengthen(self) -> tuple[str, ...]:
         """Multiplies the weights for the strength that is asked for, by one ramp; the record has the new weights."""
-        if self.run.strength is None or not self.run.energies:
+        nats = self.run.strength
+        if nats is None or not self.run.energies:
             return ()
-        dim, run = self.generator.space.dim, self.run
-        found = find(
-            self.posterior, self.run.strength, dim=dim, steps=max(run.steps, 100), seed=run.seed
-        )
-        terms = [spec.replace(term, weight=term.weight * found.factor) for term in run.energies]
+        target, dim = self.posterior, self.generator.space.dim
+        run = self.run  # with the weights that the energies chose
+        found = find(target, nats, dim=dim, steps=max(run.steps, 100), seed=run.seed)
+        terms = [
+            spec.replace(term, weight=(term.weight or 0.0) * found.factor) for term in run.energies
+        ]
         self.run = spec.replace(run, energies=terms, strength=None)
         for name in ("energies", "posterior"):
             self.__dict__.pop(name, None)
@@ -213,6 +221,15 @@ def make(
     finally:
         walk.save(folder.checkpoint)
     return time.perf_counter() - began
+
+
+def _learned(saved: SavedRun) -> Any:
+    """What a saved run was preconditioned by, if it was."""
+    record = saved.record.kernel
+    if record.settings["precondition"] == "none":
+        return None
+    kernel = kernels.load(record.name, precondition="auto").plan(saved.record.steps)
+    return kernel.learned(checkpoint.read(saved.path / CHECKPOINT, kernel)[0].state)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def weights_hash(module: torch.nn.Module) -> str:

@@ -276,7 +276,7 @@ def _contradictions(name: str, run: Run) -> list[str]:
     """Where a file does something else than its name says."""
     found = []
     said, side = re.search(r"_langevin_(\d+)$", name), re.search(r"_ffhq(\d+)_styleganxl", name)
-    weight = run.energies[0].weight if run.energies else 0
+    weight = (run.energies[0].weight or 0.0) if run.energies else 0.0
     if name.startswith("clip_") and weight != (float(said[1]) if said else 500):
         found.append(f"its name says weight {said[1] if said else 500}, the file {weight:g}")
     if side and not run.generator.endswith(f"-{side[1]}"):

@@ -44,7 +44,7 @@ class Term(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Arguments:
         energy: The kind, a file of `latentzoo/energies`: clip, attribute, identity, ...
         target: What the picture should be, in the grammar of the kind.
-        weight: The weight lambda.
+        weight: The weight lambda; None takes the one that is usual for the energy.
         model: The network that judges; None takes the generator's companion, or else the kind's
             default.
         name: How the term is called in the trace; None takes the kind.
@@ -53,7 +53,7 @@ class Term(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     energy: str = "clip"
     target: str
-    weight: Weight = 500.0
+    weight: Weight | None = None
     model: str | None = None
     name: str | None = None
     options: dict[str, Any] = {}
@@ -149,7 +149,7 @@ def parse(data: Any, *, source: str = "the record") -> Run:
             f"{source}: {_readable(str(error))}; `latentzoo schema` shows what is allowed"
         ) from None
     for term in run.energies:
-        if not term.weight < float("inf"):
+        if not (term.weight or 0.0) < float("inf"):
             raise SpecError(
                 f"{source}: the weight of '{term.target}' is not finite; give a number"
             )
@@ -205,7 +205,7 @@ def to_yaml(run: Run) -> str:
     return yaml.safe_dump(msgspec.to_builtins(run), sort_keys=False, allow_unicode=True, width=100)
 
 
-def term(words: str, *, energy: str = "clip", weight: float = 500.0) -> Term:
+def term(words: str, *, energy: str = "clip", weight: float | None = None) -> Term:
     """Reads an energy from the command line: `TARGET[:WEIGHT]`, or, where `energy` is empty,
     `KIND=TARGET[:WEIGHT]` or `KIND(KEY=VALUE, ...)=TARGET[:WEIGHT]`.
 
@@ -237,7 +237,7 @@ def term(words: str, *, energy: str = "clip", weight: float = 500.0) -> Term:
         raise SpecError(
             f"the energy '{words}' has no target; write TARGET[:WEIGHT], e.g. \"a yellow hat:500\""
         )
-    if not 0 <= weight < float("inf"):
+    if weight is not None and not 0 <= weight < float("inf"):
         raise SpecError(
             f"the weight {weight:g} of '{target}' is not allowed; give a finite number that is not negative"
         )

@@ -7,12 +7,15 @@ import warnings
 import numpy as np
 import pytest
 import torch
+import yaml
 
+from latentzoo import spec
 from latentzoo.builtin import attributes, weights
 from latentzoo.builtin.avatars import NAMES, draw, render
 from latentzoo.builtin.captions import parse
 from latentzoo.builtin.clip import AvatarTextImage, tokenize
 from latentzoo.errors import CheckpointError, EnergyError, SpecError, UnknownName
+from latentzoo.experiment import Experiment
 from latentzoo.rng import Rng
 from latentzoo.zoo import card, load, names
 
@@ -159,6 +162,18 @@ def test_the_text_model_prefers_what_is_true(text, least, faces):
         s = unit(model.encode_image(x), dim=1) @ unit(model.encode_text([text]), dim=1)[0]
     area = (s[true][:, None] > s[~true][None]).float().mean()
     assert area > least
+
+
+def test_a_weight_that_is_not_given_is_the_usual_one_and_is_recorded():
+    terms = [
+        spec.Term(target="a hat"),
+        spec.Term(energy="attribute", target="hat=cat"),
+        spec.Term(target="a beard", weight=3.0),
+    ]
+    made = Experiment(spec.Run(generator="avatar-turbo", energies=terms))
+    assert [energy.weights for energy in made.energies.values()] == [(150.0,), (10.0,), (3.0,)]
+    recorded = yaml.safe_load(made.record())["energies"]
+    assert [term["weight"] for term in recorded] == [150.0, 10.0, 3.0]
 
 
 def test_unknown_words_are_named():

@@ -72,15 +72,17 @@ def test_a_missing_or_broken_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "energy", "expected"),
     [
-        ("a hat", "clip", ("clip", "a hat", 500.0)),
+        ("a hat", "clip", ("clip", "a hat", None)),
         ("a hat:30", "clip", ("clip", "a hat", 30.0)),
         ("a clock at 10:30:500", "clip", ("clip", "a clock at 10:30", 500.0)),
-        ("a face: smiling", "clip", ("clip", "a face: smiling", 500.0)),
+        ("a face: smiling", "clip", ("clip", "a face: smiling", None)),
         ("attribute=hat=yellow:2.5", "", ("attribute", "hat=yellow", 2.5)),
-        ("identity=C:\\me.png", "", ("identity", "C:\\me.png", 500.0)),
+        ("identity=C:\\me.png", "", ("identity", "C:\\me.png", None)),
     ],
 )
-def test_the_grammar_of_weights(words: str, energy: str, expected: tuple[str, str, float]) -> None:
+def test_the_grammar_of_weights(
+    words: str, energy: str, expected: tuple[str, str, float | None]
+) -> None:
     term = spec.term(words, energy=energy)
     assert (term.energy, term.target, term.weight) == expected
 
@@ -115,7 +117,7 @@ def test_bad_words_are_errors(words: str, energy: str) -> None:
         ("attribute(model=a/b)=tabby cat:10", ("attribute", "tabby cat", 10.0, "a/b", {})),
         (
             "attribute()=hat=yellow; glasses=round",
-            ("attribute", "hat=yellow; glasses=round", 500.0, None, {}),
+            ("attribute", "hat=yellow; glasses=round", None, None, {}),
         ),
         ("clip=a (small) cat=dog:2", ("clip", "a (small) cat=dog", 2.0, None, {})),
         ("reward(model=x, name=liked)=a cat:5", ("reward", "a cat", 5.0, "x", {})),

@@ -85,6 +85,8 @@ class AvatarAttribute(Energy):
         text: The attributes, as :func:`read` takes them.
     """
 
+    usual = 10.0
+
     def __init__(self, text: str) -> None:
         super().__init__()
         self.predicate = read(text)

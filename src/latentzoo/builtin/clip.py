@@ -54,7 +54,12 @@ def tokenize(text: str) -> Tensor:
 
 
 class AvatarTextImage(TextImage):
-    """Creates the trained model; :class:`latentzoo.energies.clip.Clip` makes an energy of it."""
+    """Creates the trained model; :class:`latentzoo.energies.clip.Clip` makes an energy of it.
+
+    Its cosines reach from -1 to 1, those of CLIP over a tenth of that, so less weight does.
+    """
+
+    usual = 150.0
 
     def __init__(self) -> None:
         super().__init__(64, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

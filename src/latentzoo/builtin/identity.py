@@ -56,6 +56,7 @@ class AvatarIdentity(Energy):
     """
 
     target: Tensor
+    usual = 100.0
 
     def __init__(self, *references: str | Path | Float[Tensor, "1 3 H W"]) -> None:
         super().__init__()

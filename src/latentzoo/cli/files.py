@@ -48,8 +48,15 @@ def compare(
         list[Path] | None, typer.Option("--person", "-p", help="Who the pictures should show.")
     ] = None,
     weight: Annotated[
-        float, typer.Option("--weight", "-w", min=0, help="The weight of the text.")
-    ] = 500.0,
+        float | None,
+        typer.Option(
+            "--weight",
+            "-w",
+            min=0,
+            help="The weight of the text; default the usual one.",
+            show_default=False,
+        ),
+    ] = None,
     unguided: Annotated[
         int, typer.Option(min=0, help="How many pictures of the prior are judged too.")
     ] = 0,

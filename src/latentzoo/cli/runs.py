@@ -37,7 +37,7 @@ Strict = Annotated[
 
 
 @command(
-    example='latentzoo sample avatar-turbo --text "a person with sunglasses and a yellow hat:500"'
+    example='latentzoo sample avatar-turbo --text "a person with sunglasses and a yellow hat"'
 )
 def sample(
     generator: Annotated[
@@ -56,8 +56,15 @@ def sample(
         ),
     ] = None,
     weight: Annotated[
-        float, typer.Option("--weight", "-w", min=0, help="The weight of energies that give none.")
-    ] = 500.0,
+        float | None,
+        typer.Option(
+            "--weight",
+            "-w",
+            min=0,
+            help="The weight of energies that give none; default what is usual for each.",
+            show_default=False,
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -83,6 +90,13 @@ def sample(
         float | None,
         typer.Option(
             help="The kernel's step size; default adapted or the kernel's own.", show_default=False
+        ),
+    ] = None,
+    precondition: Annotated[
+        str | None,
+        typer.Option(
+            help="auto: learn the few directions that matter and walk in their scale, if they are few; default none.",
+            show_default=False,
         ),
     ] = None,
     strength: Annotated[
@@ -153,7 +167,8 @@ def sample(
     """
     terms = [spec.replace(spec.term(words, weight=weight), model=model) for words in text or []]
     terms += [spec.term(words, energy="", weight=weight) for words in energy or []]
-    settings = {} if step_size is None else {"step_size": step_size}
+    given = {"step_size": step_size, "precondition": precondition}
+    settings = {name: value for name, value in given.items() if value is not None}
     record = spec.Run(
         generator=generator,
         family=family,

@@ -51,6 +51,7 @@ class Attribute(Energy):
 
     mean: Tensor
     std: Tensor
+    usual = 5.0  # the paper's
 
     def __init__(
         self,
@@ -106,6 +107,8 @@ class Label(Energy):
         UnknownName: If there is no such label; the nearest are named.
         SpecError: If every label is called so, which says nothing.
     """
+
+    usual = 5.0
 
     def __init__(self, classifier: str | Classifier, label: str, *, wanted: bool = True) -> None:
         super().__init__()

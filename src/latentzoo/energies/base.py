@@ -28,7 +28,13 @@ from latentzoo.errors import SpecError
 
 
 class Energy(nn.Module, ABC):
-    """A differentiable function of images; deterministic, and each image's energy does not depend on the batch."""
+    """A differentiable function of images; deterministic, and each image's energy does not depend on the batch.
+
+    Attributes:
+        usual: The weight that a run gives it where the user gives none; 1 if it is a negative log-likelihood.
+    """
+
+    usual: float = 1.0
 
     @abstractmethod
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:

@@ -65,6 +65,7 @@ class Clip(Energy):
         if not texts or not all(t.strip() for t in texts):
             raise SpecError("the text is empty; say what the picture should show")
         self.model = text_image.load(model) if isinstance(model, str) else model
+        self.usual = self.model.usual
         self.copies, self.seed, self.antialias, self.draws = copies, seed, antialias, draws
         self._fixed: dict[tuple[int, int], Draws] = {}
         with torch.no_grad():

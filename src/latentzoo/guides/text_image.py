@@ -32,7 +32,10 @@ class TextImage(nn.Module, ABC):
     Attributes:
         side: The picture's side in pixels.
         mean, std: The normalisation of the picture's channels, three numbers each.
+        usual: The weight that suits the spread of its cosines; 500, the paper's, suits CLIP's.
     """
+
+    usual: float = 500.0
 
     side: int
     mean: Tensor

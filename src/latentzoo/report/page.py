@@ -63,7 +63,7 @@ def _section(run: SavedRun, number: int) -> dict[str, Any]:
         "number": number,
         "record": run.record,
         "yaml": run.record_text,
-        "title": ", ".join(f"{term.target} ({term.weight:g})" for term in run.record.energies)
+        "title": ", ".join(f"{t.target} ({t.weight or 0:g})" for t in run.record.energies)
         or "the prior",
         "diagnosis": run.diagnosis,
         "curves": {name: Markup(svg) for name, svg in drawings.items() if svg},
@@ -102,7 +102,7 @@ def _numbers(run: SavedRun) -> dict[str, str]:
         if len(alive):
             row[name] = f"{alive.mean():.4g} ± {alive.std() / max(len(alive) - 1, 1) ** 0.5:.2g}"
     for name, found in (run.evaluation or {}).get("numbers", {}).items():
-        if name not in run.terms:
+        if name not in run.terms and found["value"] is not None:
             interval = (
                 "" if found["low"] is None else f" ({found['low']:.4g} to {found['high']:.4g})"
             )

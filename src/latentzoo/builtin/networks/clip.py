@@ -3,8 +3,8 @@ r"""A text-image contrastive model: two towers into one space of unit vectors.
 .. math:: s(x, c) = \langle I(x), T(c) \rangle, \qquad |I| = |T| = 1
 
 The text tower is a small transformer over the words of the caption grammar. The image tower is what the attribute
-guide sees, :math:`f(x)`, turned and normalised: :math:`I(x) = W f(x) / |W f(x)|`. The guide was trained to see all there
-is to say and not to be fooled; it is frozen, and shared with its own weight file.
+guide sees, :math:`f(x)`, turned and normalised: :math:`I(x) = W f(x) / |W f(x)|`. The guide was trained to see
+all there is to say and not to be fooled; it is frozen, and shared with its own weight file.
 
 References:
     | Learning Transferable Visual Models From Natural Language Supervision (Radford et al., 2021)
