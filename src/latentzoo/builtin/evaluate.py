@@ -18,13 +18,16 @@ import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from latentzoo import picture
 from latentzoo.builtin import heads, volume
 from latentzoo.builtin.attributes import guide, judge
 from latentzoo.builtin.avatars import (
@@ -43,12 +46,22 @@ from latentzoo.builtin.networks.recognizer import Judge
 from latentzoo.builtin.weights import fill, tensors
 from latentzoo.generator import Generator
 from latentzoo.orbit import orbit
+from latentzoo.report.compared import labelled
 from latentzoo.rng import Rng
 from latentzoo.zoo import load
 
 FRESH = 2
 """The seed of avatars that no network was trained on."""
-GENERATORS = ("avatar-turbo", "avatar-ldm")
+COLOURS = 160
+"""How many colours a sheet has, so that it is small."""
+GENERATORS = (
+    "avatar-turbo",
+    "avatar-ldm",
+    "avatar-ldm-stochastic",
+    "avatar-vae",
+    "avatar-ddpm",
+    "avatar-ddpm-stochastic",
+)
 TEXTS = (
     "a person with sunglasses",
     "a person with a hat",
@@ -229,14 +242,25 @@ def generated(names: list[str], count: int) -> str:
     )
 
 
+def sheet(names: list[str], columns: int = 12) -> np.ndarray:
+    """Samples of generators by the same seeds, a row for each, `(H, W, 3)`."""
+    drawn = (picture.to_uint8(next(samples(load(name), columns))) for name in names)
+    return labelled([(name, list(x)) for name, x in zip(names, drawn, strict=True)], columns)
+
+
 def main() -> None:
-    """Prints the tables."""
+    """Prints the tables, or draws the sheet."""
     parser = argparse.ArgumentParser(description="How good the built-in models are.")
     parser.add_argument(
         "what", nargs="*", default=["judged", "matched", "recognised", "viewed", *GENERATORS]
     )
     parser.add_argument("--count", type=int, default=1024)
+    parser.add_argument("--sheet", type=Path, help="draw samples of the generators instead")
     options = parser.parse_args()
+    if options.sheet is not None:
+        drawn = sheet([name for name in options.what if name in GENERATORS])
+        Image.fromarray(drawn).quantize(COLOURS).save(options.sheet, format="PNG", optimize=True)
+        return
     tables = {
         "judged": judged,
         "matched": matched,

@@ -49,7 +49,7 @@ def figure(rows: "Sequence[Row]", columns: int = 12) -> np.ndarray:
     for asked in dict.fromkeys(row.asked for row in rows):
         mine = [row for row in rows if row.asked == asked]
         named = [(row.generator, _pictures(row.path, columns)) for row in mine]
-        sheets += [_title(_name(mine[0]), columns), _labelled(named, columns)]
+        sheets += [_title(_name(mine[0]), columns), labelled(named, columns)]
     return np.concatenate(sheets) if sheets else np.full((1, 1, 3), 255, np.uint8)
 
 
@@ -69,7 +69,7 @@ def _block(rows: "list[Row]") -> dict[str, Any]:
         "rarity": rarity(rows[0].asked) if person is None else None,
         "person": None if person is None else _embed(picture.to_uint8(picture.read(person))[0]),
         "rows": [_shown(row) for row in rows],
-        "figure": _embed(_labelled([(r.generator, _pictures(r.path, 12)) for r in rows], 12)),
+        "figure": _embed(labelled([(r.generator, _pictures(r.path, 12)) for r in rows], 12)),
     }
 
 
@@ -85,7 +85,7 @@ def _shown(row: "Row") -> dict[str, Any]:
 
 def _priors(priors: "Sequence[Prior]") -> str | None:
     named = [(row.generator, _pictures(row.path, 12)) for row in priors]
-    return _embed(_labelled(named, 12)) if named else None
+    return _embed(labelled(named, 12)) if named else None
 
 
 def _name(row: "Row") -> str:
@@ -96,7 +96,7 @@ def _pictures(folder: Path, columns: int) -> list[np.ndarray]:
     return [np.asarray(Image.open(path)) for path in SavedRun(folder).pictures()[:columns]]
 
 
-def _labelled(named: Sequence[tuple[str, list[np.ndarray]]], columns: int) -> np.ndarray:
+def labelled(named: Sequence[tuple[str, list[np.ndarray]]], columns: int) -> np.ndarray:
     """Rows of pictures with a name on the left of each, (H, W, 3)."""
     blank = np.full((64, 64, 3), 255, np.uint8)
     cells = [cell for _, line in named for cell in (*line, *[blank] * (columns - len(line)))]
