@@ -150,6 +150,8 @@ def _details(name: str) -> dict[str, Any]:
         "container": card.container,
     }
     rows["sha256"] = card.sha256 or _recorded(card.url)
+    if card.base is not None:
+        rows["base"] = card.base
     if card.notes:
         rows["notes"] = card.notes
     path = zoo.where(card)
