@@ -245,7 +245,7 @@ def generated(names: list[str], count: int) -> str:
 def sheet(names: list[str], columns: int = 12) -> np.ndarray:
     """Samples of generators by the same seeds, a row for each, `(H, W, 3)`."""
     drawn = (picture.to_uint8(next(samples(load(name), columns))) for name in names)
-    return labelled([(name, list(x)) for name, x in zip(names, drawn, strict=True)], columns)
+    return labelled([(name, list(x)) for name, x in zip(names, drawn, strict=True)])
 
 
 def main() -> None:

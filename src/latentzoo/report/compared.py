@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LIMIT = 0.15
 """The total variation beyond which the page says that a generator misses an attribute's frequencies."""
+COLUMNS = 12
+"""The most pictures of a row."""
 MARGIN, LINE = 132, 18
 """The width of a figure's labels and the height of its titles, in pixels."""
 
@@ -43,12 +45,13 @@ def write(rows: "Sequence[Row]", priors: "Sequence[Prior]", out: Path) -> None:
     write_atomic(out / "compare.json", lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def figure(rows: "Sequence[Row]", columns: int = 12) -> np.ndarray:
+def figure(rows: "Sequence[Row]") -> np.ndarray:
     """A figure like the paper's, (H, W, 3): below each question a row per generator, a column per chain."""
-    sheets = []
+    shown = {row.path: _pictures(row.path) for row in rows}
+    columns, sheets = max(map(len, shown.values()), default=1), []
     for asked in dict.fromkeys(row.asked for row in rows):
         mine = [row for row in rows if row.asked == asked]
-        named = [(row.generator, _pictures(row.path, columns)) for row in mine]
+        named = [(row.generator, shown[row.path]) for row in mine]
         sheets += [_title(_name(mine[0]), columns), labelled(named, columns)]
     return np.concatenate(sheets) if sheets else np.full((1, 1, 3), 255, np.uint8)
 
@@ -69,7 +72,7 @@ def _block(rows: "list[Row]") -> dict[str, Any]:
         "rarity": rarity(rows[0].asked) if person is None else None,
         "person": None if person is None else _embed(picture.to_uint8(picture.read(person))[0]),
         "rows": [_shown(row) for row in rows],
-        "figure": _embed(labelled([(r.generator, _pictures(r.path, 12)) for r in rows], 12)),
+        "figure": _embed(labelled([(row.generator, _pictures(row.path)) for row in rows])),
     }
 
 
@@ -84,20 +87,28 @@ def _shown(row: "Row") -> dict[str, Any]:
 
 
 def _priors(priors: "Sequence[Prior]") -> str | None:
-    named = [(row.generator, _pictures(row.path, 12)) for row in priors]
-    return _embed(labelled(named, 12)) if named else None
+    named = [(row.generator, _pictures(row.path)) for row in priors]
+    return _embed(labelled(named)) if named else None
 
 
 def _name(row: "Row") -> str:
     return f"“{row.asked}”" if row.person is None else f"the person {row.asked}"
 
 
-def _pictures(folder: Path, columns: int) -> list[np.ndarray]:
-    return [np.asarray(Image.open(path)) for path in SavedRun(folder).pictures()[:columns]]
+def _pictures(folder: Path) -> list[np.ndarray]:
+    return [np.asarray(Image.open(path)) for path in SavedRun(folder).pictures()[:COLUMNS]]
 
 
-def labelled(named: Sequence[tuple[str, list[np.ndarray]]], columns: int) -> np.ndarray:
-    """Rows of pictures with a name on the left of each, (H, W, 3)."""
+def labelled(
+    named: Sequence[tuple[str, list[np.ndarray]]], columns: int | None = None
+) -> np.ndarray:
+    """Rows of pictures with a name on the left of each, (H, W, 3).
+
+    Arguments:
+        named: The names and the pictures, (64, 64, 3) bytes.
+        columns: How many pictures wide the sheet is; None for the longest row.
+    """
+    columns = columns or max(len(line) for _, line in named)
     blank = np.full((64, 64, 3), 255, np.uint8)
     cells = [cell for _, line in named for cell in (*line, *[blank] * (columns - len(line)))]
     sheet = picture.grid(np.stack(cells), columns=columns)
