@@ -125,13 +125,13 @@ class Evaluator:
                 numbers["LPIPS"] = metrics.diversity(perceptual.distances(self.lpips, image))
             notes += self._compare(image, numbers)
         cost = saved.diagnosis or {}
-        value = lambda key: float(cost.get(key, np.nan))
+        spent = lambda key: float(cost.get(key, np.nan))
         return Evaluation(
             len(kept),
             saved.record.chains,
             numbers,
-            value("gradients"),
-            value("seconds"),
+            spent("gradients"),
+            spent("seconds"),
             tuple(notes),
         )
 

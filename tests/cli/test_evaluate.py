@@ -151,3 +151,17 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="give other --features"):
         Evaluator(features="avatar-judge")(SavedRun(run))
     assert np.isfinite(Evaluator()(SavedRun(run)).numbers["clip"].value)
+
+
+def test_draws_from_the_prior_are_evaluated_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["sample", "avatar-turbo", "--chains", "3", "--out", "prior", "--quiet"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    who = str(tmp_path / "prior" / "images" / "00000.png")
+    held_out = f"identity(model=avatar-id)={who}"
+    done = CliRunner().invoke(app, ["evaluate", "prior", "--held-out", held_out, "--json"])
+    told = json.loads(done.output)
+    assert told["kept"] == 3 and told["gradients"] is None
+    assert 0 < told["numbers"]["held-out identity by avatar-id"]["value"] < 2
