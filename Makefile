@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 
 demo: $(VENV)/core
 	$(BIN)/latentzoo sample avatar-turbo --steps 80 --out runs/demo --force \
-		--energy "attribute=a person with sunglasses and a yellow hat:10"
+		--text "a person with sunglasses and a yellow hat"
 	@echo "The pictures: $(CURDIR)/runs/demo/grid.png"
 
 test: $(VENV)/dev
