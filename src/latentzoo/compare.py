@@ -60,7 +60,7 @@ class Study(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     people: list[str] = []
     unguided: Annotated[int, Meta(ge=0)] = 0
     text: Guidance = Guidance()
-    person: Guidance = Guidance(energy="identity", weight=100.0)
+    person: Guidance = Guidance(energy="identity")
     best: bool = False
     run: dict[str, Any] = {}
 
