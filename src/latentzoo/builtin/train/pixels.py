@@ -16,7 +16,6 @@ from latentzoo.builtin.train.data import Pictures
 from latentzoo.builtin.train.diffusion import mix, times
 from latentzoo.builtin.train.trainer import Recipe, tile
 
-
 FLOOR = 0.05
 """The number :math:`c`."""
 
