@@ -23,7 +23,8 @@ References:
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -157,18 +158,30 @@ class _Outside(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        named = {name: self.look(value) for name, value in (kwargs or {}).items()}
-        return func(*(self.look(value) for value in args), **named)
+        kwargs = kwargs or {}
+        if self.stand_ins is None:
+            self.find((*args, *kwargs.values()))
+            return func(*args, **kwargs)
+        return func(*self.put(args), **dict(zip(kwargs, self.put(kwargs.values()), strict=True)))
 
-    def look(self, value: Any) -> Any:
-        if isinstance(value, Tensor):
-            if self.stand_ins is not None:
-                return self.stand_ins.get(value, value)
-            if value.requires_grad:
-                self.found[value] = None
-        elif type(value) in (tuple, list):
-            return type(value)(self.look(v) for v in value)
-        return value
+    def find(self, values: Iterable[Any]) -> None:
+        for v in values:
+            if isinstance(v, Tensor):
+                if v.requires_grad:
+                    self.found[v] = None
+            elif isinstance(v, (tuple, list)):
+                self.find(v)
+
+    def put(self, values: Iterable[Any]) -> list[Any]:
+        stand_ins = self.stand_ins or {}
+        return [
+            stand_ins.get(v, v)
+            if isinstance(v, Tensor)
+            else type(v)(self.put(v))
+            if type(v) in (tuple, list)
+            else v
+            for v in values
+        ]
 
 
 @dataclass
@@ -208,7 +221,7 @@ class _Again(torch.autograd.Function):
         leaves = [v.detach().requires_grad_(n) for v, n in zip(tensors, needed, strict=True)]
         ends = [v.detach().requires_grad_(twice) for v in grads]
         stand_ins = dict(zip(run.outside, leaves[count:], strict=True))
-        with torch.enable_grad(), _Outside(stand_ins):
+        with torch.enable_grad(), _Outside(stand_ins) if stand_ins else nullcontext():
             again = run.call(tuple(leaves[:count]))
         if not all(map(_near, again, outputs)):
             raise LatentzooError(
