@@ -4,7 +4,8 @@ Nothing here looks at images: a run says by itself whether it has arrived and wh
 right. The tests are
 
 * *relaxing*: the mean of phi over the chains between 62 and 75 % of the run and over its last
-  eighth differ by more than three standard errors of the chains' differences;
+  eighth differ by more than three standard errors of the chains' differences; *drifting*: that of
+  :math:`|z|^2` does;
 * *norm*: :math:`(\overline{|z|^2} - d) / \sqrt{2d/B}`, and, where gradients are known, the identity
 
   .. math:: \mathbb{E} \, \langle z - \bar{z}, \, z + \nabla \phi(z) \rangle = d,
@@ -12,7 +13,8 @@ right. The tests are
 
   which holds for every posterior, however far it is from the prior: its score is the mean over the
   chains in standard errors, and more than four is wrong;
-* *work*: sd(W) / sd(phi) of untested steps, aimed at 0.2 and doubtful above 0.5;
+* *work*: the error of untested steps, sd(W) / sd(phi) or what a Metropolis test would refuse of
+  them (see `step_error`), aimed at 0.2 and doubtful above 0.5;
 * *acceptance* of tested steps, put-back and failed chains, the ramp's arrival, the surviving
   ancestors of resampling, and the bias of a fixed Langevin step s in the steepest direction, whose
   variance is :math:`1/(1 - s(1+\kappa)/4)` times too large.
@@ -37,6 +39,7 @@ from torch import Tensor
 
 from latentzoo.chain import Failure
 from latentzoo.convergence import ess_bulk, ess_tail, rhat
+from latentzoo.kernels.adapt import step_error
 from latentzoo.kernels.smc import SMCState
 from latentzoo.kernels.types import Kernel
 from latentzoo.kernels.ula import ULA
@@ -57,11 +60,12 @@ class Diagnosis:
         landed: The step at which the temperature reached the posterior.
         step_size: The step size at the end.
         acceptance: The mean acceptance of the last tested steps.
-        work: sd(W) / sd(phi) of the untested steps of the second half.
+        work: The error of the untested steps of the second half, see `step_error`.
         put_back: How often a wild chain was put back after the ramp.
         energy: The mean of phi over the chains at 50, 75 and 100 % of the run.
         energy_error: The standard error of the last of them.
         relaxing: Whether phi still moves.
+        drifting: Whether |z|^2 still moves.
         norm_score: The norm's deviation from the prior's, in standard errors.
         identity_score: The deviation from the posterior's own identity, in standard errors.
         second_moment: The median over the coordinates of the mean square over the chains, about 1.
@@ -87,6 +91,7 @@ class Diagnosis:
     energy: tuple[float, ...]
     energy_error: float | None
     relaxing: bool | None
+    drifting: bool | None
     norm_score: float
     identity_score: float | None
     second_moment: float
@@ -119,7 +124,7 @@ class Diagnosis:
             + " at 50, 75 and 100 % of the run: "
             + {None: "too short to tell", True: "still relaxing", False: "settled"}[self.relaxing],
             f"step size {_number(self.step_size)}, acceptance {_number(self.acceptance)}, "
-            f"sd(work)/sd(energy) {_number(self.work)}, put back {self.put_back}",
+            f"error of untested steps {_number(self.work)}, put back {self.put_back}",
             f"norm score {self.norm_score:+.1f} against the prior, "
             f"{_number(self.identity_score)} against the posterior's identity; "
             f"second moment {self.second_moment:.3f}, largest curvature {_number(self.curvature)}",
@@ -178,7 +183,7 @@ def diagnose(
         acceptance=_mean(accept[half & tested]),
         work=_work(work, phi, half & ~tested),
         put_back=int((accept[arrived & ~tested] == 0).sum()),
-        **_energy(phi, arrived),
+        **_energy(phi, norm2, arrived),
         norm_score=_norm_score(z[keep]),
         identity_score=None,
         second_moment=float(z[keep].square().mean(0).median()) if chains else math.nan,
@@ -212,6 +217,8 @@ def _reasons(
         yield "the chains never ran at the posterior's temperature; give more steps"
     if found.relaxing:
         yield "the energy is still relaxing over the last quarter of the run; give more steps"
+    if found.drifting:
+        yield "|z|^2 still moves over the last quarter of the run; give more steps"
     least = 0.1 if kernel is None or kernel.adjusted else 0.5
     if found.acceptance is not None and found.acceptance < least:
         yield (
@@ -258,17 +265,19 @@ def _norm_reasons(found: Diagnosis) -> Iterator[str]:
         )
 
 
-def _energy(phi: np.ndarray, arrived: np.ndarray) -> dict[str, Any]:
+def _energy(phi: np.ndarray, norm2: np.ndarray, arrived: np.ndarray) -> dict[str, Any]:
     """The mean energy on the way, its standard error at the end, and whether it still moves."""
     rows, chains = phi.shape
     if rows == 0 or chains == 0:
-        return {"energy": (), "energy_error": None, "relaxing": None}
+        return {"energy": (), "energy_error": None, "relaxing": None, "drifting": None}
     at = [round(part * (rows - 1)) for part in (0.5, 0.75, 1.0)]
     error = float(phi[-1].std(ddof=1)) / math.sqrt(chains) if chains > 1 else None
+    long = arrived[5 * rows // 8 :].all() and rows >= 16
     return {
         "energy": tuple(float(phi[row].mean()) for row in at),
         "energy_error": error,
-        "relaxing": _relaxing(phi) if arrived[5 * rows // 8 :].all() and rows >= 16 else None,
+        "relaxing": _relaxing(phi) if long else None,
+        "drifting": _relaxing(norm2) if long else None,
     }
 
 
@@ -298,12 +307,13 @@ def _averages(phi: np.ndarray, norm2: np.ndarray, gradients: float) -> dict[str,
 
 
 def _work(work: np.ndarray, phi: np.ndarray, rows: np.ndarray) -> float | None:
-    """sd(W) / sd(phi) over the given rows; over chains where there are enough, else over time."""
+    """How wrong the steps of the given rows are; over chains where there are enough, else over time."""
     if not np.isfinite(work[rows]).any():
         return None
     axis = 1 if phi.shape[1] >= 4 else None
-    spread = np.mean(phi[rows].std(axis))
-    return float(np.mean(work[rows].std(axis)) / spread) if spread > 0 else None
+    spread = float(np.mean(phi[rows].std(axis)))
+    relative = float(np.mean(work[rows].std(axis))) / spread if spread > 0 else math.inf
+    return step_error(relative, float(np.exp(-work[rows].clip(min=0)).mean()))
 
 
 def _norm_score(z: Tensor) -> float:

@@ -228,7 +228,7 @@ def _learned(saved: SavedRun) -> Any:
     record = saved.record.kernel
     if record.settings["precondition"] == "none":
         return None
-    kernel = kernels.load(record.name, precondition="auto").plan(saved.record.steps)
+    kernel = kernels.load(record.name, precondition="auto")
     return kernel.learned(checkpoint.read(saved.path / CHECKPOINT, kernel)[0].state)  # pyright: ignore[reportAttributeAccessIssue]
 
 

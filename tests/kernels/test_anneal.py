@@ -5,11 +5,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentzoo.diagnose import diagnose
 from latentzoo.kernels.adapt import conditional_ess, raise_temperature, temperature
 from latentzoo.kernels.anneal import Anneal
 from latentzoo.kernels.smc import SMC, SMCState, resample, reweight
 from latentzoo.kernels.types import Function
 from latentzoo.rng import Rng
+from latentzoo.walk import Walk
 
 from . import known
 
@@ -63,6 +65,40 @@ def test_one_phase_ends_where_the_next_begins_even_in_short_runs() -> None:
     for steps in (1, 2, 5, 20, 40):
         walk = known.walked(stiff, Anneal(), *range(8), dim=64, steps=steps)
         assert walk.z.isfinite().all() and len(walk.trace) == steps + 1
+
+
+def walls(z: Tensor) -> Tensor:
+    """Flat behind a wall in each of two coordinates, as a classifier's energy is once it is content."""
+    return 10 * torch.nn.functional.softplus(-30 * (z[:, :2] - 1)).sum(1)
+
+
+def test_a_flat_energy_with_walls_is_sampled_with_steps_that_fit_and_trusted() -> None:
+    """Truth by quadrature; sd(W) is a multiple of sd(phi), since few steps hit a wall, but hard."""
+    x = torch.linspace(-5, 8, 200_001, dtype=torch.float64)
+    each = 10 * torch.nn.functional.softplus(-30 * (x - 1))
+    p = (-each - x.square() / 2).softmax(0)
+    mean, sd = 2 * float(p @ each), (2 * float(p @ each.square() - (p @ each) ** 2)) ** 0.5
+    walk = known.walked(walls, Anneal(), *range(16), dim=64, steps=80)
+    found = diagnose(walk.trace, walk.z, kernel=walk.kernel, state=walk.here.state)
+    trace, rest = walk.trace, slice(45, 60)
+    assert np.mean(trace.error[rest].std(1)) > 2 * np.mean(trace.phi[rest].std(1))
+    assert found.trustworthy and found.work is not None and found.work < 0.4
+    assert trace.step_size[50, 0] > 0.04
+    assert abs(trace.phi[61:].mean() - mean) < 3 * sd / 16**0.5
+    long = known.walked(walls, Anneal(step_size=0.6, tail=0.0), *range(16), dim=64, steps=80)
+    assert any("untested steps err" in r for r in _reasons(long))
+
+
+def _reasons(walk: Walk) -> tuple[str, ...]:
+    state = walk.here.state
+    return diagnose(walk.trace, walk.z, kernel=walk.kernel, state=state).reasons
+
+
+def test_momentum_along_the_gradient_is_cut_before_the_half_only() -> None:
+    """Chains that fall down a long slope are not thrown far beyond its foot."""
+    slope = lambda z: 100 * torch.relu(2 - z[:, 0])
+    walk = known.walked(slope, Anneal(), *range(16), dim=16, steps=80)
+    assert walk.trace.norm2[25:].max() < 16 + 4 + 60
 
 
 def test_the_ramp_keeps_the_sample_size_and_lands_in_time() -> None:

@@ -184,3 +184,14 @@ def test_a_point_is_the_beginning_of_every_state() -> None:
         assert all(len(field) == len(z) for field in state)
         _, info = kernel.step(Function(known.quadratic), state, rng)
         assert all(field.shape == (len(z),) for field in info)
+
+
+def test_the_bracket_shrinks_from_both_sides() -> None:
+    """Nine evaluations find a narrow posterior in 0.29 of the steps; in 0.08 if one side stays."""
+    rng = Rng(*range(500))
+    phi, kernel = Function(lambda z: 5000 * (z - 1).square().sum(1)), kernels.load("slice")
+    state, moved = kernel.init(phi, 1 + rng.normal(3) / 100, rng), []
+    for _ in range(4):
+        state, info = kernel.step(phi, state, rng)
+        moved.append(float(info.accept.mean()))
+    assert sum(moved) / 4 == pytest.approx(0.29, abs=0.04)

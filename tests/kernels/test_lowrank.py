@@ -1,13 +1,24 @@
 """Whitening changes coordinates only, helps where few directions matter, and else abstains."""
 
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
-from latentzoo.kernels.ghmc import GHMC
-from latentzoo.kernels.lowrank import Reference, Whitened, fit, pilot
+from latentzoo import checkpoint, kernels
+from latentzoo.convergence import ess_bulk
+from latentzoo.errors import SpecError
+from latentzoo.kernels.adapt import schedule
+from latentzoo.kernels.anneal import Anneal
+from latentzoo.kernels.lowrank import Reference, Whitened, fit
 from latentzoo.kernels.types import Function
 from latentzoo.rng import Rng
 from latentzoo.walk import Walk
+
+from . import known
 
 DIM, INFORMED = 48, 8
 BASIS = torch.linalg.qr(torch.linspace(0, 7, DIM * DIM).double().sin().view(DIM, DIM))[0]
@@ -16,6 +27,15 @@ KAPPA = torch.logspace(1, 3, INFORMED, dtype=torch.float64)
 
 def stiff(z: Tensor) -> Tensor:
     return (KAPPA * (z @ BASIS[:, :INFORMED] - 0.5).square()).sum(1) / 2
+
+
+def stiff32(z: Tensor) -> Tensor:
+    return stiff(z.double()).to(z.dtype)
+
+
+OFF2 = (0.5 / (1 + KAPPA)).square()
+PHI = float((KAPPA * (1 / (1 + KAPPA) + OFF2)).sum() / 2)
+SD = float((KAPPA**2 * (2 / (1 + KAPPA) ** 2 + 4 * OFF2 / (1 + KAPPA))).sum().sqrt() / 2)
 
 
 def exact(rng: Rng, times: int) -> Tensor:
@@ -45,23 +65,65 @@ def test_whitened_coordinates_are_the_same_posterior() -> None:
     assert torch.allclose(white.grad, slope, atol=1e-9)
 
 
-def test_a_pilot_from_the_prior_makes_the_steps_longer_and_the_posterior_the_same() -> None:
-    phi, rng = Function(stiff), Rng(*range(64), dtype=torch.float64)
-    reference, z = pilot(phi, rng.normal(DIM), rng, steps=100)
+def test_points_go_there_and_back() -> None:
+    phi, rng = Function(stiff), Rng(*range(16), dtype=torch.float64)
+    reference = fitted(phi, exact(rng, 20))
     assert reference is not None
-    steps = []
-    for potential, start in [(phi, z), (Whitened(phi, reference), reference.whiten(z))]:
-        kernel = GHMC(ramp=0.0)
-        walk = Walk(potential, kernel, Rng(*range(64), dtype=torch.float64), steps=120)
-        walk.begin(start)
-        list(walk)
-        assert walk.trace.accept[60:].mean() > 0.7 and (walk.trace.beta[1:] == 1).all()
-        steps.append(walk.trace.step_size[-1, 0])
-    assert steps[1] > 5 * steps[0]
-    end = stiff(reference.latent(walk.z))
-    off2 = (0.5 / (1 + KAPPA)).square()
-    truth = (KAPPA * (1 / (1 + KAPPA) + off2)).sum() / 2
-    assert abs(end.mean() - truth) < 4 * end.std() / len(end) ** 0.5
+    white, point = Whitened(phi, reference), phi.evaluate(rng.normal(DIM))
+    back = white.plain(white.seen(point, reference.whiten(point.z)))
+    assert all(torch.allclose(x, y, atol=1e-8) for x, y in zip(back, point, strict=True))
+
+
+def test_the_default_learns_a_reference_and_its_steps_grow() -> None:
+    """Curvatures of 10 to 1000 in 8 of 48 coordinates: eight times as many draws and as long steps."""
+    found = {}
+    for switch in ("none", "auto"):
+        walk = known.walked(stiff32, Anneal(precondition=switch), *range(32), dim=DIM, steps=200)
+        found[switch] = walk.trace.step_size[140, 0], ess_bulk(walk.trace.norm2[126:])
+        error = (walk.trace.phi[150:].mean() - PHI) / SD
+        assert abs(error) < 0.5 and walk.trace.accept[151:].mean() > 0.7
+    assert found["auto"][0] > 8 * found["none"][0] and found["auto"][1] > 3 * found["none"][1]
+
+
+def test_the_gate_stays_shut_where_all_directions_are_alike() -> None:
+    """And then the run is the one without the switch, bit for bit."""
+    alike = lambda z: 5 * (z - 0.5).square().sum(1)
+    runs = [
+        known.walked(alike, Anneal(precondition=p), *range(8), dim=300, steps=80)
+        for p in ("none", "auto")
+    ]
+    assert not runs[1].here.state.scale.any()
+    assert torch.equal(runs[0].z, runs[1].z)
+
+
+def test_what_was_learned_is_followed_alone_and_survives_a_kill(tmp_path: Path) -> None:
+    seeds, kernel = range(16), Anneal(precondition="auto")
+    rng = Rng(*seeds, dtype=torch.float64)
+    whole = Walk(Function(stiff), kernel, rng, steps=80)
+    whole.begin(rng.normal(DIM))
+    for frame in whole:
+        if frame.step in (36, 50):
+            whole.save(tmp_path / f"{frame.step}.safetensors")
+    state = checkpoint.read(tmp_path / "50.safetensors", kernel)[0].state
+    learned = kernel.learned(state)
+    assert learned is not None
+    for step in (36, 50):
+        rest = Walk(Function(stiff), kernel, Rng(*seeds, dtype=torch.float64), steps=80)
+        rest.resume(tmp_path / f"{step}.safetensors")
+        list(rest)
+        assert torch.equal(rest.z, whole.z)
+    rows = schedule(whole.trace.beta, whole.trace.step_size)
+    follower = replace(kernel, schedule=rows, precondition=learned)
+    alone = Walk(Function(stiff), follower, Rng(3, dtype=torch.float64), steps=80)
+    alone.begin(alone.rng.normal(DIM))
+    list(alone)
+    assert np.allclose(alone.trace.phi[:, 0], whole.trace.phi[:, 3], rtol=1e-3, atol=1e-3)
+    assert kernels.settings(follower)["precondition"] == "auto"
+
+
+def test_a_switch_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(SpecError, match="precondition is 'yes'; give auto or none"):
+        Anneal(precondition="yes")
 
 
 def test_it_abstains_where_the_informed_directions_are_many() -> None:

@@ -95,8 +95,6 @@ def test_chains_that_were_not_run_together_share_no_schedule() -> None:
 @pytest.mark.parametrize("name", known.NAMES)
 def test_a_setting_that_cannot_be_meant_is_refused(name: str) -> None:
     setting = "evaluations" if name == "slice" else "step_size"
-    if name in ("ula", "mala"):
-        pytest.skip("checked with the core")
     for value in (0, -1):
         with pytest.raises(SpecError, match=f"{setting} is .*; give a number above 0"):
             kernels.load(name, **{setting: value})

@@ -41,7 +41,12 @@ def load(name: str, **settings: Any) -> "Kernel":
 
 
 def settings(kernel: "Kernel") -> dict[str, Any]:
-    """The fields of a kernel's record, as plain data: the inverse of `load`."""
-    from dataclasses import asdict
+    """The fields of a kernel's record, as plain data: the inverse of `load`.
 
-    return asdict(kernel)  # pyright: ignore[reportArgumentType]
+    A preconditioner is tensors, which stay in the checkpoint of the run that learned it; it is
+    said to be "auto".
+    """
+    from dataclasses import asdict, is_dataclass
+
+    plain = asdict(kernel)  # pyright: ignore[reportArgumentType]
+    return {k: "auto" if is_dataclass(getattr(kernel, k)) else v for k, v in plain.items()}

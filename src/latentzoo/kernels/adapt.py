@@ -145,6 +145,32 @@ def temperature(
     return torch.full_like(beta, new)
 
 
+def deviation(accept: float) -> float:
+    r"""The sd s of Gaussian shadow work whose steps a Metropolis test accepts so often.
+
+    .. math:: 2 \Phi(-s / 2) = a
+    """
+    half = torch.tensor(accept / 2, dtype=torch.float64).clamp(1e-300, 0.5)
+    return -2 * float(torch.special.ndtri(half))
+
+
+def step_error(relative: float, accept: float) -> float:
+    r"""How wrong untested steps are; 0.2 is right.
+
+    .. math:: \rho = \min\left(\frac{\mathrm{sd}(W)}{\mathrm{sd}(\beta \phi)}, \; \sqrt 2 \, s\right)
+
+    Both are the same for a potential that informs one direction well, whose sd is
+    :math:`1 / \sqrt 2`. With many directions the first is less, since their errors must be seen
+    against them all. The second is less where the potential is flat but for walls that few steps
+    hit: its own spread is then no measure, and the work has no useful second moment.
+
+    Arguments:
+        relative: sd(W) / sd(beta phi).
+        accept: The mean of min(1, exp(-W)).
+    """
+    return min(relative, math.sqrt(2) * deviation(accept))
+
+
 def robbins_monro(
     log_h: Float[Tensor, "B"],
     accept: Float[Tensor, "B"],

@@ -12,10 +12,13 @@ phases:
    .. math::
        \log h \leftarrow \log h
            + \mathrm{clip}\left(\tfrac13 \log \tfrac{w}{\rho}, \, -\tfrac12, \, \tfrac14\right),
-       \qquad \rho = \frac{\mathrm{sd}(W)}{\mathrm{sd}(\beta \phi)}, \quad w = 0.2
+       \qquad \rho = \min\left(\frac{\mathrm{sd}(W)}{\mathrm{sd}(\beta \phi)}, \; \sqrt 2 \, s\right),
+       \quad w = 0.2
 
-   over the chains of the batch, or over recent time where there are fewer than four. Directions
-   that the potential does not inform do no work, so the rule does not depend on the dimension.
+   over the chains of the batch, or over recent time where there are fewer than four; s is the work
+   that a Metropolis test would refuse as often (see `step_error`). Directions that the potential
+   does not inform do no work, so the rule does not depend on the dimension. With
+   `precondition="auto"`, a reference is fitted at N/2, if it can be, and the step tuned anew.
 3. *Sampling*, at the mean of the last twenty steps' log h; only an emergency
    (:math:`\rho > 2.5 w`) still shortens it.
 4. *The certified tail*, the last quarter: the same step with a Metropolis test, short enough that
@@ -23,8 +26,12 @@ phases:
    right but not the momenta. It leaves the posterior exactly invariant, so its acceptance says
    what phase 3 was worth.
 
-Outside the tail, a chain whose work is more than twenty times its own recent changes of energy is
-put back where it was, with a new momentum and twice the allowance, and reported with acceptance 0.
+Until N/2 the momentum along the gradient is cut to three standard deviations: a chain that starts
+hundreds of nats up would turn them into speed and be thrown far beyond where it should stop, with
+nothing but the slow prior to bring it back.
+
+Outside the tail, a chain whose work is more than twenty times its own recent changes of energy
+(and half a nat) is put back where it was, with a new momentum and twice the allowance, and reported with acceptance 0.
 
 References:
     | Annealed importance sampling (Neal, 2001)
@@ -41,13 +48,28 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from latentzoo.kernels.adapt import Schedule, follow, require, temperature
+from latentzoo.errors import SpecError
+from latentzoo.kernels.adapt import (
+    Schedule,
+    deviation,
+    follow,
+    require,
+    step_error,
+    temperature,
+)
 from latentzoo.kernels.baoab import baoab
+from latentzoo.kernels.lowrank import Learned, Reference, Whitened
 from latentzoo.kernels.types import Info, Kernel, Point, Potential, metropolis, where
 from latentzoo.rng import Rng
 
 CHANGE = 0.8
 """How the change of the energy in a step compares with its spread, at the chosen step size."""
+FASTEST = 3.0
+"""How fast a chain may move along the gradient before the run's half, in standard deviations."""
+TIMES = 8
+"""At how many times gradients are kept, to learn a reference from."""
+WILD = 0.5
+"""The least spread of the energy, in nats, that work is called wild against."""
 
 
 class AnnealState(NamedTuple):
@@ -60,8 +82,10 @@ class AnnealState(NamedTuple):
         landed: The clock when beta reached 1, or 0, (B,).
         log_h: The log step size, (B,).
         mean_log_h: Its mean over the last corrections before the freeze, (B,).
+        passed: The recent mean of min(1, exp(-W)), per chain, (B,).
         work2: The recent mean square of work / h^3, per chain, (B,).
         change2: The recent mean square of (change of phi in a step) / h, per chain, (B,).
+        basis, scale, centre: What preconditioning has learned; see `lowrank.Learned`.
     """
 
     z: Tensor
@@ -74,8 +98,12 @@ class AnnealState(NamedTuple):
     landed: Tensor
     log_h: Tensor
     mean_log_h: Tensor
+    passed: Tensor
     work2: Tensor
     change2: Tensor
+    basis: Tensor
+    scale: Tensor
+    centre: Tensor
 
 
 @dataclass(frozen=True)
@@ -90,6 +118,10 @@ class Anneal(Kernel):
         ramp: The longest part of the budget that the ramp may take.
         work: The aim for sd(work) / sd(energy).
         tail: The part of the budget that ends the run with accept/reject steps; 0 leaves it out.
+        precondition: "auto" learns at half of the run the few directions that the potential
+            informs, and walks on in coordinates in which they are as wide as the others, if they
+            are few (see `lowrank`); "none" does not; a `Reference` of another run is taken from
+            there on, for its schedule.
         schedule: The (beta, h) of each step of another run, to follow instead of adapting.
         budget: The number of gradients of the run; set by `plan`.
     """
@@ -100,6 +132,7 @@ class Anneal(Kernel):
     ramp: float = 0.4
     work: float = 0.2
     tail: float = 0.25
+    precondition: str | Reference = "none"
     schedule: Schedule | None = None
     budget: int = 200
     State: ClassVar[type[Any]] = AnnealState
@@ -111,6 +144,8 @@ class Anneal(Kernel):
             cess=(self.cess, 0, 1),
             work=(self.work, 0, 1),
         )
+        if isinstance(self.precondition, str) and self.precondition not in ("auto", "none"):
+            raise SpecError(f"precondition is '{self.precondition}'; give auto or none")
 
     def plan(self, steps: int) -> "Anneal":
         return replace(self, budget=steps)
@@ -119,7 +154,10 @@ class Anneal(Kernel):
         point, p = phi.evaluate(z), rng.normal(z.shape[1])
         zero, one = torch.zeros_like(point.phi), torch.ones_like(point.phi, dtype=torch.long)
         log_h = zero + math.log(self.step_size or 0.1)
-        return AnnealState(*point, p, one, zero, 0 * one, log_h, zero, zero, zero)
+        learned = Learned.nothing(z, TIMES if self.precondition == "auto" else 0)
+        return AnnealState(
+            *point, p, one, zero, 0 * one, log_h, zero, zero + 1, zero, zero, *learned
+        )
 
     def step(self, phi: Potential, state: AnnealState, rng: Rng) -> tuple[AnnealState, Info]:
         if self.schedule is not None:
@@ -135,12 +173,21 @@ class Anneal(Kernel):
         """Makes one step at a given temperature and step size, each (B,)."""
         n, here, dim = int(state.clock[0]), Point(*state[:4]), state.z.shape[1]
         old_p = rng.normal(dim) if n == self._tail else state.p
-        point, p, work = baoab(phi, here, old_p, rng.normal(dim), h=h, beta=beta, gamma=self.gamma)
+        reference, xi = self.learned(state), rng.normal(dim)
+        if reference is None:
+            point, p, work = baoab(phi, here, old_p, xi, h=h, beta=beta, gamma=self.gamma)
+        else:
+            white = Whitened(phi, reference)
+            start = white.seen(here, reference.whiten(here.z))
+            point, p, work = baoab(white, start, old_p, xi, h=h, beta=beta, gamma=self.gamma)
+            point = white.plain(point)
+        if n < self.budget // 2:
+            p = _calm(_calm(p, here.grad), point.grad)
         if n >= self._tail:
             accept, accepted = metropolis(-work, rng.uniform())
             p = torch.where(accepted[:, None], p, -old_p)
         else:
-            limit = 20 * (beta * h * state.change2.sqrt() + 1e-3)
+            limit = 20 * (beta * h * state.change2.sqrt() + WILD)
             accepted = (work.abs() <= limit) | (state.clock == 1)
             accept = torch.where(accepted, torch.nan, 0.0)
             p = _redraw(p, ~accepted, rng)
@@ -148,12 +195,39 @@ class Anneal(Kernel):
         new = state._replace(**where(kept, point, here)._asdict(), p=p, beta=beta)
         new = self._record(state, new, info, point.phi - state.phi, accepted)
         adapting = self.step_size is None and self.schedule is None
-        return self._tune(state, new, info, accepted) if adapting else new, info
+        return self._learn(self._tune(state, new, info)) if adapting else new, info
 
     @property
     def _tail(self) -> float:
         """The clock from which steps are tested."""
         return self.budget - int(self.tail * self.budget) if self.tail > 0 else math.inf
+
+    def learned(self, state: AnnealState) -> Reference | None:
+        """What a run is preconditioned by from its half on, for the `precondition` of a follower."""
+        if isinstance(self.precondition, Reference):
+            return self.precondition if int(state.clock[0]) >= self.budget // 2 else None
+        return Learned(state.basis, state.scale, state.centre).reference
+
+    def _learn(self, state: AnnealState) -> AnnealState:
+        """Keeps gradients of the last tenth before the half, and then fits the reference to them."""
+        half, n, landed = self.budget // 2, int(state.clock[0]), int(state.landed[0])
+        if state.basis.shape[1] == 0 or n > half or landed == 0:
+            return state
+        every = max(self.budget // 10 // TIMES, 1)
+        t, rest = divmod(n - max(half - every * TIMES, landed + 1), every)
+        if n < half:
+            basis = state.basis.clone()
+            if t >= 0 and rest == 0:
+                basis[:, t] = state.grad
+            return state._replace(basis=basis)
+        seen = max(t + (rest > 0), 0)
+        learned = Learned(state.basis, state.scale, state.centre).fit(state.z, seen)
+        state = state._replace(**learned._asdict())
+        if learned.reference is None:
+            return state
+        longer = -float(learned.reference.scale.min().log())
+        log_h = (state.log_h + longer).clamp(max=math.log(0.5))
+        return state._replace(log_h=log_h, passed=0 * state.passed + 1, work2=0 * state.work2)
 
     def _record(
         self, old: AnnealState, new: AnnealState, info: Info, change: Tensor, kept: Tensor
@@ -161,40 +235,53 @@ class Anneal(Kernel):
         """Advances the clock and the recent averages, which are scaled as they depend on h."""
         rate, h = max(1 / int(old.clock[0]), 0.1), info.step_size
         blend = lambda mean, x: torch.where(kept, mean + rate * (x.square() - mean), mean)
+        would = (-info.error).clamp(max=0).exp()
         return new._replace(
             clock=old.clock + 1,
+            passed=old.passed + rate * (would - old.passed),
             landed=torch.where((new.beta == 1) & (old.landed == 0), old.clock, old.landed),
             work2=blend(old.work2, info.error / h**3),
             change2=torch.where(kept, blend(old.change2, change / h), 4 * old.change2),
         )
 
-    def _tune(self, old: AnnealState, new: AnnealState, info: Info, kept: Tensor) -> AnnealState:
+    def _tune(self, old: AnnealState, new: AnnealState, info: Info) -> AnnealState:
         """Corrects the step size according to the phase of the run."""
         n, landed = int(old.clock[0]), int(new.landed[0])
-        freeze = min(max(self.budget // 2, landed + 20) if landed else math.inf, self._tail)
-        rho = self._error(old, new, info, kept)
+        early = self.budget // 2 + (self.budget // 8 if bool(old.scale.any()) else 0)
+        freeze = min(max(early, landed + 20) if landed else math.inf, self._tail)
         log_h, mean = old.log_h, old.mean_log_h
+        relative, accept = self._work(old, new, info)
         if n < freeze:
+            rho = max(step_error(relative, accept), 1e-6)
             log_h = (log_h + min(max(math.log(self.work / rho) / 3, -0.5), 0.25)).clamp(max=0.0)
             mean = mean + (log_h - mean) / max(n - max(freeze - 20, landed) + 1, 1)
             log_h = mean if n == freeze - 1 else log_h
-        elif n < self._tail and rho > 2.5 * self.work:
-            log_h = log_h - 0.15
+        elif n < self._tail:
+            lasting = step_error(relative, float(new.passed.mean()))
+            log_h = log_h - 0.15 if lasting > 2.5 * self.work else log_h
         if n == self._tail - 1:
-            work = float((log_h.exp() ** 3 * new.work2.mean().sqrt())[0])
+            accept = float(new.passed.mean())  # work without a second moment fails rarely
+            often = deviation(accept) if accept > 0.8 else math.inf
+            work = min(float((log_h.exp() ** 3 * new.work2.mean().sqrt())[0]), often)
             log_h = log_h + min(math.log(0.6), math.log(0.25 / (work + 1e-6)) / 3)
         return new._replace(log_h=log_h, mean_log_h=mean)
 
-    def _error(self, old: AnnealState, new: AnnealState, info: Info, kept: Tensor) -> float:
-        """The ratio rho of the spreads of work and energy."""
-        if len(kept) < 4:
-            h = float(info.step_size[0])
-            change = float(new.beta[0] * new.change2.mean().sqrt()) * h + 1e-3
-            rho = CHANGE * float(new.work2.mean().sqrt()) * h**3 / change
-        else:
-            spread = float((new.beta * old.phi).std()) + 1e-3
-            rho = float(info.error[kept].std()) / spread if int(kept.sum()) > 2 else 10.0
-        return max(rho, 1e-6 if bool(kept.all()) else 3 * self.work)
+    def _work(self, old: AnnealState, new: AnnealState, info: Info) -> tuple[float, float]:
+        """The spread of the work in that of the energy, and how many of the steps would pass a test."""
+        if len(old.phi) >= 4:
+            relative = info.error.std() / ((new.beta * old.phi).std() + 1e-3)
+            return float(relative), float((-info.error).clamp(max=0).exp().mean())
+        h = float(info.step_size[0])
+        change = float(new.beta[0] * new.change2.mean().sqrt()) * h + 1e-3
+        relative = CHANGE * float(new.work2.mean().sqrt()) * h**3 / change
+        return relative, float(new.passed.mean())
+
+
+def _calm(p: Tensor, grad: Tensor) -> Tensor:
+    """Cuts the momentum along the gradient to `FASTEST`, either way."""
+    u = grad / (grad.norm(dim=1, keepdim=True) + 1e-12)
+    along = (p * u).sum(1, keepdim=True)
+    return p + (along.clamp(-FASTEST, FASTEST) - along) * u
 
 
 def _redraw(p: Tensor, chosen: Tensor, rng: Rng) -> Tensor:

@@ -14,7 +14,8 @@ the exponential of a potential, so that every kernel works unchanged:
     \nabla \tilde\phi(w) = C^{1/2} (z + \nabla \phi(z)) - w
 
 Where the gradients of other chains lie outside the span, such a reference does harm: `fit` gives
-none unless directions found in half of the chains capture 0.9 of the others' variance.
+none unless directions found in half of the chains capture 0.9 of the others' variance. The kernel
+`anneal` learns one by itself with `precondition="auto"`.
 
 References:
     | Dimension-independent likelihood-informed MCMC (Cui, Law and Marzouk, 2016)
@@ -22,14 +23,13 @@ References:
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentzoo.kernels.anneal import Anneal
 from latentzoo.kernels.types import Point, Potential
-from latentzoo.rng import Rng
 
 CAPTURED = 0.9
 """The least part of the held-out gradient variance that a reference must capture."""
@@ -59,7 +59,10 @@ class Reference:
 
     def whiten(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
         """The whitened coordinates w of a latent z: the inverse of `latent`."""
-        x = z - self.mean
+        return self.bleach(z - self.mean)
+
+    def bleach(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+        """Divides by the square root of C: the inverse of `colour`."""
         return x + ((x @ self.directions) * (1 / self.scale - 1)) @ self.directions.T
 
 
@@ -79,13 +82,26 @@ class Whitened(Potential):
 
     def evaluate(self, z: Float[Tensor, "B D"], *, gradient: bool = True) -> Point:
         """Computes the potential (B,) at whitened coordinates (B, D)."""
-        w, r = z, self.reference
-        x = r.colour(w)
-        point = self.phi.evaluate(r.mean + x, gradient=gradient)
-        shrunk = ((w @ r.directions).square() * (r.scale.square() - 1)).sum(1)
-        phi = point.phi + shrunk / 2 + x @ r.mean + r.mean.square().sum() / 2
-        grad = r.colour(point.z + point.grad) - w if gradient else point.grad
+        return self.seen(self.phi.evaluate(self.reference.latent(z), gradient=gradient), z)
+
+    def seen(self, point: Point, w: Float[Tensor, "B D"]) -> Point:
+        """A point of the latent as one of its whitened coordinates w."""
+        r = self.reference
+        phi = point.phi + self._shift(w)
+        grad = r.colour(point.z + point.grad) - w if point.grad.shape[1] else point.grad
         return Point(w, phi, grad, point.terms)
+
+    def plain(self, point: Point) -> Point:
+        """A point of whitened coordinates as one of the latent: the inverse of `seen`."""
+        r, w = self.reference, point.z
+        z, back = r.latent(w), r.bleach(point.grad + w)
+        return Point(z, point.phi - self._shift(w), back - z, point.terms)
+
+    def _shift(self, w: Tensor) -> Tensor:
+        """Half of |z|^2 - |w|^2, without the difference of large numbers."""
+        r = self.reference
+        shrunk = ((w @ r.directions).square() * (r.scale.square() - 1)).sum(1)
+        return shrunk / 2 + r.colour(w) @ r.mean + r.mean.square().sum() / 2
 
 
 def fit(
@@ -113,32 +129,47 @@ def fit(
     return Reference(directions, (1 + kappa).rsqrt(), mean)
 
 
-def pilot(
-    phi: Potential, z: Float[Tensor, "B D"], rng: Rng, *, steps: int
-) -> tuple[Reference | None, Float[Tensor, "B D"]]:
-    """Anneals chains to the posterior and fits a reference to what they saw there.
+class Learned(NamedTuple):
+    """A reference as a kernel carries it: its directions shared out among the chains.
 
-    The run then goes on from `reference.whiten(z)` under `Whitened(phi, reference)`, by a kernel
-    without a ramp, `Anneal(ramp=0)` or `GHMC(ramp=0)`.
+    A chain that fails takes its directions along, which leaves a reference as valid as before.
 
-    Arguments:
-        phi: The potential.
-        z: Where the chains start, draws of the prior.
-        rng: One noise stream per chain.
-        steps: The gradients each chain may spend.
-
-    Returns:
-        The reference, or None if one would do harm, and where the chains are.
+    Attributes:
+        basis: Directions, or until there is a reference the gradients seen so far, (B, T, D).
+        scale: The standard deviations along them; 0 where there is no direction, (B, T).
+        centre: The mean along them, (B, T).
     """
-    kernel, seen = Anneal(tail=0.0).plan(steps), []
-    state = kernel.init(phi, z, rng)
-    for step in range(1, steps):
-        state, _ = kernel.step(phi, state, rng)
-        if state.beta[0] == 1 and step >= steps // 2 and step % 4 == 0:
-            seen.append((state.z, state.grad))
-    if not seen or len(z) < 4:
-        return None, state.z
-    return fit(*map(torch.stack, zip(*seen, strict=True))), state.z
+
+    basis: Float[Tensor, "B T D"]
+    scale: Float[Tensor, "B T"]
+    centre: Float[Tensor, "B T"]
+
+    @classmethod
+    def nothing(cls, like: Float[Tensor, "B D"], times: int) -> "Learned":
+        """Room for gradients at so many times."""
+        chains, dim = like.shape
+        zero = like.new_zeros(chains, times)
+        return cls(like.new_zeros(chains, times, dim), zero, zero)
+
+    def fit(self, z: Float[Tensor, "B D"], times: int) -> "Learned":
+        """The reference of the first `times` gradients seen, or nothing if the gate stays shut; see `fit`."""
+        seen = self.basis[:, :times].transpose(0, 1)
+        found = fit(z.expand(times, -1, -1), seen) if times and len(z) > 3 else None
+        if found is None:
+            return Learned.nothing(z, self.basis.shape[1])
+        share = lambda x: torch.cat([x, x.new_zeros(self.scale.numel() - len(x), *x.shape[1:])])
+        centre = found.mean @ found.directions
+        parts = share(found.directions.T), share(found.scale), share(centre)
+        return Learned(*(x.view(y.shape) for x, y in zip(parts, self, strict=True)))
+
+    @property
+    def reference(self) -> Reference | None:
+        """The reference, if there is one."""
+        used = self.scale > 0
+        if not used.any():
+            return None
+        directions = self.basis[used].T
+        return Reference(directions, self.scale[used], directions @ self.centre[used])
 
 
 def _directions(grad: Tensor, rank: int) -> tuple[Tensor, Tensor]:

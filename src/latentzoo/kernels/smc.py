@@ -54,8 +54,12 @@ class SMCState(NamedTuple):
     landed: Tensor
     log_h: Tensor
     mean_log_h: Tensor
+    passed: Tensor
     work2: Tensor
     change2: Tensor
+    basis: Tensor
+    scale: Tensor
+    centre: Tensor
     log_w: Tensor
     log_z: Tensor
     ancestor: Tensor

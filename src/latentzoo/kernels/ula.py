@@ -13,10 +13,12 @@ References:
     | https://arxiv.org/abs/1507.05021
 """
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from latentzoo.kernels.adapt import require
 from latentzoo.kernels.types import Info, Kernel, Point, Potential
 from latentzoo.rng import Rng
 
@@ -30,6 +32,9 @@ class ULA(Kernel):
     """
 
     step_size: float = 0.05
+
+    def __post_init__(self) -> None:
+        require(step_size=(self.step_size, 0, math.inf))
 
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> Point:
         return phi.evaluate(z)
