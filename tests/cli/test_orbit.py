@@ -33,7 +33,7 @@ def test_three_views_are_guided_and_nine_are_shown(command: Command, tmp_path: P
         *("--chains", "4", "--steps", "25", "--kernel", "adam", "--out", "run", *SMALL),
     )
     assert done.returncode == 0, done.stderr
-    rows = list(csv.DictReader((tmp_path / "run" / "trace.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "run" / "trace.csv").read_text().splitlines()))
     phi = np.array([float(row["phi"]) for row in rows])
     step = np.array([int(row["step"]) for row in rows])
     first, last = phi[step == step.min()], phi[step == step.max()]
