@@ -3,8 +3,8 @@ r"""A hierarchical variational autoencoder of avatars: its decoder is the map.
 .. math:: x = D\big(L(\epsilon_1, \dots, \epsilon_5)\big)
 
 A ladder :math:`L` of Gaussian latents, coarse to fine, makes the 4 x 16 x 16 latent of the avatars' autoencoder, whose
-decoder :math:`D` makes the picture. The noises of the rungs are the blocks of the latent. The file has the
-ladder alone, without what looks at data: the autoencoder is another's.
+decoder :math:`D` makes the picture. The noises of the rungs are the blocks of the latent. What looks at
+data is needed for training alone, and is not in the file.
 
 References:
     | Auto-Encoding Variational Bayes (Kingma and Welling, 2014), https://arxiv.org/abs/1312.6114
@@ -15,11 +15,10 @@ from collections.abc import Callable
 from typing import Any
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from latentzoo.builtin.networks.autoencoder import Autoencoder
+from latentzoo.builtin.networks.autoencoder import Decoder
 from latentzoo.builtin.networks.ladder import RUNGS, Ladder
-from latentzoo.builtin.weights import autoencoder, constant
 from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
@@ -31,13 +30,13 @@ class LadderVAE(Generator):
 
     Arguments:
         ladder: The variational autoencoder of latents; what looks at data is not needed.
-        pair: The autoencoder whose latents the ladder makes; it is not part of the generator's state.
+        decoder: The decoder of those latents.
         temperature: What the noises are multiplied by; below 1 the faces are more typical.
     """
 
-    def __init__(self, ladder: Ladder, pair: Autoencoder, *, temperature: float = 1.0) -> None:
+    def __init__(self, ladder: Ladder, decoder: nn.Module, *, temperature: float = 1.0) -> None:
         super().__init__()
-        self.ladder, self.pair = ladder, constant(pair)
+        self.ladder, self.decoder = ladder, decoder
         self.temperature = temperature
         shapes = {f"rung{i}": (s.maps, s.grid, s.grid) for i, s in enumerate(RUNGS)}
         self.space = Space(**shapes)
@@ -46,7 +45,7 @@ class LadderVAE(Generator):
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 64 64"]:
         """The pictures of latents."""
         eps = list(self.space.split(self.temperature * z).values())
-        return self.pair.decoder(self.ladder(eps))
+        return self.decoder(self.ladder(eps))
 
 
 def build(*, temperature: float = 1.0) -> LadderVAE:
@@ -55,11 +54,13 @@ def build(*, temperature: float = 1.0) -> LadderVAE:
     Arguments:
         temperature: What the noises are multiplied by.
     """
-    return LadderVAE(Ladder(inference=False), autoencoder(), temperature=temperature)
+    return LadderVAE(Ladder(inference=False), Decoder(), temperature=temperature)
 
 
 KEYS: dict[str, Callable[[Generator], list[Rule]]] = {
-    "avatar": lambda generator: [Rule("ladder.{name*}", "ladder.{name}")]
+    "avatar": lambda generator: [
+        Rule(f"{part}.{{name*}}", f"{part}.{{name}}") for part in ("ladder", "decoder")
+    ]
 }
 
 

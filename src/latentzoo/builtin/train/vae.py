@@ -57,14 +57,14 @@ class VAERecipe(Recipe):
         return tile(generator(z), 12)
 
     def export(self, averaged: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-        """What makes latents of noise."""
-        needed = Ladder(inference=False).state_dict()
-        state = averaged["ladder"].state_dict()
-        return {f"ladder.{name}": state[name] for name in needed}
+        """What makes latents of noise, and pictures of latents."""
+        state = self.generator(averaged).state_dict()
+        unused = set(Ladder().state_dict()) - set(Ladder(inference=False).state_dict())
+        return {name: x for name, x in state.items() if name.removeprefix("ladder.") not in unused}
 
     def generator(self, averaged: Mapping[str, nn.Module]) -> LadderVAE:
         """The generator with the averaged ladder."""
         ladder = averaged["ladder"]
         if not isinstance(ladder, Ladder):
             raise TypeError("the averaged network is not a ladder")
-        return LadderVAE(ladder, self.autoencoder)
+        return LadderVAE(ladder, self.autoencoder.decoder)

@@ -37,18 +37,6 @@ def fill(network: T, values: dict[str, Tensor], prefix: str = "") -> T:
     return network.requires_grad_(False).eval()
 
 
-def constant(network: T) -> T:
-    """The network with its tensors as constants: they move with it, and are in the file of another model."""
-    for module in network.modules():
-        held = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
-        for name, x in held:
-            delattr(module, name)
-            module.register_buffer(name, x.detach(), persistent=False)
-        if isinstance(module, nn.BatchNorm2d):
-            module.track_running_stats = False  # else loading puts back the counter of batches
-    return network
-
-
 def autoencoder() -> Autoencoder:
     """The autoencoder of the latent models."""
     return fill(Autoencoder(), tensors("avatar-autoencoder"))
