@@ -39,6 +39,9 @@ class Conjugate(Potential):
         grad = residual / self.sigma if gradient else z.new_empty(len(z), 0)
         return Point(z, residual.square().sum(1) / 2, grad, z.new_empty(len(z), 0))
 
+    def select(self, index: Tensor) -> "Conjugate":
+        return Conjugate(self.y[index], self.sigma)
+
 
 def settled(name: str, step: float, *, tail: float = 0.0) -> Kernel:
     """A kernel with a fixed step size and, if it anneals, its ramp behind it."""

@@ -125,8 +125,8 @@ def uniformity(rank: Tensor, draws: int) -> float:
     return (cube - 1 + 2 / (9 * draws)) / math.sqrt(2 / (9 * draws))
 
 
-ALONE = {"slice", "smc"}
-"""Kernels that evaluate or mix some of the chains, so that chains cannot have their own data."""
+ALONE = {"smc"}
+"""Kernels that mix the chains, so that chains cannot have their own data."""
 
 
 @pytest.mark.parametrize("name", [n for n in known.SAMPLERS if n not in ALONE | {"ula"}])
