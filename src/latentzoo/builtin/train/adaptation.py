@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from latentzoo.builtin.ldm import LatentDiffusion
 from latentzoo.builtin.train.data import Pictures
-from latentzoo.builtin.train.diffusion import mix, times
+from latentzoo.builtin.train.diffusion import velocity_loss
 from latentzoo.builtin.train.trainer import Recipe, tile
 from latentzoo.builtin.weights import latent_diffusion
 from latentzoo.errors import SpecError
@@ -63,10 +63,7 @@ class AdaptationRecipe(Recipe):
         self, step: int, stream: torch.Generator
     ) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """One loss: the squared error of the velocity."""
-        chosen = torch.randint(len(self.latents), (self.batch,), generator=stream)
-        t = times(self.batch, stream)
-        z_t, v = mix(self.latents[chosen], t, stream)
-        yield "denoiser", {"v": (self.denoiser(z_t, t) - v).square().mean()}
+        yield "denoiser", velocity_loss(self.denoiser, self.latents, self.batch, stream)
 
     @torch.no_grad()
     def preview(self, averaged: Mapping[str, nn.Module]) -> Tensor:

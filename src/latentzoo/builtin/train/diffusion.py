@@ -29,6 +29,16 @@ def mix(x_0: Tensor, t: Tensor, stream: torch.Generator) -> tuple[Tensor, Tensor
     return angle.cos() * x_0 + angle.sin() * eps, angle.cos() * eps - angle.sin() * x_0
 
 
+def velocity_loss(
+    denoiser: nn.Module, latents: Tensor, batch: int, stream: torch.Generator
+) -> dict[str, Tensor]:
+    """The squared error of the velocity, at a batch of the latents and as many times."""
+    chosen = torch.randint(len(latents), (batch,), generator=stream)
+    t = times(batch, stream)
+    z_t, v = mix(latents[chosen], t, stream)
+    return {"v": (denoiser(z_t, t) - v).square().mean()}
+
+
 class LatentDiffusionRecipe(Recipe):
     """Creates the recipe.
 
@@ -50,10 +60,7 @@ class LatentDiffusionRecipe(Recipe):
         self, step: int, stream: torch.Generator
     ) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """One loss: the squared error of the velocity."""
-        chosen = torch.randint(len(self.latents), (self.batch,), generator=stream)
-        t = times(self.batch, stream)
-        z_t, v = mix(self.latents[chosen], t, stream)
-        yield "denoiser", {"v": (self.denoiser(z_t, t) - v).square().mean()}
+        yield "denoiser", velocity_loss(self.denoiser, self.latents, self.batch, stream)
 
     @torch.no_grad()
     def preview(self, averaged: Mapping[str, nn.Module]) -> Tensor:
