@@ -13,7 +13,6 @@ Times are of the process, after a first gradient.
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from latentzoo.diffusion.memory import fold
 from latentzoo.diffusion.parametrisation import from_eps
 from latentzoo.diffusion.reverse import ddim
 from latentzoo.diffusion.schedule import Discrete, linear_betas
+from resident import held
 
 SCHEDULE = Discrete.from_betas(linear_betas())
 
@@ -87,9 +87,9 @@ def measure(options: argparse.Namespace) -> None:
     choice = {"True": True, "False": False}.get(options.checkpoint, options.checkpoint)
     with torch.no_grad():
         network(torch.randn(1, 3, 8, 8))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = held()
     gradient(network, options.side, options.steps, choice)
-    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    peak = held() - before
     began = time.process_time()
     for _ in range(options.repeats):
         gradient(network, options.side, options.steps, choice)

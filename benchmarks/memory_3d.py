@@ -12,7 +12,6 @@ EG3D is published with, take at most 1.3 times the memory of 64 x 64.
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from latentzoo.hub.fit import uninitialised
 from latentzoo.rng import Rng
 from latentzoo.zoo import eg3d
 from latentzoo.zoo.eg3d import EG3D
+from resident import held
 
 SIDES, CHUNKS = (64, 128, 256), (None, 4096, 1024)
 LARGEST = 128
@@ -33,7 +33,7 @@ GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536"}
 
 def peak() -> float:
     """The largest resident set of this process so far, in GB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return held() / 1024
 
 
 def generator(side: int, chunk: int | None) -> EG3D:

@@ -8,18 +8,17 @@ is that of the medians), then the peak memory of a process that takes gradients 
 = 50 steps of the diffusion model.
 """
 
-import re
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
 import latentzoo as lz
 from latentzoo import energies, zoo
+from resident import held
 
 TEXT = "a person with sunglasses and a yellow hat"
 REPEATS = 15
@@ -51,12 +50,6 @@ def compare(name: str, text: str) -> None:
         pairs = [(timed(step), timed(bare)) for _ in range(REPEATS)]
         whole, alone = (statistics.median(times) for times in zip(*pairs, strict=True))
         print(f"{chains:7d} {whole:7.3f} {whole / chains:13.4f} {whole / alone:10.3f}")
-
-
-def held() -> float:
-    """The peak memory of this program in MB (Linux); `getrusage` would count that of the parent, too."""
-    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) / 1024 if found else float("nan")
 
 
 def peak(steps: int) -> None:

@@ -8,7 +8,6 @@ with random weights; each in a process of its own, so that the peak memory is it
 
 import argparse
 import multiprocessing
-import resource
 import statistics
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from latentzoo.errors import LatentzooError
 from latentzoo.generator import Generator
 from latentzoo.hub.fit import uninitialised
 from latentzoo.rng import Rng
+from resident import held
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / part) for part in ("zoo", "parity")]
 
@@ -78,7 +78,7 @@ def measure(make: Callable[[str], Generator], name: str, batch: int, repeats: in
     except (LatentzooError, TypeError) as error:
         return f"{name:32} not measured: {error}"
     weights = sum(p.numel() for p in generator.parameters()) / 1e6
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = held() / 1024
     size = "x".join(map(str, generator.size))
     return f"{name:32}{size:>10}{z.shape[1]:>9}{weights:>9.1f}{forward:>10.4f}{backward:>10.4f}{peak:>8.2f}"
 
