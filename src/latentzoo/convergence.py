@@ -26,6 +26,8 @@ import torch
 from jaxtyping import Float
 
 Draws = Float[np.ndarray, "T B"]
+LONG = 100
+"""How many rows of a trace a statement about time averages needs."""
 
 
 def rhat(x: Draws) -> float:

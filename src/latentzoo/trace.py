@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentzoo.directions import Directions
+
 if TYPE_CHECKING:
     from latentzoo.chain import Frame
 
@@ -22,6 +24,7 @@ class Trace:
     Arguments:
         seeds: The seed of each chain.
         names: The names of the potential's terms.
+        length: How many steps the run will make, to know its half; see `directions`.
 
     Attributes:
         phi: The potential, (T, B).
@@ -31,10 +34,14 @@ class Trace:
         beta: The inverse temperature, (T, B).
         error: The energy error of each step, (T, B).
         terms: The unweighted energies, (T, B, K).
+        directions: The record along the main directions of the gradients; see `along`.
     """
 
-    def __init__(self, seeds: tuple[int, ...], names: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, seeds: tuple[int, ...], names: tuple[str, ...] = (), *, length: int = 0
+    ) -> None:
         self.seeds, self.names = seeds, names
+        self.directions = Directions(length)
         self._rows: list[np.ndarray] = []
 
     def append(self, frame: "Frame") -> None:
@@ -44,6 +51,7 @@ class Trace:
         row = torch.stack([column.detach().float().cpu() for column in columns]).numpy()
         row[:, (frame.failed >= 0).cpu().numpy()] = np.nan
         self._rows.append(row)
+        self.directions.append(frame)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -66,6 +74,11 @@ class Trace:
     @property
     def terms(self) -> np.ndarray:
         return self.array[:, len(COLUMNS) :].transpose(0, 2, 1)
+
+    @property
+    def along(self) -> np.ndarray:
+        """Each chain along the main directions of the gradients, (T, K, B); NaN before the run's half."""
+        return self.directions.array(len(self), len(self.seeds))
 
     def tensor(self) -> Tensor:
         """The whole record as one tensor, for a checkpoint; see `restore`."""

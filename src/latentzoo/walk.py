@@ -72,7 +72,7 @@ class Walk:
             )
         self.phi, self.kernel, self.rng = Counted(phi), kernel.plan(steps), rng
         self.length = max(1, int(steps / self.kernel.gradients)) if steps > 0 else 0
-        self.trace = Trace(rng.seeds, phi.names)
+        self.trace = Trace(rng.seeds, phi.names, length=self.length)
         self.best = None if best is None else phi.names.index(best)
         self.best_z: Tensor | None = None
         self.best_energy = torch.full((len(rng),), torch.inf)
@@ -123,6 +123,7 @@ class Walk:
         """Writes a checkpoint, atomically."""
         spent = torch.tensor(self.phi.gradients, dtype=torch.float64)
         extra = {"trace": self.trace.tensor(), "gradients": spent}
+        extra |= self.trace.directions.tensors()
         if self.best_z is not None:
             extra |= {"best.z": self.best_z, "best.energy": self.best_energy}
         checkpoint.save(path, self.here, **extra)
@@ -141,6 +142,7 @@ class Walk:
         self.frame = frame
         self.rng.restore(frame.noise)
         self.trace.restore(extra["trace"].cpu())
+        self.trace.directions.restore(extra)
         self.phi.gradients = float(extra["gradients"])
         if "best.z" in extra:
             self.best_z, self.best_energy = extra["best.z"], extra["best.energy"].cpu()

@@ -118,12 +118,12 @@ def fit(
         The reference, or None if the informed directions are not few.
     """
     half = z.shape[1] // 2
-    found, _ = _directions(grad[:, :half].flatten(0, 1), rank)
+    found, _ = main_directions(grad[:, :half].flatten(0, 1), rank)
     other = grad[:, half:].flatten(0, 1)
     other = other - other.mean(0)
     if (other @ found).square().sum() < CAPTURED * other.square().sum():
         return None
-    directions, c = _directions(grad.flatten(0, 1), rank)
+    directions, c = main_directions(grad.flatten(0, 1), rank)
     kappa = (c + (c.square() + 4 * c).sqrt()) / 2
     mean = directions @ (z.flatten(0, 1).mean(0) @ directions)
     return Reference(directions, (1 + kappa).rsqrt(), mean)
@@ -172,8 +172,10 @@ class Learned(NamedTuple):
         return Reference(directions, self.scale[used], directions @ self.centre[used])
 
 
-def _directions(grad: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """The main directions of gradients (N, D) and the variances along them."""
+def main_directions(
+    grad: Float[Tensor, "N D"], rank: int
+) -> tuple[Float[Tensor, "D R"], Float[Tensor, "R"]]:
+    """The main directions of gradients and the variances along them; at most one for every four gradients."""
     centred = grad - grad.mean(0)
     rank = min(rank, max(len(grad) // 4, 1), grad.shape[1])
     _, s, v = torch.linalg.svd(centred, full_matrices=False)
