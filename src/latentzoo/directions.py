@@ -85,7 +85,7 @@ class Directions:
 
 def _basis(grad: Float[Tensor, "B d"], like: Tensor) -> Float[Tensor, "D K"] | None:
     """The main directions of the gradients, or None where they do not differ or are not known."""
-    if len(grad) < 2 or grad.shape[1] == 0:
+    if grad.numel() == 0:
         return None
     directions, variance = main_directions(grad.float().cpu(), COUNT)
     directions = directions[:, variance > 0]

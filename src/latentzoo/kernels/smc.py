@@ -11,18 +11,34 @@ chains are drawn anew in proportion to their weights. Moves, step sizes and the 
 those of `anneal`. Chains meet here: a chain is the seeds of its whole run, and cannot be replayed
 alone.
 
+How wrong log Z is can be told from one run. The descendants of different starts are all but
+independent, and the share :math:`N_e / N` of the chains that descend from start e is the part of Z
+that it has found, so that
+
+.. math:: \mathrm{var}(\log \hat Z) \approx \sum_e \left(\frac{N_e}{N} - \frac1N\right)^2
+
+Systematic resampling in the order of the batch rounds a family's share to a whole number of chains
+and adds little else; multinomial resampling would need a correction. With few families left the
+estimate is from below: it never exceeds 1.
+
 References:
     | Sequential Monte Carlo samplers (Del Moral, Doucet and Jasra, 2006)
     | https://doi.org/10.1111/j.1467-9868.2006.00553.x
     | Sequential Monte Carlo methods for Bayesian elliptic inverse problems
     | (Beskos, Jasra, Muzaffer and Stuart, 2013)
     | https://arxiv.org/abs/1412.4459
+    | A general theory of particle filters in hidden Markov models and some applications
+    | (Chan and Lai, 2013)
+    | https://arxiv.org/abs/1312.5114
+    | Variance estimation in the particle filter (Lee and Whiteley, 2018)
+    | https://arxiv.org/abs/1509.00394
 """
 
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from latentzoo.errors import SpecError
@@ -154,3 +170,9 @@ def resample(state: SMCState, rng: Rng, *, always: bool = False) -> SMCState:
     level = (torch.arange(len(w)) + float(rng.uniform()[0])) / len(w)
     index = torch.searchsorted(w.cumsum(0), level.double()).clamp(max=len(w) - 1)
     return select(state, index.to(state.z.device))._replace(log_w=torch.zeros_like(state.log_w))
+
+
+def log_z_error(ancestor: Int64[Tensor, "B"]) -> float:
+    """The standard error of log Z, from the starts that the chains of a finished ramp descend from."""
+    share = ancestor.unique(return_counts=True)[1].double() / len(ancestor)
+    return float((share.square().sum() - 1 / len(ancestor)).clamp(min=0).sqrt())
