@@ -16,6 +16,7 @@ from latentzoo import Posterior, Rng, zoo
 from latentzoo.camera import fan
 from latentzoo.check import check
 from latentzoo.energies.base import Function
+from latentzoo.kernels.adam import Adam
 from latentzoo.orbit import EachView, Views
 
 FILES = {
@@ -52,24 +53,18 @@ def test_a_file_is_recognised_and_is_a_map(file, options):
 
 @pytest.mark.slow
 def test_guidance_from_three_views_lowers_the_energy_of_each(file):
+    """By Adam: plain descent stalls in a fold of `phi` where a unit of GIRAFFE-HD's tiny mapping changes sign."""
     generator = zoo.load(file)
     views = Views(generator, fan(generator.camera, 3, azimuth=30))
     aim = views(Rng(9).normal(views.space.dim)).chunk(3, dim=3)[0]
     energy = EachView(Function(lambda x: (x - aim).square().mean((1, 2, 3))), 3)
-    target = Posterior(views, {"aim": 1000 * energy})
-    z = Rng(0, 1).normal(views.space.dim)
-    start = target.evaluate(z)
-    here, step = start, torch.full((2,), 0.1)
-    for _ in range(16):
-        there = z - (step / here.grad.norm(dim=1))[:, None] * here.grad
-        new = target.evaluate(there)
-        better = new.phi < here.phi
-        step = torch.where(better, 1.3 * step, 0.4 * step)
-        keep = better[:, None]
-        z = torch.where(keep, there, z)
-        here = target.evaluate(z)
-    assert (here.phi < 0.9 * start.phi).all()
-    assert np.isfinite(here.phi.numpy()).all()
+    target, rng, kernel = Posterior(views, {"aim": 1000 * energy}), Rng(0, 1), Adam()
+    state = kernel.init(target, rng.normal(views.space.dim), rng)
+    start = state.phi
+    for _ in range(12):
+        state, _ = kernel.step(target, state, rng)
+    assert np.isfinite(state.phi.numpy()).all()
+    assert (state.phi < 0.9 * start).all()
 
 
 def command(folder, *words):
