@@ -20,7 +20,8 @@ right. The tests are
   variance is :math:`1/(1 - s(1+\kappa)/4)` times too large.
 
 Time averages of single chains are another matter: for them split R-hat and effective sample sizes
-are given where the traces are long enough to tell.
+of phi, of :math:`|z|^2` and along the main directions of the gradients (see `directions`) are given
+where the traces are long enough to tell.
 
 References:
     | Measuring sample quality with Stein's method (Gorham and Mackey, 2015)
@@ -38,15 +39,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentzoo.chain import Failure
-from latentzoo.convergence import ess_bulk, ess_tail, rhat
+from latentzoo.convergence import LONG, ess_bulk, ess_tail, rhat
 from latentzoo.kernels.adapt import step_error
-from latentzoo.kernels.smc import SMCState
+from latentzoo.kernels.smc import SMCState, log_z_error
 from latentzoo.kernels.types import Kernel
 from latentzoo.kernels.ula import ULA
 from latentzoo.trace import Trace
-
-LONG = 100
-"""How many rows of a trace a statement about time averages needs."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +68,14 @@ class Diagnosis:
         identity_score: The deviation from the posterior's own identity, in standard errors.
         second_moment: The median over the coordinates of the mean square over the chains, about 1.
         curvature: The largest curvature of phi, from below, from the gradients of the chains.
-        rhat: The larger split R-hat of phi and of |z|^2 over the second half.
-        ess: The smaller bulk effective sample size of the two, of all chains together.
-        tail_ess: The smaller tail effective sample size.
+        directions: Along how many main directions of the gradients the chains were followed.
+        rhat: The largest split R-hat of phi, |z|^2 and those directions over the second half.
+        ess: The smallest bulk effective sample size of them, of all chains together.
+        tail_ess: The smallest tail effective sample size.
         ess_per_gradient: `ess` per gradient spent in the second half by all chains.
         ancestors: How many starts have descendants, where chains were resampled.
+        log_z: The log of the normalising constant Z, where the ramp measures it.
+        log_z_error: Its standard error; see `kernels.smc`.
         nats: The strength of the guidance, KL(p(z|C) || prior), where the ramp measures it.
         reasons: Why the sample is not to be trusted; empty if it is.
         notes: What else to know.
@@ -96,11 +97,14 @@ class Diagnosis:
     identity_score: float | None
     second_moment: float
     curvature: float | None
+    directions: int
     rhat: float | None
     ess: float | None
     tail_ess: float | None
     ess_per_gradient: float | None
     ancestors: int | None
+    log_z: float | None
+    log_z_error: float | None
     nats: float | None
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -130,12 +134,14 @@ class Diagnosis:
             f"second moment {self.second_moment:.3f}, largest curvature {_number(self.curvature)}",
             "time averages: too short to tell"
             if self.rhat is None
-            else f"time averages: R-hat {self.rhat:.3f}, effective draws {_number(self.ess)} bulk, "
+            else f"time averages of phi, |z|^2 and {self.directions} directions of the gradients: "
+            f"R-hat {self.rhat:.3f}, effective draws {_number(self.ess)} bulk, "
             f"{_number(self.tail_ess)} tail, {_number(self.ess_per_gradient)} per gradient",
         ]
         if self.ancestors is not None:
             lines.append(
                 f"{self.ancestors} of {self.chains} starts have descendants; "
+                f"log Z {_number(self.log_z)} ± {_number(self.log_z_error)}, "
                 f"strength {_number(self.nats)} nats"
             )
         lines += [f"note: {note}" for note in self.notes]
@@ -188,11 +194,12 @@ def diagnose(
         identity_score=None,
         second_moment=float(z[keep].square().mean(0).median()) if chains else math.nan,
         curvature=None,
-        **_averages(phi[half], norm2[half], 1.0 if kernel is None else kernel.gradients),
-        ancestors=len(state.ancestor.unique()) if isinstance(state, SMCState) else None,
-        nats=float(-phi[half].mean() - state.log_z[0])
-        if isinstance(state, SMCState) and half.any()
-        else None,
+        **_averages(
+            np.stack([phi, norm2], axis=1)[half],
+            trace.along.astype(float)[half][:, :, alive],
+            1.0 if kernel is None else kernel.gradients,
+        ),
+        **_population(state, keep, phi[half]),
         notes=tuple(notes),
     )
     if state is not None and state.grad.shape[1] > 0 and chains > 1:
@@ -295,15 +302,41 @@ def _relaxing(phi: np.ndarray) -> bool | None:
     return abs(float(change.mean())) > limit
 
 
-def _averages(phi: np.ndarray, norm2: np.ndarray, gradients: float) -> dict[str, Any]:
-    """R-hat and effective sample sizes over the kept rows, or None where they would mislead."""
-    names = ("rhat", "ess", "tail_ess", "ess_per_gradient")
-    if len(phi) < LONG or phi.shape[1] == 0:
+def _averages(draws: np.ndarray, along: np.ndarray, gradients: float) -> dict[str, Any]:
+    """R-hat and effective sample sizes over the kept rows, or None where they would mislead.
+
+    Arguments:
+        draws: What is averaged, (T, Q, B).
+        along: The same along directions, (T, K, B); left out where a row is not known.
+        gradients: The gradients of a step.
+    """
+    rows, _, chains = draws.shape
+    if rows < LONG or chains == 0:
+        return {"directions": 0} | dict.fromkeys(("rhat", "ess", "tail_ess", "ess_per_gradient"))
+    known = along[:, np.isfinite(along).all((0, 2))]
+    each = [*draws.transpose(1, 0, 2), *known.transpose(1, 0, 2)]
+    bulk = min(map(ess_bulk, each))
+    return {
+        "directions": known.shape[1],
+        "rhat": max(map(rhat, each)) if chains > 1 else None,
+        "ess": bulk,
+        "tail_ess": min(map(ess_tail, each)),
+        "ess_per_gradient": bulk / (rows * chains * gradients),
+    }
+
+
+def _population(state: Any, keep: Tensor, phi: np.ndarray) -> dict[str, Any]:
+    """The ancestors of the chains at `keep`; what the ramp measured, if the energies phi follow it."""
+    names: tuple[str, ...] = ("ancestors", "log_z", "log_z_error", "nats")
+    if not isinstance(state, SMCState):
         return dict.fromkeys(names)
-    bulk = min(ess_bulk(phi), ess_bulk(norm2))
-    agreement = max(rhat(phi), rhat(norm2)) if phi.shape[1] > 1 else None
-    tail = min(ess_tail(phi), ess_tail(norm2))
-    return dict(zip(names, (agreement, bulk, tail, bulk / (phi.size * gradients)), strict=True))
+    ancestor = state.ancestor.cpu()[keep]
+    found = dict.fromkeys(names) | {"ancestors": len(ancestor.unique())}
+    if phi.size:
+        log_z = float(state.log_z.cpu()[keep[0]])
+        nats = float(-phi.mean()) - log_z
+        found |= {"log_z": log_z, "log_z_error": log_z_error(ancestor), "nats": nats}
+    return found
 
 
 def _work(work: np.ndarray, phi: np.ndarray, rows: np.ndarray) -> float | None:
