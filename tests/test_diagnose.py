@@ -93,6 +93,36 @@ def test_a_drift_is_called_relaxing(chains: int) -> None:
     assert any("still relaxing" in reason for reason in found.reasons)
 
 
+def test_stuck_chains_do_not_look_settled() -> None:
+    places = np.array([0.0, 0.0, 0.1, 0.2, 3.0, 12.0, 90.0, 280.0])
+    stuck = judged(wander(80, 8, 0.5) + places)
+    assert stuck.relaxing is False and (stuck.apart or 0) > 50
+    assert "some are stuck" in reasons(stuck)
+    assert judged(wander(80, 8, 0.0)).apart == pytest.approx(20**-0.5, rel=0.7)
+
+
+def test_two_modes_of_unlike_energy_are_stuck() -> None:
+    """A chain on a shelf that no step leaves, 40 nats above the others, is not a draw."""
+
+    def shelves(z: Tensor) -> Tensor:
+        return 40 * torch.sigmoid(20 * (z[:, 0] - 1)) + 20 * (z[:, 1:] - 1).square().sum(1)
+
+    rng = Rng(*range(16))
+    walk = Walk(Function(shelves), MALA(0.01), rng, steps=160)
+    walk.begin(rng.normal(3))
+    for _ in walk:
+        pass
+    found = diagnose(walk.trace, walk.z, kernel=walk.kernel, state=walk.here.state)
+    assert found.relaxing is False
+    assert "some are stuck" in reasons(found)
+
+
+@pytest.mark.parametrize("chains", [4, 8, 64])
+def test_settled_runs_are_rarely_called_stuck(chains: int) -> None:
+    found = [judged(wander(80, chains, 0.8, seed)).apart for seed in range(30)]
+    assert all(apart is not None and apart < 2 for apart in found)
+
+
 def test_what_is_too_short_is_not_judged() -> None:
     found = judged(wander(60, 1, 0.5))
     assert (found.rhat, found.ess, found.relaxing) == (None, None, None)

@@ -6,6 +6,10 @@ right. The tests are
 * *relaxing*: the mean of phi over the chains between 62 and 75 % of the run and over its last
   eighth differ by more than three standard errors of the chains' differences; *drifting*: that of
   :math:`|z|^2` does;
+* *apart*: stuck chains look settled, so the chains are held against each other: over the last
+  quarter, the spread of their mean energies is more than twice what a chain's energy moves,
+
+  .. math:: \frac{\mathrm{sd}_b(\bar\phi_b)}{\sqrt{\overline{\mathrm{var}_t(\phi_{tb})}}} > 2
 * *norm*: :math:`(\overline{|z|^2} - d) / \sqrt{2d/B}`, and, where gradients are known, the identity
 
   .. math:: \mathbb{E} \, \langle z - \bar{z}, \, z + \nabla \phi(z) \rangle = d,
@@ -46,6 +50,9 @@ from latentzoo.kernels.types import Kernel
 from latentzoo.kernels.ula import ULA
 from latentzoo.trace import Trace
 
+APART = 2.0
+"""How far apart chains may be; runs that arrived on targets with known truth stay under 1.3."""
+
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -64,6 +71,7 @@ class Diagnosis:
         energy_error: The standard error of the last of them.
         relaxing: Whether phi still moves.
         drifting: Whether |z|^2 still moves.
+        apart: How far the chains' mean energies are from each other, in how far each chain's moves.
         norm_score: The norm's deviation from the prior's, in standard errors.
         identity_score: The deviation from the posterior's own identity, in standard errors.
         second_moment: The median over the coordinates of the mean square over the chains, about 1.
@@ -93,6 +101,7 @@ class Diagnosis:
     energy_error: float | None
     relaxing: bool | None
     drifting: bool | None
+    apart: float | None
     norm_score: float
     identity_score: float | None
     second_moment: float
@@ -126,7 +135,8 @@ class Diagnosis:
             + " -> ".join(f"{x:.4g}" for x in self.energy)
             + _optional(" ± {:.2g}", self.energy_error)
             + " at 50, 75 and 100 % of the run: "
-            + {None: "too short to tell", True: "still relaxing", False: "settled"}[self.relaxing],
+            + {None: "too short to tell", True: "still relaxing", False: "settled"}[self.relaxing]
+            + _optional("; chains {:.2g} apart", self.apart),
             f"step size {_number(self.step_size)}, acceptance {_number(self.acceptance)}, "
             f"error of untested steps {_number(self.work)}, put back {self.put_back}",
             f"norm score {self.norm_score:+.1f} against the prior, "
@@ -226,6 +236,11 @@ def _reasons(
         yield "the energy is still relaxing over the last quarter of the run; give more steps"
     if found.drifting:
         yield "|z|^2 still moves over the last quarter of the run; give more steps"
+    if found.apart is not None and found.apart > APART:
+        yield (
+            f"the chains' energies are {found.apart:.1f} times as far from each other as any of "
+            "them moves, so some are stuck; give more steps, or take anneal"
+        )
     least = 0.1 if kernel is None or kernel.adjusted else 0.5
     if found.acceptance is not None and found.acceptance < least:
         yield (
@@ -276,7 +291,9 @@ def _energy(phi: np.ndarray, norm2: np.ndarray, arrived: np.ndarray) -> dict[str
     """The mean energy on the way, its standard error at the end, and whether it still moves."""
     rows, chains = phi.shape
     if rows == 0 or chains == 0:
-        return {"energy": (), "energy_error": None, "relaxing": None, "drifting": None}
+        return dict.fromkeys(("energy_error", "relaxing", "drifting", "apart"), None) | {
+            "energy": ()
+        }
     at = [round(part * (rows - 1)) for part in (0.5, 0.75, 1.0)]
     error = float(phi[-1].std(ddof=1)) / math.sqrt(chains) if chains > 1 else None
     long = arrived[5 * rows // 8 :].all() and rows >= 16
@@ -285,7 +302,15 @@ def _energy(phi: np.ndarray, norm2: np.ndarray, arrived: np.ndarray) -> dict[str
         "energy_error": error,
         "relaxing": _relaxing(phi) if long else None,
         "drifting": _relaxing(norm2) if long else None,
+        "apart": _apart(phi[3 * rows // 4 :]) if long and chains >= 4 else None,
     }
+
+
+def _apart(phi: np.ndarray) -> float:
+    """The spread of the chains' mean energies, in the spread of a chain's energy over time."""
+    within = math.sqrt(float(phi.var(0, ddof=1).mean()))
+    between = float(phi.mean(0).std(ddof=1))
+    return between / within if within > 0 else math.inf if between > 0 else 0.0
 
 
 def _relaxing(phi: np.ndarray) -> bool | None:

@@ -28,7 +28,7 @@ from latentzoo.posterior import Posterior
 from latentzoo.report import page
 from latentzoo.report.read import SavedRun
 from latentzoo.rng import Rng
-from latentzoo.sampling import Result, finish, probe, seeds
+from latentzoo.sampling import Result, finish, probe, seeds, usual_tries
 from latentzoo.strength import find
 from latentzoo.trace import Trace
 from latentzoo.walk import Walk
@@ -112,13 +112,23 @@ class Experiment:
 
     def walk(self) -> Walk:
         """The walk of this record, not yet begun."""
+        run, phi = self.run, self.posterior
+        given = run.init is not None
+        tries = usual_tries(phi, self.kernel, run.steps, given=given)
         return Walk(
-            self.posterior, self.kernel, self.rng, steps=self.run.steps, best=self.run.best
+            phi,
+            self.kernel,
+            self.rng,
+            steps=run.steps,
+            tries=tries if run.tries is None else run.tries,
+            best=run.best,
         )
 
-    def start(self) -> Tensor:
-        """Where the chains begin, (B, D): draws from the prior, or the latent of the picture `init`."""
-        z = self.rng.normal(self.generator.space.dim)
+    def start(self, walk: Walk | None = None) -> Tensor:
+        """Where the chains begin, (B, D): draws from the prior, of which a walk picks, or the latent of the
+        picture `init`."""
+        dim = self.generator.space.dim
+        z = self.rng.normal(dim) if walk is None else walk.draw(dim)
         if self.run.init is None:
             return z
         if not isinstance(self.generator, Encodable):
@@ -159,8 +169,8 @@ class Experiment:
             KeyboardInterrupt: After a checkpoint was written, if the user stops it.
         """
         notes = () if folder.resume else self._strengthen()
-        z = self.start()
         walk = self.walk() if self.run.energies else None
+        z = self.start(walk)
         notes = notes if walk is None else (*notes, *probe(self.posterior, z))
         if not folder.resume:  # only now: a mistake in the record leaves nothing behind
             folder.write_text("run.yaml", self.record())

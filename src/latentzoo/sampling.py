@@ -19,6 +19,7 @@ from latentzoo.generator import Generator
 from latentzoo.kernels.types import Function, Kernel, Potential
 from latentzoo.posterior import Posterior
 from latentzoo.rng import Rng
+from latentzoo.starts import affordable
 from latentzoo.trace import Trace
 from latentzoo.walk import Walk
 
@@ -125,6 +126,7 @@ def sample(
     seed: int = 0,
     kernel: Kernel | str | None = None,
     best: str | None = None,
+    tries: int | None = None,
     start: Float[Tensor, "B D"] | None = None,
     device: torch.device | str = "cpu",
     watch: Callable[[Frame], Any] | None = None,
@@ -141,6 +143,8 @@ def sample(
         kernel: A kernel, its name, or None for the default.
         best: A term's name, to keep each chain's state of least energy instead of its last; not a
             sample then.
+        tries: Of how many draws of the prior each chain picks its start, see `starts`; they are
+            part of the budget. None leaves it to `usual_tries`.
         start: Where the chains begin, (B, D) or (1, D); None draws from the prior.
         device: Where the latents live.
         watch: Called with every frame.
@@ -158,8 +162,10 @@ def sample(
     if dim is None:
         raise SpecError("a bare potential does not know its latent's dimension; give dim=")
     chosen = kernel if isinstance(kernel, Kernel) else kernels.load(kernel or kernels.DEFAULT)
-    walk = Walk(phi, chosen, rng, steps=steps, best=best)
-    z = rng.normal(dim)
+    given = start is not None
+    tries = usual_tries(phi, chosen, steps, given=given) if tries is None else tries
+    walk = Walk(phi, chosen, rng, steps=steps, tries=tries, best=best)
+    z = walk.draw(dim)
     if start is not None:
         if start.shape[1:] != (dim,) or len(start) not in (1, chains):
             raise SpecError(
@@ -173,6 +179,19 @@ def sample(
         if watch is not None:
             watch(frame)
     return finish(walk, z, seconds=time.perf_counter() - began, notes=notes)
+
+
+def usual_tries(phi: Potential, kernel: Kernel, steps: int, *, given: bool = False) -> int:
+    """Of how many draws chains pick: several where networks are guided by an annealing kernel, else one.
+
+    Arguments:
+        phi: What is sampled.
+        kernel: The kernel.
+        steps: The budget in gradients.
+        given: Whether the start is given.
+    """
+    picks = isinstance(phi, Posterior) and kernel.anneals and not given
+    return affordable(steps) if picks else 1
 
 
 def finish(walk: Walk, start: Tensor, *, seconds: float, notes: tuple[str, ...] = ()) -> Result:

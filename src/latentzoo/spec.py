@@ -84,6 +84,8 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         chains: How many chains.
         steps: The budget of each chain in gradients.
         seed: The run's seed.
+        tries: Of how many draws of the prior each chain picks its start; None takes eight
+            if the kernel anneals and they cost at most a tenth of the budget.
         best: A term's name, to keep each chain's best state by that energy instead of its last
             one.
         init: A picture whose latent every chain starts from; the generator must be able to encode.
@@ -107,6 +109,7 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     chains: Count = 16
     steps: Annotated[int, Meta(ge=0)] = 200
     seed: Annotated[int, Meta(ge=0, lt=2**31)] = 0
+    tries: Count | None = None
     best: str | None = None
     init: str | None = None
     energy_views: Count = 1

@@ -1,5 +1,6 @@
 """One run from its start to its budget: chains, their noise, their record, and where to go on after a kill."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from latentzoo.chain import Frame, advance, start
 from latentzoo.errors import CheckpointError, SpecError, UnknownName
 from latentzoo.kernels.types import Kernel, Point, Potential
 from latentzoo.rng import Rng
+from latentzoo.starts import choose
 from latentzoo.trace import Trace
 
 
@@ -52,6 +54,8 @@ class Walk:
         kernel: The kernel; it is told the budget.
         rng: One noise stream per chain.
         steps: The budget in gradients per chain.
+        tries: Of how many draws of the prior each chain picks its start, see `starts`; they are
+            part of the budget.
         best: A term's name: then each chain also keeps its state of least unweighted energy, among
             those at which a step began, as the paper does.
 
@@ -61,7 +65,14 @@ class Walk:
     """
 
     def __init__(
-        self, phi: Potential, kernel: Kernel, rng: Rng, *, steps: int, best: str | None = None
+        self,
+        phi: Potential,
+        kernel: Kernel,
+        rng: Rng,
+        *,
+        steps: int,
+        tries: int = 1,
+        best: str | None = None,
     ) -> None:
         if best is not None and best not in phi.names:
             raise UnknownName("energy to keep the best of", best, phi.names)
@@ -70,13 +81,19 @@ class Walk:
                 f"the energies have {phi.chains} targets, one per chain, and the run has {len(rng)} chains; "
                 f"give chains={phi.chains}"
             )
+        steps -= math.ceil(tries / 3) if tries > 1 else 0
         self.phi, self.kernel, self.rng = Counted(phi), kernel.plan(steps), rng
+        self.tries = tries
         self.length = max(1, int(steps / self.kernel.gradients)) if steps > 0 else 0
         self.trace = Trace(rng.seeds, phi.names, length=self.length)
         self.best = None if best is None else phi.names.index(best)
         self.best_z: Tensor | None = None
         self.best_energy = torch.full((len(rng),), torch.inf)
         self.frame: Frame | None = None
+
+    def draw(self, dim: int) -> Float[Tensor, "B D"]:
+        """Draws where the chains begin, each from its own stream, and picks of `tries` draws."""
+        return choose(self.phi, self.rng, dim, self.tries)
 
     def begin(self, z: Float[Tensor, "B D"]) -> Frame:
         """Evaluates the start; every chain begins at its row of `z`."""

@@ -77,6 +77,14 @@ def sample(
         int, typer.Option(min=0, help="The budget of each chain in gradients.")
     ] = 200,
     seed: Annotated[int, typer.Option(min=0, help="The run's seed.")] = 0,
+    tries: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Of how many draws of the prior a chain picks its start; default 8 in all but short runs of anneal.",
+            show_default=False,
+        ),
+    ] = None,
     kernel: Annotated[
         str | None,
         typer.Option(
@@ -180,6 +188,7 @@ def sample(
         schedule=None if schedule is None else str(schedule),
         chains=chains,
         steps=steps,
+        tries=tries,
         seed=seed,
         best=best,
         init=None if init is None else str(init),

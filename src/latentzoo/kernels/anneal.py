@@ -135,6 +135,7 @@ class Anneal(Kernel):
     precondition: str | Reference = "none"
     schedule: Schedule | None = None
     budget: int = 200
+    anneals: ClassVar[bool] = True
     State: ClassVar[type[Any]] = AnnealState
 
     def __post_init__(self) -> None:

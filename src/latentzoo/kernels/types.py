@@ -120,12 +120,15 @@ class Kernel(ABC):
         samples: Whether the kernel draws samples; False for optimisers, whose results are never
             reported as samples.
         adjusted: Whether an accept/reject test makes the posterior exactly invariant.
+        anneals: Whether it may start anywhere near the prior, because it ramps the temperature and
+            weighs nothing by the prior's law; its chains then pick their starts, see `starts`.
         State: The class of the kernel's states, a NamedTuple that begins with the fields of
         `Point`.
     """
 
     samples: ClassVar[bool] = True
     adjusted: ClassVar[bool] = False
+    anneals: ClassVar[bool] = False
     State: ClassVar[type[Any]] = Point
 
     @property

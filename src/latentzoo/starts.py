@@ -1,0 +1,69 @@
+r"""Where chains begin: the best of some draws of the prior, by chance.
+
+A chain that starts where nothing it is guided towards is in sight spends its budget on the way, and may never
+arrive. Forward passes are cheap, so each chain draws J latents from its own stream and picks one,
+
+.. math:: z_j \sim \mathcal{N}(0, I), \qquad P(j) = \frac{e^{-b \phi(z_j)}}{\sum_k e^{-b \phi(z_k)}}
+
+at the inverse temperature :math:`b \le 1` at which the J draws are worth a third of their number,
+:math:`(\sum_j P(j)^2)^{-1} = J / 3`: about a draw of the posterior that is tempered so far. Chains do not see each
+other: chain = seed.
+
+References:
+    | Using the SIR algorithm to simulate posterior distributions (Rubin, 1988)
+    | Bayesian Statistics 3, pages 395-402
+"""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from latentzoo.kernels.types import Potential
+from latentzoo.rng import Rng
+
+TRIES = 8
+"""Of how many draws a chain of a long run picks."""
+PART = 0.1
+"""The part of the budget that they may cost at most, a draw a third of a gradient."""
+WORTH = 1 / 3
+"""What the draws are worth at the temperature of the choice, as a part of their number."""
+
+
+def affordable(steps: int) -> int:
+    """Of how many draws each chain picks when a run has a budget of `steps` gradients: all, or one."""
+    return TRIES if PART * steps >= TRIES / 3 else 1
+
+
+def choose(phi: Potential, rng: Rng, dim: int, tries: int) -> Float[Tensor, "B D"]:
+    """Draws the start of each chain.
+
+    Arguments:
+        phi: The potential.
+        rng: One noise stream per chain.
+        dim: The latent's dimension.
+        tries: Of how many draws each chain picks; 1 is the prior, and evaluates nothing.
+    """
+    draws = torch.stack([rng.normal(dim) for _ in range(tries)])
+    if tries == 1:
+        return draws[0]
+    with torch.no_grad():
+        values = [phi.evaluate(z, gradient=False).phi for z in draws]
+    chosen = pick(torch.stack(values, dim=1), rng.uniform())
+    return draws[chosen, torch.arange(len(rng), device=draws.device)]
+
+
+def pick(phi: Float[Tensor, "B J"], u: Float[Tensor, "B"]) -> Int[Tensor, "B"]:
+    """Picks a draw of each chain by uniform numbers; a draw that is not finite is never picked if another is."""
+    J = phi.shape[1]
+    phi = phi.double().nan_to_num(nan=math.inf, posinf=1e300)
+    phi = phi - phi.min(1, keepdim=True).values
+    low, high = torch.zeros_like(phi[:, :1]), torch.ones_like(phi[:, :1])
+    worth = lambda b: 1 / (-b * phi).softmax(1).square().sum(1, keepdim=True)
+    b = high
+    for _ in range(60):
+        low, high = low.where(worth(b) < WORTH * J, b), high.where(worth(b) >= WORTH * J, b)
+        b = (low + high) / 2
+    level = (-low * phi).softmax(1).cumsum(1)
+    return (level <= u.double()[:, None]).sum(1).clamp(max=J - 1)
