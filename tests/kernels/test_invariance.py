@@ -163,6 +163,30 @@ def test_data_and_latent_keep_their_joint_law(name: str) -> None:
     assert off(z, torch.zeros(1), torch.ones(1)) < 4
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(ALONE))
+def test_data_and_latent_keep_their_joint_law_one_data_set_at_a_time(name: str) -> None:
+    """Geweke's test of whole runs: data of a latent, a latent of those data's population, and again.
+
+    The steps are so short that weights and resampling alone take the population to its posterior.
+    """
+    draw, sigma, rows, chains = torch.Generator().manual_seed(3), 0.7, [], 64
+    kernel = kernels.load(name, step_size=0.02)
+    for replica in range(40):
+        z, found = torch.randn((), generator=draw), []
+        for turn in range(3):
+            y = z + sigma * torch.randn((), generator=draw)
+            phi = lambda z, y=y: (z[:, 0] - y).square() / (2 * sigma**2)
+            first = chains * (3 * replica + turn)
+            end = known.walked(phi, kernel, *range(first, first + chains), dim=1, steps=12).z[:, 0]
+            off = (end - y).square().mean() - sigma**2
+            found.append(torch.stack([end.mean(), end.square().mean() - 1, off]))
+            z = end[torch.randint(chains, (), generator=draw)]
+        rows.append(torch.stack(found).mean(0))
+    table = torch.stack(rows)
+    assert float((table.mean(0) / (table.std(0) / len(table) ** 0.5)).abs().max()) < 4
+
+
 def renewed(state, phi: Potential):
     """The same state under another potential."""
     if isinstance(state, TemperingState):
