@@ -29,6 +29,7 @@ TEXT = "a person with sunglasses and a yellow hat"
 GENERATORS = {
     "avatar-turbo": {},
     "avatar-vae": {},
+    "avatar-gan": {},
     "avatar-ldm": {"steps": 5},
     "avatar-ddpm": {"steps": 5},
 }

@@ -262,9 +262,14 @@ def _values(stream: str) -> dict[str, str]:
     return {n: choices(list(table), list(table.values()))[0] for n, table in FREQUENCIES.items()}
 
 
+def drawn(seed: int, index: int) -> dict[str, str]:
+    """What is drawn for the avatar number `index` of the stream `seed`, before some of it is hidden."""
+    return _values(f"avatar {seed} {index}")
+
+
 def draw(seed: int, index: int) -> Avatar:
     """The avatar number `index` of the stream `seed`: the same one on every machine."""
-    return Avatar(**visible(_values(f"avatar {seed} {index}")))
+    return Avatar(**visible(drawn(seed, index)))
 
 
 def portrait(seed: int, person: int, index: int) -> Avatar:

@@ -59,6 +59,7 @@ GENERATORS = (
     "avatar-ldm",
     "avatar-ldm-stochastic",
     "avatar-vae",
+    "avatar-gan",
     "avatar-ddpm",
     "avatar-ddpm-stochastic",
 )

@@ -31,7 +31,11 @@ BUILTIN = HERE.parent / "builtin"
 def _cards() -> dict[str, Card]:
     own = cards.read_all(sorted((HERE / "cards").glob("*.yaml")))
     builtin = cards.read_all(sorted((BUILTIN / "cards").glob("*.yaml")))
-    return own | {name: replace(c, family=f"builtin.{c.family}") for name, c in builtin.items()}
+    small = registry.entries("builtin", function="infer")
+    ours = {
+        name: c for name, c in builtin.items() if c.family in small
+    }  # the others are of a family of the zoo
+    return own | builtin | {n: replace(c, family=f"builtin.{c.family}") for n, c in ours.items()}
 
 
 def names() -> list[str]:

@@ -18,6 +18,7 @@ RECIPES = {
     "pixel-diffusion": "latentzoo.builtin.train.pixels:PixelDiffusionRecipe",
     "turbo": "latentzoo.builtin.train.turbo:TurboRecipe",
     "contrast": "latentzoo.builtin.train.contrast:ContrastRecipe",
+    "gan": "latentzoo.builtin.train.gan:GANRecipe",
     "identity": "latentzoo.builtin.train.identity:IdentityRecipe",
     "vae": "latentzoo.builtin.train.vae:VAERecipe",
     "attributes": "latentzoo.builtin.train.attributes:AttributesRecipe",

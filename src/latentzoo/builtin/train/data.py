@@ -65,7 +65,7 @@ class Pictures:
     """
 
     def __init__(self, folder: Path, seed: int, count: int, portraits: int = 0) -> None:
-        self.folder, self.name = folder, f"{seed}-{count}-{portraits}"
+        self.folder, self.seed, self.name = folder, seed, f"{seed}-{count}-{portraits}"
         self.portraits = portraits
         self.array = pictures(folder, seed, count, portraits=portraits)
         rows = [subject(seed, index, portraits).indices() for index in range(count)]

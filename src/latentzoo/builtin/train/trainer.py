@@ -19,7 +19,7 @@ import math
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ class Plan:
     iterations: int
     rate: float = 1e-3
     warmup: int = 100
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: Sequence[float] = (0.9, 0.99)
     weight_decay: float = 0.0
     average: float = 0.999
     clip: float = 1.0
@@ -67,6 +67,10 @@ class Recipe(ABC):
         self, step: int, stream: torch.Generator
     ) -> Iterator[tuple[str, dict[str, Tensor]]]:
         """Yields `(player, {part: scalar})`; the player is updated by the sum before the next one is asked for."""
+
+    def pace(self, player: str, step: int) -> float:
+        """The learning rate of a player at a step, relative to the plan's."""
+        return 1.0
 
     @abstractmethod
     def preview(self, averaged: Mapping[str, nn.Module]) -> Tensor:
@@ -96,7 +100,7 @@ class Trainer:
             name: torch.optim.AdamW(
                 player.parameters(),
                 lr=plan.rate,
-                betas=plan.betas,
+                betas=(plan.betas[0], plan.betas[1]),
                 weight_decay=plan.weight_decay,
             )
             for name, player in recipe.players.items()
@@ -141,7 +145,7 @@ class Trainer:
             for name, parts in self.recipe.losses(self.step, stream):
                 optimizer = self.optimizers[name]
                 for group in optimizer.param_groups:
-                    group["lr"] = record["rate"]
+                    group["lr"] = record["rate"] * self.recipe.pace(name, self.step)
                 optimizer.zero_grad(set_to_none=True)
                 loss = torch.stack(list(parts.values())).sum()
                 loss.backward()
