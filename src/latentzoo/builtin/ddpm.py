@@ -64,7 +64,7 @@ def diffusion(
     steps: int = 10,
     eta: float = 0.0,
     white_box_steps: int | None = None,
-    checkpoint: Checkpoint = True,
+    checkpoint: Checkpoint = "auto",
 ) -> Diffusion:
     """The map of a denoiser; the arguments are those of :func:`build`.
 
@@ -94,7 +94,7 @@ def build(
     steps: int = 10,
     eta: float = 0.0,
     white_box_steps: int | None = None,
-    checkpoint: Checkpoint = True,
+    checkpoint: Checkpoint = "auto",
 ) -> Diffusion:
     """Builds the generator with random weights.
 
