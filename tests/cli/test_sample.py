@@ -96,14 +96,19 @@ def test_quiet_says_nothing(command: Command) -> None:
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def test_one_chain_alone_follows_the_schedule_of_its_run(command: Command, tmp_path: Path) -> None:
-    words = ("sample", FACE, "--text", HAT, "--steps", "16", "--seed", "5")
+@pytest.mark.parametrize("steps", ["16", "30"], ids=["prior", "picked-starts"])
+def test_one_chain_alone_follows_the_schedule_of_its_run(
+    command: Command, tmp_path: Path, steps: str
+) -> None:
+    words = ("sample", FACE, "--text", HAT, "--steps", steps, "--seed", "5")
     assert command(*words, "--chains", "4", "--out", "pilot").returncode == 0
     assert (
         command(*words, "--chains", "1", "--schedule", "pilot", "--out", "alone").returncode == 0
     )
     z = [latents(tmp_path / name)[0] for name in ("pilot", "alone")]
     assert np.allclose(*z, atol=1e-2)
+    rows = (tmp_path / "pilot" / "trace.csv").read_text().splitlines()
+    assert len(rows) - 1 == 4 * (int(steps) + 1 - 3 * (steps == "30"))
 
 
 @pytest.mark.parametrize("moment", ["kill", "interrupt"])
