@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from latentzoo import sample
+from latentzoo.errors import SpecError
 from latentzoo.kernels.types import Function
 from latentzoo.rng import Rng
 from latentzoo.starts import TRIES, affordable, choose, pick
@@ -41,6 +42,20 @@ def test_weak_energies_are_picked_at_the_posterior_itself() -> None:
 def test_a_draw_that_is_not_finite_is_not_picked(bad: float) -> None:
     phi = torch.tensor([[bad, 3.0, bad]]).expand(100, -1)
     assert (pick(phi, torch.linspace(0, 0.999, 100)) == 1).all()
+
+
+def test_few_finite_draws_are_picked_alike() -> None:
+    """Two of eight are less than a third, so no temperature fits; still only they are picked."""
+    phi = torch.full((100, 8), torch.nan).index_fill(1, torch.tensor([2, 5]), 3.0)
+    phi[:, 6] = torch.inf
+    chosen = pick(phi, torch.linspace(0, 0.999, 100))
+    assert chosen.unique().tolist() == [2, 5]
+
+
+@pytest.mark.parametrize("tries", [0, 100])
+def test_tries_that_the_budget_does_not_allow_are_an_error(tries: int) -> None:
+    with pytest.raises(SpecError, match="tries"):
+        sample(bowl, dim=4, chains=2, steps=20, tries=tries)
 
 
 def test_one_try_is_the_prior_and_evaluates_nothing() -> None:

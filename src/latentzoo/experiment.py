@@ -113,16 +113,8 @@ class Experiment:
     def walk(self) -> Walk:
         """The walk of this record, not yet begun."""
         run, phi = self.run, self.posterior
-        given = run.init is not None
-        tries = usual_tries(phi, self.kernel, run.steps, given=given)
-        return Walk(
-            phi,
-            self.kernel,
-            self.rng,
-            steps=run.steps,
-            tries=tries if run.tries is None else run.tries,
-            best=run.best,
-        )
+        tries = usual_tries(run.tries, phi, self.kernel, run.steps, given=run.init is not None)
+        return Walk(phi, self.kernel, self.rng, steps=run.steps, tries=tries, best=run.best)
 
     def start(self, walk: Walk | None = None) -> Tensor:
         """Where the chains begin, (B, D): draws from the prior, of which a walk picks, or the latent of the

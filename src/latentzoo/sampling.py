@@ -162,8 +162,7 @@ def sample(
     if dim is None:
         raise SpecError("a bare potential does not know its latent's dimension; give dim=")
     chosen = kernel if isinstance(kernel, Kernel) else kernels.load(kernel or kernels.DEFAULT)
-    given = start is not None
-    tries = usual_tries(phi, chosen, steps, given=given) if tries is None else tries
+    tries = usual_tries(tries, phi, chosen, steps, given=start is not None)
     walk = Walk(phi, chosen, rng, steps=steps, tries=tries, best=best)
     z = walk.draw(dim)
     if start is not None:
@@ -181,17 +180,22 @@ def sample(
     return finish(walk, z, seconds=time.perf_counter() - began, notes=notes)
 
 
-def usual_tries(phi: Potential, kernel: Kernel, steps: int, *, given: bool = False) -> int:
-    """Of how many draws chains pick: several where networks are guided by an annealing kernel, else one.
+def usual_tries(
+    asked: int | None, phi: Potential, kernel: Kernel, steps: int, *, given: bool
+) -> int:
+    """Of how many draws chains pick: as asked, or several where networks are guided by an annealing kernel, else one.
 
     Arguments:
+        asked: What was asked for; None for what is usual.
         phi: What is sampled.
         kernel: The kernel.
         steps: The budget in gradients.
-        given: Whether the start is given.
+        given: Whether the start is given, so that there is nothing to pick.
     """
-    picks = isinstance(phi, Posterior) and kernel.anneals and not given
-    return affordable(steps) if picks else 1
+    if given:
+        return 1
+    usual = affordable(steps) if isinstance(phi, Posterior) and kernel.anneals else 1
+    return usual if asked is None else asked
 
 
 def finish(walk: Walk, start: Tensor, *, seconds: float, notes: tuple[str, ...] = ()) -> Result:

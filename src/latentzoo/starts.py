@@ -51,19 +51,21 @@ def choose(phi: Potential, rng: Rng, dim: int, tries: int) -> Float[Tensor, "B D
     with torch.no_grad():
         values = [phi.evaluate(z, gradient=False).phi for z in draws]
     chosen = pick(torch.stack(values, dim=1), rng.uniform())
-    return draws[chosen, torch.arange(len(rng), device=draws.device)]
+    return draws[chosen.to(draws.device), torch.arange(len(rng), device=draws.device)]
 
 
 def pick(phi: Float[Tensor, "B J"], u: Float[Tensor, "B"]) -> Int[Tensor, "B"]:
     """Picks a draw of each chain by uniform numbers; a draw that is not finite is never picked if another is."""
-    J = phi.shape[1]
-    phi = phi.double().nan_to_num(nan=math.inf, posinf=1e300)
-    phi = phi - phi.min(1, keepdim=True).values
+    phi, J = phi.cpu().double(), phi.shape[1]
+    bad = ~phi.isfinite() & phi.isfinite().any(1, keepdim=True)
+    phi = phi.nan_to_num().masked_fill(bad, 0.0)
+    phi = phi - phi.masked_fill(bad, math.inf).min(1, keepdim=True).values
+    weights = lambda b: (-b * phi).masked_fill(bad, -math.inf).softmax(1)
     low, high = torch.zeros_like(phi[:, :1]), torch.ones_like(phi[:, :1])
-    worth = lambda b: 1 / (-b * phi).softmax(1).square().sum(1, keepdim=True)
     b = high
     for _ in range(60):
-        low, high = low.where(worth(b) < WORTH * J, b), high.where(worth(b) >= WORTH * J, b)
+        enough = weights(b).square().sum(1, keepdim=True) <= 1 / (WORTH * J)
+        low, high = b.where(enough, low), high.where(enough, b)
         b = (low + high) / 2
-    level = (-low * phi).softmax(1).cumsum(1)
-    return (level <= u.double()[:, None]).sum(1).clamp(max=J - 1)
+    level = weights(low).cumsum(1)
+    return (level <= u.cpu().double()[:, None]).sum(1).clamp(max=J - 1)

@@ -61,7 +61,7 @@ class Walk:
 
     Raises:
         UnknownName: If `best` is not a term.
-        SpecError: If the potential has targets for another number of chains.
+        SpecError: If the potential has targets for another number of chains, or `tries` is out of range.
     """
 
     def __init__(
@@ -81,7 +81,13 @@ class Walk:
                 f"the energies have {phi.chains} targets, one per chain, and the run has {len(rng)} chains; "
                 f"give chains={phi.chains}"
             )
-        steps -= math.ceil(tries / 3) if tries > 1 else 0
+        cost = math.ceil(tries / 3) if tries > 1 else 0
+        if tries < 1 or cost > steps:
+            raise SpecError(
+                f"tries is {tries}, which costs {cost} of {steps} gradients; give at least 1, and no more "
+                "than the budget allows"
+            )
+        steps -= cost
         self.phi, self.kernel, self.rng = Counted(phi), kernel.plan(steps), rng
         self.tries = tries
         self.length = max(1, int(steps / self.kernel.gradients)) if steps > 0 else 0
