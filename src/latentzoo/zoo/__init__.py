@@ -31,11 +31,10 @@ BUILTIN = HERE.parent / "builtin"
 def _cards() -> dict[str, Card]:
     own = cards.read_all(sorted((HERE / "cards").glob("*.yaml")))
     builtin = cards.read_all(sorted((BUILTIN / "cards").glob("*.yaml")))
-    small = registry.entries("builtin", function="infer")
-    ours = {
-        name: c for name, c in builtin.items() if c.family in small
-    }  # the others are of a family of the zoo
-    return own | builtin | {n: replace(c, family=f"builtin.{c.family}") for n, c in ours.items()}
+    for name, c in builtin.items():  # one that is not of a small family is of a family of the zoo
+        small = f"builtin.{c.family}"
+        own[name] = replace(c, family=small) if small in families() else c
+    return own
 
 
 def names() -> list[str]:

@@ -6,11 +6,15 @@ Every value has a style of its own, :math:`e_{kv}`, orthogonal to all others, an
 seen of it, :math:`w = \sum_k e_{k v_k}`, with :math:`E\, w_i^2 = 1`.
 """
 
+import itertools
+from functools import cache
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from latentzoo.builtin.avatars import FREQUENCIES, NAMES, SUNGLASSES, VALUES, drawn
+from latentzoo.builtin import avatars
+from latentzoo.builtin.avatars import FREQUENCIES, GROUPS, NAMES, VALUES, drawn
 
 TRIED = 256
 """How many latents are tried for one that means what it should."""
@@ -63,21 +67,22 @@ class Code:
 
 def visible(drawn: Int[Tensor, "B 13"]) -> Int[Tensor, "B 13"]:
     """What can be seen of draws: `avatars.visible` for a batch of indices."""
-    seen = dict(zip(NAMES, drawn.clone().unbind(1), strict=True))
+    seen = drawn.clone()
+    for group in GROUPS:
+        places = [NAMES.index(name) for name in group]
+        seen[:, places] = _seen(group)[tuple(drawn[:, places].unbind(1))]
+    return seen
 
-    def put(name: str, where: Tensor, value: str) -> None:
-        seen[name] = seen[name].where(~where, VALUES[name].index(value))
 
-    bare, hijab = (seen["hat"] == VALUES["hat"].index(v) for v in ("none", "hijab"))
-    put("facial_hair", hijab, "none")
-    put("hat_color", bare, "none")
-    put("hair", ~bare, "hidden")
-    hairless = (seen["hair"] == VALUES["hair"].index("bald")) | ~bare
-    shaven = seen["facial_hair"] == VALUES["facial_hair"].index("none")
-    put("hair_color", hairless & shaven, "none")
-    dark = torch.tensor([value in SUNGLASSES for value in VALUES["glasses"]])
-    put("eyes", dark[seen["glasses"]], "hidden")
-    return torch.stack(list(seen.values()), 1)
+@cache
+def _seen(group: tuple[str, ...]) -> Int[Tensor, "..."]:
+    """What can be seen of each combination of draws of a group, (V_1, V_2, ..., the size of the group)."""
+    tables = [list(FREQUENCIES[name]) for name in group]
+    rows = []
+    for values in itertools.product(*tables):
+        shown = avatars.visible(dict(zip(group, values, strict=True)))
+        rows.append([VALUES[name].index(shown[name]) for name in group])
+    return torch.tensor(rows).view(*map(len, tables), len(group))
 
 
 def _bias(p: Tensor, stream: torch.Generator, draws: int = 200_000) -> Tensor:

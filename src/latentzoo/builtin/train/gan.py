@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentzoo.builtin.attributes import guide
-from latentzoo.builtin.networks.critic import LatentCritic
+from latentzoo.builtin.networks.critic import LatentCritic, opinions
 from latentzoo.builtin.train.autoencoder import reconstruction
 from latentzoo.builtin.train.code import Code
 from latentzoo.builtin.train.data import Pictures
@@ -50,7 +50,6 @@ WIDTHS = (96, 96, 80, 48, 24)
 DIM = 128
 NVIDIA_LR = 0.01
 """The learning rate multiplier of the mapping in NVIDIA's files; here it learns at that of the others."""
-PENALTY_EVERY = 8
 LAYERS = 4
 """How many layers of the guide's tower the discriminator looks through: those up to the grid 16x16."""
 
@@ -119,10 +118,12 @@ class GANRecipe(Recipe):
         x = self.pictures.at(chosen)
         z = self.code.latents(self.drawn[chosen[:half]], stream)
         y = self.generator(torch.cat([z, torch.randn(half, DIM, generator=stream)]))
-        made = self.seen(y)
-        yield "critic", self.opinions(x, made.detach(), penalised=step % PENALTY_EVERY == 0)
+        made, critic = self.seen(y), self.players["critic"]
+        with torch.no_grad():
+            real = self.seen(x)
+        yield "critic", opinions(critic, real, made, step=step, penalty=self.penalty)
         kept = reconstruction(y[:half], x[:half], edges=1.0)
-        doubt = F.softplus(-self.players["critic"](made)).mean()
+        doubt = F.softplus(-critic(made)).mean()
         parts = {name: self.kept * part for name, part in kept.items()}
         yield "generator", parts | {"doubt": self.adversary * doubt}
 
@@ -141,20 +142,6 @@ class GANRecipe(Recipe):
         return torch.cat(
             [self.encoder(x), self.tower(2 * x - 1), F.pixel_unshuffle(2 * x - 1, 4)], dim=1
         )
-
-    def opinions(self, x: Tensor, made: Tensor, *, penalised: bool) -> dict[str, Tensor]:
-        """The parts of the discriminator's loss."""
-        critic = self.players["critic"]
-        with torch.no_grad():
-            real = self.seen(x)
-        real.requires_grad_(penalised)
-        opinion = critic(real)
-        parts = {"real": F.softplus(-opinion).mean(), "made": F.softplus(critic(made)).mean()}
-        if penalised:
-            (slope,) = torch.autograd.grad(opinion.sum(), real, create_graph=True)
-            square = slope.square().sum(dim=(1, 2, 3)).mean()
-            parts["penalty"] = PENALTY_EVERY * self.penalty / 2 * square
-        return parts
 
     @torch.no_grad()
     def preview(self, averaged: Mapping[str, nn.Module]) -> Tensor:

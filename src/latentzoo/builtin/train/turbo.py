@@ -23,14 +23,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentzoo.builtin.ldm import SHIFT, LatentDiffusion
-from latentzoo.builtin.networks.critic import LatentCritic
+from latentzoo.builtin.networks.critic import LatentCritic, opinions
 from latentzoo.builtin.networks.unet import CHANNELS, GRID
 from latentzoo.builtin.train.data import Pictures, fingerprint, remember
 from latentzoo.builtin.train.trainer import Recipe, tile
 from latentzoo.builtin.turbo import OneStep
 from latentzoo.builtin.weights import latent_diffusion
-
-PENALTY_EVERY = 8
 
 
 class TurboRecipe(Recipe):
@@ -91,17 +89,7 @@ class TurboRecipe(Recipe):
         new = torch.randn(self.batch // 2, CHANNELS, GRID, GRID, generator=stream)
         answer = self.ask(torch.cat([self.starts[taught], new]))
         real = self.real[torch.randint(len(self.real), (self.batch,), generator=stream)]
-        real.requires_grad_(step % PENALTY_EVERY == 0)
-        opinion = self.critic(real)
-        parts = {
-            "real": F.softplus(-opinion).mean(),
-            "made": F.softplus(self.critic(answer.detach())).mean(),
-        }
-        if step % PENALTY_EVERY == 0:
-            (slope,) = torch.autograd.grad(opinion.sum(), real, create_graph=True)
-            square = slope.square().sum(dim=(1, 2, 3)).mean()
-            parts["penalty"] = PENALTY_EVERY * self.penalty / 2 * square
-        yield "critic", parts
+        yield "critic", opinions(self.critic, real, answer, step=step, penalty=self.penalty)
         distance = (answer[: len(taught)] - self.ends[taught]).abs().mean()
         doubt = F.softplus(-self.critic(answer)).mean()
         yield "student", {"distance": distance, "doubt": self.adversary * doubt}
