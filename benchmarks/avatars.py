@@ -23,7 +23,7 @@ import torch
 
 import latentzoo as lz
 from latentzoo import energies, kernels, zoo
-from latentzoo.builtin.study import find
+from latentzoo.builtin.study.findings import find
 
 TEXT = "a person with sunglasses and a yellow hat"
 GENERATORS = {

@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentzoo.convergence import ess_bulk
+from latentzoo.diagnosis.convergence import ess_bulk
 from latentzoo.kernels.anneal import Anneal
 from latentzoo.kernels.ghmc import GHMC
 from latentzoo.kernels.lm import LM
@@ -43,7 +43,7 @@ from latentzoo.kernels.smc import SMC
 from latentzoo.kernels.types import Function, Kernel
 from latentzoo.kernels.ula import ULA
 from latentzoo.rng import Rng
-from latentzoo.walk import Walk
+from latentzoo.run.walk import Walk
 from targets import Classifier, Cosine, Linear, Moments, Target, total_variation
 
 STEPS = 200

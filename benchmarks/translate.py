@@ -22,8 +22,8 @@ from torch import Tensor
 from latentzoo import picture
 from latentzoo.builtin import attributes
 from latentzoo.builtin.avatars import HIDDEN, NAMES, VALUES, Avatar, draw, render
+from latentzoo.diffusion.translate import sdedit, translate
 from latentzoo.rng import Rng
-from latentzoo.translate import sdedit, translate
 from latentzoo.zoo import load
 
 SEED = 1

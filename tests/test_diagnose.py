@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentzoo.chain import Failure
-from latentzoo.convergence import ess_bulk, ess_tail, rhat
 from latentzoo.diagnose import Diagnosis, diagnose
+from latentzoo.diagnosis.convergence import ess_bulk, ess_tail, rhat
 from latentzoo.kernels.adam import Adam
 from latentzoo.kernels.anneal import Anneal
 from latentzoo.kernels.mala import MALA
@@ -18,8 +17,9 @@ from latentzoo.kernels.smc import SMC
 from latentzoo.kernels.types import Function, Kernel, Point
 from latentzoo.kernels.ula import ULA
 from latentzoo.rng import Rng
-from latentzoo.trace import Trace
-from latentzoo.walk import Walk
+from latentzoo.run.chain import Failure
+from latentzoo.run.trace import Trace
+from latentzoo.run.walk import Walk
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

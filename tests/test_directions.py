@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from latentzoo import kernels
-from latentzoo.convergence import rhat
 from latentzoo.diagnose import Diagnosis, diagnose
-from latentzoo.directions import Directions
+from latentzoo.diagnosis.convergence import rhat
 from latentzoo.kernels.anneal import Anneal
 from latentzoo.kernels.lowrank import Reference
 from latentzoo.kernels.types import Function, Kernel
 from latentzoo.rng import Rng
-from latentzoo.walk import Walk
+from latentzoo.run.directions import Directions
+from latentzoo.run.walk import Walk
 
 DIM = 100
 KAPPA = torch.full((DIM,), 0.8).index_fill(0, torch.tensor([0]), 60.0)

@@ -7,12 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from latentzoo import mesh, orbit
-from latentzoo.camera import Camera, Solid, Viewable, fan
 from latentzoo.energies.base import Function
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.nn import volume
 from latentzoo.rng import Rng
+from latentzoo.views import mesh, orbit
+from latentzoo.views.camera import Camera, Solid, Viewable, fan
 
 FRONT = Camera(fov=30.0, radius=4.0, pivot=(0.0, 0.0, 0.0))
 

@@ -8,7 +8,7 @@ from latentzoo import sample
 from latentzoo.errors import SpecError
 from latentzoo.kernels.types import Function
 from latentzoo.rng import Rng
-from latentzoo.starts import TRIES, affordable, choose, pick
+from latentzoo.run.starts import TRIES, affordable, choose, pick
 
 
 def bowl(z: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from latentzoo.errors import SpecError
 from latentzoo.kernels.types import Function
-from latentzoo.strength import find, measure
+from latentzoo.run.strength import find, measure
 
 KAPPA = torch.logspace(0, 1.5, 16)
 CENTRE = torch.linspace(-1.5, 1.5, 16)

@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from latentzoo.camera import Camera
     from latentzoo.energies.attribute import Attribute, Label
     from latentzoo.energies.base import Energy, Function, PerChain
     from latentzoo.energies.clip import Clip, Directional
@@ -33,8 +32,9 @@ if TYPE_CHECKING:
     from latentzoo.kernels.ula import ULA
     from latentzoo.posterior import Posterior
     from latentzoo.rng import Rng
-    from latentzoo.sampling import Result, sample
+    from latentzoo.run.sampling import Result, sample
     from latentzoo.space import Space
+    from latentzoo.views.camera import Camera
     from latentzoo.zoo import load, names
 
 __version__ = "0.1.0"
@@ -43,7 +43,7 @@ _HOME = {
     "Adam": "kernels.adam",
     "Anneal": "kernels.anneal",
     "Attribute": "energies.attribute",
-    "Camera": "camera",
+    "Camera": "views.camera",
     "Clip": "energies.clip",
     "Directional": "energies.clip",
     "Encodable": "generator",
@@ -64,7 +64,7 @@ _HOME = {
     "Posterior": "posterior",
     "Reno": "kernels.reno",
     "Restricted": "generator",
-    "Result": "sampling",
+    "Result": "run.sampling",
     "Reward": "energies.reward",
     "Rng": "rng",
     "SMC": "kernels.smc",
@@ -74,7 +74,7 @@ _HOME = {
     "ULA": "kernels.ula",
     "load": "zoo",
     "names": "zoo",
-    "sample": "sampling",
+    "sample": "run.sampling",
 }
 
 __all__ = [

@@ -42,13 +42,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentzoo.chain import Failure
-from latentzoo.convergence import LONG, ess_bulk, ess_tail, rhat
+from latentzoo.diagnosis.convergence import LONG, ess_bulk, ess_tail, rhat
 from latentzoo.kernels.adapt import step_error
 from latentzoo.kernels.smc import SMCState, log_z_error
 from latentzoo.kernels.types import Kernel
 from latentzoo.kernels.ula import ULA
-from latentzoo.trace import Trace
+from latentzoo.run.chain import Failure
+from latentzoo.run.trace import Trace
 
 APART = 2.0
 """How far apart chains may be; runs that arrived on targets with known truth stay under 1.3."""

@@ -18,7 +18,7 @@ from latentzoo.builtin.heads import (
     numbers,
     picture,
 )
-from latentzoo.camera import Camera
+from latentzoo.views.camera import Camera
 
 K = sum(NUMBERS.values())
 

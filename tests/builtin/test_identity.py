@@ -6,9 +6,9 @@ import torch
 
 from latentzoo import energies
 from latentzoo.builtin.avatars import portrait, render
-from latentzoo.builtin.evaluate import area
 from latentzoo.builtin.identity import AvatarIdentity, embedding
-from latentzoo.builtin.study import strangers, who
+from latentzoo.builtin.study.evaluate import area
+from latentzoo.builtin.study.findings import strangers, who
 from latentzoo.errors import SpecError
 from latentzoo.picture import write
 from latentzoo.zoo import companion

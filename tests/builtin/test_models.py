@@ -9,13 +9,13 @@ import pytest
 import torch
 import yaml
 
-from latentzoo import spec
 from latentzoo.builtin import attributes, weights
 from latentzoo.builtin.avatars import NAMES, draw, render
 from latentzoo.builtin.captions import parse
 from latentzoo.builtin.clip import AvatarTextImage, tokenize
 from latentzoo.errors import CheckpointError, EnergyError, SpecError, UnknownName
-from latentzoo.experiment import Experiment
+from latentzoo.record import spec
+from latentzoo.record.experiment import Experiment
 from latentzoo.rng import Rng
 from latentzoo.zoo import card, load, names
 

@@ -9,8 +9,8 @@ import torch
 from latentzoo import picture
 from latentzoo.builtin.avatars import NAMES, draw, render
 from latentzoo.builtin.captions import parse
-from latentzoo.builtin.study import find, wilson
-from latentzoo.compare import Guidance, Study, compare, read
+from latentzoo.builtin.study.compare import Guidance, Study, compare, read
+from latentzoo.builtin.study.findings import find, wilson
 from latentzoo.errors import SpecError
 
 TEXT = "a person with sunglasses"

@@ -7,11 +7,11 @@ from latentzoo import Posterior, Rng, load
 from latentzoo.builtin.heads import draw, picture
 from latentzoo.builtin.train.command import prepare, read
 from latentzoo.builtin.volume import DEPTH, build
-from latentzoo.camera import Camera, fan
-from latentzoo.check import check
+from latentzoo.diagnosis.check import check
 from latentzoo.energies.base import Function
-from latentzoo.mesh import extract
-from latentzoo.orbit import EachView, Views, orbit
+from latentzoo.views.camera import Camera, fan
+from latentzoo.views.mesh import extract
+from latentzoo.views.orbit import EachView, Views, orbit
 
 
 @pytest.fixture(scope="module")

@@ -146,8 +146,8 @@ def test_no_space_left_leaves_nothing_half_written(tmp_path: Path) -> None:
     """A file system that is full: the file keeps its old content, and no temporary file stays."""
     import errno
 
-    from latentzoo.checkpoint import write_atomic
     from latentzoo.cli.app import one_line
+    from latentzoo.files import write_atomic
 
     path = tmp_path / "run.yaml"
     path.write_text("old")

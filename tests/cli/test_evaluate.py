@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from energies import guides
-from latentzoo import picture, spec
+from latentzoo import picture
 from latentzoo.cli import app
 from latentzoo.errors import MissingExtra, SpecError
-from latentzoo.evaluation import Evaluator
 from latentzoo.guides import features
+from latentzoo.record import spec
+from latentzoo.record.saved import SavedRun
 from latentzoo.report import page
-from latentzoo.report.read import SavedRun
+from latentzoo.report.evaluation import Evaluator
 
 HEADER = ["step", "chain", "seed", "phi", "norm2", "accept", "step_size", "beta", "error", "clip"]
 

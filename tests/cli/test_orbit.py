@@ -12,8 +12,8 @@ from PIL import Image
 
 from cli.conftest import Command
 from latentzoo.builtin.heads import NUMBERS, assemble, numbers, picture
-from latentzoo.camera import Camera
 from latentzoo.picture import to_uint8
+from latentzoo.views.camera import Camera
 
 SMALL = ("--option", "size=24", "--option", "samples=12")
 

@@ -12,7 +12,7 @@ from latentzoo.kernels.mala import MALA
 from latentzoo.kernels.types import Function, Kernel
 from latentzoo.kernels.ula import ULA
 from latentzoo.rng import Rng
-from latentzoo.walk import Walk
+from latentzoo.run.walk import Walk
 
 DIM = 5
 KERNELS = [ULA(0.05), MALA(0.3)]

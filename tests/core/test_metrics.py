@@ -6,7 +6,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from latentzoo import metrics
+from latentzoo.diagnosis import metrics
 from latentzoo.errors import SpecError
 
 

@@ -9,10 +9,10 @@ from latentzoo import energies, kernels
 from latentzoo.energies.base import Energy, Function, PerChain
 from latentzoo.errors import SpecError
 from latentzoo.kernels.lowrank import Reference, Whitened
-from latentzoo.orbit import EachView
 from latentzoo.posterior import Posterior
 from latentzoo.rng import Rng
-from latentzoo.walk import Walk
+from latentzoo.run.walk import Walk
+from latentzoo.views.orbit import EachView
 from toys import Affine
 
 SEEDS = (3, 1, 4, 15, 9)

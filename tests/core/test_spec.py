@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentzoo import energies, spec
+from latentzoo import energies
 from latentzoo.errors import SpecError, UnknownName
+from latentzoo.record import spec
 
 RUN = spec.Run(
     generator="avatar-ldm",

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from latentzoo.diffusion.generator import Diffusion, Reading
 from latentzoo.diffusion.sampler import DDIM, DDPM, Multistep, PredictorCorrector
 from latentzoo.diffusion.schedule import Discrete, linear_betas
+from latentzoo.diffusion.translate import sdedit, translate
 from latentzoo.errors import SpecError
 from latentzoo.generator import Generator
 from latentzoo.rng import Rng
 from latentzoo.space import Space
-from latentzoo.translate import sdedit, translate
 
 KINDS = torch.tensor([-0.9, -0.3, 0.3, 0.9], dtype=torch.float64)
 WIDTH = torch.tensor([0.08, 0.08, 0.3], dtype=torch.float64)

@@ -6,7 +6,7 @@ from torch import Tensor
 from latentzoo import kernels
 from latentzoo.kernels.types import Function, Kernel, Point, Potential
 from latentzoo.rng import Rng
-from latentzoo.walk import Walk
+from latentzoo.run.walk import Walk
 
 KAPPA = torch.tensor([0.0, 1.0, 4.0])
 CENTRE = torch.tensor([0.0, 1.0, -0.5])

@@ -11,7 +11,7 @@ from latentzoo.kernels.anneal import Anneal
 from latentzoo.kernels.smc import SMC, SMCState, resample, reweight
 from latentzoo.kernels.types import Function
 from latentzoo.rng import Rng
-from latentzoo.walk import Walk
+from latentzoo.run.walk import Walk
 
 from . import known
 

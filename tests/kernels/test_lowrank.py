@@ -8,15 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentzoo import checkpoint, kernels
-from latentzoo.convergence import ess_bulk
+from latentzoo import kernels
+from latentzoo.diagnosis.convergence import ess_bulk
 from latentzoo.errors import SpecError
 from latentzoo.kernels.adapt import schedule
 from latentzoo.kernels.anneal import Anneal
 from latentzoo.kernels.lowrank import Reference, Whitened, fit
 from latentzoo.kernels.types import Function
 from latentzoo.rng import Rng
-from latentzoo.walk import Walk
+from latentzoo.run import state as checkpoint
+from latentzoo.run.walk import Walk
 
 from . import known
 

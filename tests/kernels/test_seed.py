@@ -12,7 +12,7 @@ from latentzoo.errors import SpecError
 from latentzoo.kernels.adapt import schedule
 from latentzoo.kernels.types import Function
 from latentzoo.rng import Rng
-from latentzoo.walk import Walk
+from latentzoo.run.walk import Walk
 
 from . import known
 

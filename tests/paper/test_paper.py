@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from latentzoo import spec, sweep, zoo
+from latentzoo import zoo
 from latentzoo.errors import SpecError, UnknownName
-from latentzoo.paper import Experiment, read_cfg
+from latentzoo.record import spec, sweep
+from latentzoo.record.paper import Experiment, read_cfg
 
 HERE = Path(__file__).parent
 SWEEP = HERE.parents[1] / "experiments" / "paper.yaml"

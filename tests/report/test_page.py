@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import latentzoo as lz
-from latentzoo import spec
 from latentzoo.errors import SpecError
+from latentzoo.record import spec
 from latentzoo.report import page
 from latentzoo.report.curves import curves
 from toys import Affine, Bright

@@ -4,11 +4,11 @@ import pytest
 import torch
 from views import gradient, load, poses, see, sizes_agree
 
-from latentzoo.camera import Camera
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.hub.checkpoint import Checkpoint
-from latentzoo.mesh import extract
 from latentzoo.rng import Rng
+from latentzoo.views.camera import Camera
+from latentzoo.views.mesh import extract
 from latentzoo.zoo import eg3d
 from latentzoo.zoo.eg3d import EG3D
 from laws import obey, randomise

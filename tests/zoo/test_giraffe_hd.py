@@ -5,10 +5,10 @@ import pytest
 import torch
 from views import gradient, load, poses, see, sizes_agree
 
-from latentzoo.camera import Camera
 from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.rng import Rng
+from latentzoo.views.camera import Camera
 from latentzoo.zoo import giraffe_hd
 from latentzoo.zoo.giraffe_hd import PARTS, Box, Codes
 from laws import obey, randomise

@@ -4,11 +4,11 @@ import pytest
 import torch
 from views import gradient, load, poses, see, sizes_agree
 
-from latentzoo.camera import Camera
 from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
-from latentzoo.mesh import extract
 from latentzoo.rng import Rng
+from latentzoo.views.camera import Camera
+from latentzoo.views.mesh import extract
 from latentzoo.zoo import stylesdf
 from latentzoo.zoo.stylesdf import StyleSDF
 from laws import obey, randomise

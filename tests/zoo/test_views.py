@@ -13,11 +13,11 @@ from PIL import Image
 from views import official_file
 
 from latentzoo import Posterior, Rng, zoo
-from latentzoo.camera import fan
-from latentzoo.check import check
+from latentzoo.diagnosis.check import check
 from latentzoo.energies.base import Function
 from latentzoo.kernels.adam import Adam
-from latentzoo.orbit import EachView, Views
+from latentzoo.views.camera import fan
+from latentzoo.views.orbit import EachView, Views
 
 FILES = {
     "eg3d": "ffhq_8xdc",

@@ -14,11 +14,11 @@ import torch
 import yaml
 from torch import Tensor
 
-from latentzoo.camera import Camera, Viewable, fan
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.fit import fit
-from latentzoo.orbit import orbit
 from latentzoo.rng import Rng
+from latentzoo.views.camera import Camera, Viewable, fan
+from latentzoo.views.orbit import orbit
 from laws import PARITY, official
 
 CARDS = PARITY.parents[1] / "src" / "latentzoo" / "zoo" / "cards"

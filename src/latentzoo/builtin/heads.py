@@ -10,7 +10,7 @@ A head is seventeen balls (ellipsoids) and four boxes. It is a function of the n
 and a box where it has entered between the last of its three pairs of planes. The nearest surface is seen, in the
 light :math:`0.6 + 0.4 \max(0, n \cdot l)` of a lamp at the upper left that does not move with the camera.
 
-The world is that of `latentzoo.camera`: y upwards, the face looks along z, the head at the origin.
+The world is that of `latentzoo.views.camera`: y upwards, the face looks along z, the head at the origin.
 
 References:
     | An Introduction to Ray Tracing (Glassner, 1989)
@@ -24,8 +24,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from latentzoo.camera import Camera
 from latentzoo.nn.volume import pixels, rays
+from latentzoo.views.camera import Camera
 
 CAMERA = Camera(fov=30.0, radius=4.0, pivot=(0.0, 0.0, 0.0))
 """From where the heads are looked at."""

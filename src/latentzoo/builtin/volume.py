@@ -27,12 +27,12 @@ from torch.nn import functional as F
 
 from latentzoo.builtin.heads import CAMERA, EXTENT
 from latentzoo.builtin.networks.planes import Field, Planes, Reader, Reading
-from latentzoo.camera import Camera, Solid, Viewable
 from latentzoo.generator import Encodable, Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn.volume import composite, in_chunks, pixels, rays, stratify, visibility
 from latentzoo.rng import Rng
+from latentzoo.views.camera import Camera, Solid, Viewable
 
 DIM, CHANNELS, HIDDEN = 64, 16, 32
 DEPTH = 1.1

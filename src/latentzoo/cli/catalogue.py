@@ -108,8 +108,8 @@ def check(
     debug: Debug = False,
 ) -> None:
     """Check that a generator is a map: repeatable, batch-independent, differentiable in every block."""
-    from latentzoo.check import check as measure
     from latentzoo.cli.runs import options
+    from latentzoo.diagnosis.check import check as measure
 
     laws = measure(zoo.load(generator, family=family, **options(option or [])), seed=seed)
     if as_json:

@@ -71,10 +71,11 @@ def compare(
     debug: Debug = False,
 ) -> None:
     """Guide several avatar generators alike, and judge them against the known truth on one page."""
-    from latentzoo import compare as population
+    from latentzoo.builtin.study import compare as population
+    from latentzoo.builtin.study.rows import Prior, Row
 
-    def tell(row: population.Row | population.Prior) -> None:
-        if isinstance(row, population.Prior):
+    def tell(row: Row | Prior) -> None:
+        if isinstance(row, Prior):
             worst = max(row.variations, key=lambda name: row.variations[name])
             typer.echo(f"{row.generator}, unguided: worst is {worst}, {row.variations[worst]:.3f}")
             return

@@ -45,10 +45,10 @@ def evaluate(
     from rich.console import Console
     from rich.table import Table
 
-    from latentzoo import spec
-    from latentzoo.checkpoint import write_atomic
-    from latentzoo.evaluation import Evaluator
-    from latentzoo.report.read import SavedRun
+    from latentzoo.files import write_atomic
+    from latentzoo.record import spec
+    from latentzoo.record.saved import SavedRun
+    from latentzoo.report.evaluation import Evaluator
 
     judge = Evaluator(
         held_out=[spec.term(words, energy="", weight=1.0) for words in held_out or []],

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentzoo import spec
 from latentzoo.cli.app import Debug, command
 from latentzoo.cli.runs import options
 from latentzoo.errors import CheckpointError, SpecError
+from latentzoo.record import spec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +40,7 @@ def encode(
     from safetensors.torch import save_file
 
     from latentzoo import picture, zoo
-    from latentzoo.checkpoint import write_atomic
+    from latentzoo.files import write_atomic
     from latentzoo.rng import Rng
 
     network = zoo.load(generator, family=family, **options(option or []))
@@ -106,7 +106,7 @@ def translate(
 ) -> None:
     """Encode a picture in one world and decode it in another (CycleDiffusion)."""
     from latentzoo import picture, zoo
-    from latentzoo import translate as worlds
+    from latentzoo.diffusion import translate as worlds
     from latentzoo.rng import Rng
 
     chosen = options(option or [])
@@ -142,9 +142,9 @@ def orbit(
     debug: Debug = False,
 ) -> None:
     """Show a found latent from a fan of cameras: a strip, and an animation."""
-    from latentzoo import orbit as orbits
-    from latentzoo.camera import Viewable, fan
-    from latentzoo.experiment import Experiment
+    from latentzoo.record.experiment import Experiment
+    from latentzoo.views import orbit as orbits
+    from latentzoo.views.camera import Viewable, fan
 
     network = Experiment(spec.read(folder / "run.yaml")).bare
     if not isinstance(network, Viewable):
@@ -161,7 +161,7 @@ def orbit(
     orbits.write_animation(place / "orbit.webp", strip)
     typer.echo(f"{views} views: {place / 'orbit.png'}, {place / 'orbit.webp'}")
     if mesh is not None:
-        from latentzoo.mesh import extract
+        from latentzoo.views.mesh import extract
 
         extract(network, z[chain : chain + 1]).write(mesh)
         typer.echo(f"the surface: {mesh}")

@@ -11,8 +11,8 @@ import numpy as np
 from latentzoo.cli.app import is_terminal
 
 if TYPE_CHECKING:
-    from latentzoo.chain import Frame
-    from latentzoo.walk import Walk
+    from latentzoo.run.chain import Frame
+    from latentzoo.run.walk import Walk
 
 Watch = Callable[["Frame", "Walk"], None]
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
-from latentzoo import spec
 from latentzoo.cli.app import Debug, command, interruptible
 from latentzoo.cli.progress import emit, watcher
 from latentzoo.errors import SpecError
+from latentzoo.record import spec
 
 if TYPE_CHECKING:
-    from latentzoo.folder import RunFolder
-    from latentzoo.sampling import Result
+    from latentzoo.record.folder import RunFolder
+    from latentzoo.run.sampling import Result
 
 
 class ChainFailed(typer.Exit):
@@ -198,7 +198,7 @@ def sample(
         dtype=dtype,
     )
     if save_spec is not None:
-        from latentzoo.checkpoint import write_atomic
+        from latentzoo.files import write_atomic
 
         write_atomic(
             save_spec, lambda path: path.write_text(spec.to_yaml(record), encoding="utf-8")
@@ -246,7 +246,7 @@ def run(
     if record is not None and cfg is None:
         found, name = spec.read(record), record.stem
     elif cfg is not None and record is None:
-        from latentzoo.paper import read_cfg
+        from latentzoo.record.paper import read_cfg
 
         experiment = read_cfg(cfg)
         for note in (*experiment.contradictions, *experiment.notes):
@@ -283,8 +283,8 @@ def sweep(
     debug: Debug = False,
 ) -> None:
     """Make all runs of a sweep, each in its folder; finished ones are skipped, started ones go on."""
-    from latentzoo import sweep as sweeps
-    from latentzoo.folder import RunFolder, is_finished
+    from latentzoo.record import sweep as sweeps
+    from latentzoo.record.folder import RunFolder, is_finished
 
     runs = sweeps.only(sweeps.read(file), only)
     if list_only:
@@ -318,7 +318,7 @@ def resume(
     debug: Debug = False,
 ) -> None:
     """Go on with a run that was stopped; the result is that of an undisturbed run, bit for bit."""
-    from latentzoo.folder import RunFolder
+    from latentzoo.record.folder import RunFolder
 
     if not folder.is_dir():
         raise SpecError(
@@ -336,7 +336,7 @@ def schema() -> None:
 def _run(
     record: spec.Run, out: Path, *, force: bool, quiet: bool, as_json: bool, strict: bool
 ) -> None:
-    from latentzoo.folder import RunFolder
+    from latentzoo.record.folder import RunFolder
 
     _make(RunFolder(out, force=force), record, quiet=quiet, as_json=as_json, strict=strict)
 
@@ -344,7 +344,7 @@ def _run(
 def _make(
     folder: "RunFolder", record: spec.Run | None, *, quiet: bool, as_json: bool, strict: bool
 ) -> None:
-    from latentzoo.experiment import Experiment
+    from latentzoo.record.experiment import Experiment
 
     with folder:
         experiment = Experiment(record or spec.read(folder.path / "run.yaml"))

@@ -9,9 +9,9 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from latentzoo.checkpoint import write_atomic
+from latentzoo.files import write_atomic
+from latentzoo.record.saved import SavedRun
 from latentzoo.report.curves import curves
-from latentzoo.report.read import SavedRun
 
 
 def write(paths: list[Path], out: Path) -> Path:
@@ -39,10 +39,10 @@ def render(runs: list[SavedRun]) -> str:
 
 
 @cache
-def environment() -> Environment:
-    """The templates of this folder, which escape what they are given."""
+def environment(package: str = "latentzoo.report") -> Environment:
+    """The templates beside a package's modules, which escape what they are given."""
     return Environment(
-        loader=PackageLoader("latentzoo", "report"),
+        loader=PackageLoader(package, ""),
         autoescape=select_autoescape(),
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -31,7 +31,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from latentzoo.camera import Camera, Solid, Viewable
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
@@ -39,6 +38,7 @@ from latentzoo.hub.keys import Rule
 from latentzoo.nn.fir import upsample
 from latentzoo.nn.style import Linear, Mapping, Synthesis, SynthesisLayer, ToRGB, nvidia, truncate
 from latentzoo.nn.volume import composite, in_chunks, pixels, rays, refine, stratify, visibility
+from latentzoo.views.camera import Camera, Solid, Viewable
 
 ELEVATION = math.degrees(math.asin(0.4 / math.pi))
 """The authors' "pitch" of pi/2 - 0.2: v stands for the polar angle arccos(1 - 2 v / pi)."""

@@ -36,7 +36,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from latentzoo.camera import Camera, Viewable, upright
 from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule, prefixed
@@ -50,6 +49,7 @@ from latentzoo.nn.volume import (
     stratify,
     visibility,
 )
+from latentzoo.views.camera import Camera, Viewable, upright
 
 PARTS = ("shape", "appearance", "background_shape", "background_appearance")
 Span = Sequence[float]

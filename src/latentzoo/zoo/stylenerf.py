@@ -32,7 +32,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from latentzoo.camera import Camera, Viewable, upright
 from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
@@ -48,6 +47,7 @@ from latentzoo.nn.volume import (
     stratify,
     visibility,
 )
+from latentzoo.views.camera import Camera, Viewable, upright
 
 CLAMP = 256.0
 """Where the features of the enlarging layers are cut off on both sides."""

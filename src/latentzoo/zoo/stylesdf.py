@@ -31,13 +31,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from latentzoo.camera import Camera, Solid, Viewable
 from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn.style import Mapping, Synthesis, rosinality
 from latentzoo.nn.volume import composite, in_chunks, pixels, rays, stratify, visibility
 from latentzoo.rng import Rng
+from latentzoo.views.camera import Camera, Solid, Viewable
 
 DRAWS = 10_000
 """The number of latents over which the mean styles are taken."""

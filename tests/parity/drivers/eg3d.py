@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentzoo.camera import Camera
 from latentzoo.hub.keys import Rule
+from latentzoo.views.camera import Camera
 from latentzoo.zoo import eg3d
 from latentzoo.zoo.eg3d import EG3D
 

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentzoo.camera import Camera, upright
 from latentzoo.hub.keys import Rule
+from latentzoo.views.camera import Camera, upright
 from latentzoo.zoo import giraffe_hd
 from latentzoo.zoo.giraffe_hd import PARTS, Box, Codes, GiraffeHD
 

@@ -11,8 +11,8 @@ from latentzoo.hub.keys import Rule
 from latentzoo.kernels.ula import ULA
 from latentzoo.posterior import Posterior
 from latentzoo.rng import Rng
+from latentzoo.run.walk import Walk
 from latentzoo.space import Space
-from latentzoo.walk import Walk
 
 
 class Stub(Generator):

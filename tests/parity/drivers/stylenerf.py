@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentzoo.camera import Camera, upright
 from latentzoo.hub.keys import Rule
 from latentzoo.nn.volume import pixels, rays
+from latentzoo.views.camera import Camera, upright
 from latentzoo.zoo import stylenerf
 from latentzoo.zoo.stylenerf import StyleNeRF
 

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentzoo.camera import Camera
 from latentzoo.hub.keys import Rule
+from latentzoo.views.camera import Camera
 from latentzoo.zoo import stylesdf
 from latentzoo.zoo.stylesdf import StyleSDF
 

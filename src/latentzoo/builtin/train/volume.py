@@ -20,8 +20,8 @@ from torch.nn import functional as F
 from latentzoo.builtin.heads import CAMERA, cast, draw, picture
 from latentzoo.builtin.train.trainer import Recipe, tile
 from latentzoo.builtin.volume import Volume, VolumeVAE, aim, depths
-from latentzoo.camera import Camera
 from latentzoo.nn.volume import rays
+from latentzoo.views.camera import Camera
 
 REACH = (60.0, 25.0)
 HALF = math.tan(math.radians(CAMERA.fov or 0.0) / 2)

@@ -22,11 +22,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentzoo.convergence import LONG
+from latentzoo.diagnosis.convergence import LONG
 from latentzoo.kernels.lowrank import main_directions
 
 if TYPE_CHECKING:
-    from latentzoo.chain import Frame
+    from latentzoo.run.chain import Frame
 
 COUNT = 2
 """How many directions are followed, at most."""

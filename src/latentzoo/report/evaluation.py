@@ -19,12 +19,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentzoo import energies, metrics, picture, spec
+from latentzoo import energies, picture
+from latentzoo.diagnosis import metrics
+from latentzoo.diagnosis.metrics import Estimate
 from latentzoo.errors import SpecError
 from latentzoo.guides import features as guides
 from latentzoo.guides import perceptual
-from latentzoo.metrics import Estimate
-from latentzoo.report.read import SavedRun
+from latentzoo.record import spec
+from latentzoo.record.saved import SavedRun
 
 BATCH = 16
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")

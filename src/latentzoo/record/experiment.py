@@ -14,24 +14,26 @@ import msgspec
 import torch
 from torch import Tensor
 
-from latentzoo import checkpoint, energies, kernels, picture, spec, zoo
-from latentzoo.camera import Viewable, fan
-from latentzoo.chain import Frame
+from latentzoo import energies, kernels, picture, zoo
 from latentzoo.energies.base import Energy
 from latentzoo.errors import SpecError
-from latentzoo.folder import CHECKPOINT, RunFolder
 from latentzoo.generator import Encodable, Generator, Restricted
 from latentzoo.kernels.adapt import schedule
 from latentzoo.kernels.types import Kernel
-from latentzoo.orbit import EachView, Views
 from latentzoo.posterior import Posterior
+from latentzoo.record import spec
+from latentzoo.record.folder import CHECKPOINT, RunFolder
+from latentzoo.record.saved import SavedRun
 from latentzoo.report import page
-from latentzoo.report.read import SavedRun
 from latentzoo.rng import Rng
-from latentzoo.sampling import Result, finish, probe, seeds, usual_tries
-from latentzoo.strength import find
-from latentzoo.trace import Trace
-from latentzoo.walk import Walk
+from latentzoo.run import state as checkpoint
+from latentzoo.run.chain import Frame
+from latentzoo.run.sampling import Result, finish, probe, seeds, usual_tries
+from latentzoo.run.strength import find
+from latentzoo.run.trace import Trace
+from latentzoo.run.walk import Walk
+from latentzoo.views.camera import Viewable, fan
+from latentzoo.views.orbit import EachView, Views
 
 CHECKPOINT_STEPS = 10
 CHECKPOINT_SECONDS = float(os.environ.get("LATENTZOO_CHECKPOINT_SECONDS", "10"))

@@ -1,33 +1,17 @@
 """Checkpoints of a run: one safetensors file from which every chain goes on, bit for bit."""
 
 import json
-import os
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from latentzoo.chain import Failure, Frame
 from latentzoo.errors import CheckpointError
+from latentzoo.files import write_atomic
 from latentzoo.kernels.types import Info, Kernel
-
-
-def write_atomic(path: Path, write: Any) -> None:
-    """Writes a file beside its place and moves it there, so that no reader ever sees half of it.
-
-    Arguments:
-        path: Where the file goes.
-        write: Called with the temporary path; it may raise, then nothing is left.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+from latentzoo.run.chain import Failure, Frame
 
 
 def save(path: Path, frame: Frame, **tensors: Tensor) -> None:

@@ -17,11 +17,11 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentzoo.camera import Camera, Viewable
 from latentzoo.energies.base import Energy
 from latentzoo.errors import SpecError
 from latentzoo.generator import Generator
 from latentzoo.picture import grid, to_uint8, write
+from latentzoo.views.camera import Camera, Viewable
 
 
 @torch.no_grad()
@@ -33,7 +33,7 @@ def orbit(
     Arguments:
         generator: The generator; a latent block `camera` has no effect.
         z: The latents, with shape (B, D).
-        cameras: Where to look from, see `latentzoo.camera.fan`; what they lack is the generator's
+        cameras: Where to look from, see `latentzoo.views.camera.fan`; what they lack is the generator's
             own.
     """
     scene = generator.scene(generator.space.split(z))

@@ -24,12 +24,12 @@ from filelock import FileLock, Timeout
 from safetensors.torch import save_file
 
 from latentzoo import picture
-from latentzoo.checkpoint import write_atomic
 from latentzoo.errors import SpecError
+from latentzoo.files import write_atomic
 
 if TYPE_CHECKING:
-    from latentzoo.sampling import Result
-    from latentzoo.trace import Trace
+    from latentzoo.run.sampling import Result
+    from latentzoo.run.trace import Trace
 
 FILES = (
     "run.yaml",

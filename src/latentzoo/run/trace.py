@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentzoo.directions import Directions
+from latentzoo.run.directions import Directions
 
 if TYPE_CHECKING:
-    from latentzoo.chain import Frame
+    from latentzoo.run.chain import Frame
 
 COLUMNS = ("phi", "norm2", "accept", "step_size", "beta", "error")
 

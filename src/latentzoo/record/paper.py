@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from latentzoo.errors import SpecError, UnknownName
-from latentzoo.spec import KernelSettings, Run, Term
+from latentzoo.record.spec import KernelSettings, Run, Term
 
 Section = Mapping[str, Any]
 

@@ -6,19 +6,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from latentzoo import picture
-from latentzoo.builtin.study import rarity
-from latentzoo.checkpoint import write_atomic
+from latentzoo.builtin.study.findings import rarity
+from latentzoo.builtin.study.rows import Prior, Row
+from latentzoo.files import write_atomic
+from latentzoo.record.saved import SavedRun
 from latentzoo.report.page import environment
-from latentzoo.report.read import SavedRun
-
-if TYPE_CHECKING:
-    from latentzoo.compare import Prior, Row
 
 LIMIT = 0.15
 """The total variation beyond which the page says that a generator misses an attribute's frequencies."""
@@ -28,12 +26,12 @@ MARGIN, LINE = 132, 18
 """The width of a figure's labels and the height of its titles, in pixels."""
 
 
-def write(rows: "Sequence[Row]", priors: "Sequence[Prior]", out: Path) -> None:
+def write(rows: Sequence[Row], priors: Sequence[Prior], out: Path) -> None:
     """Writes compare.html, compare.png and compare.json into a folder."""
     asked = list(dict.fromkeys(row.asked for row in rows))
     blocks = [_block([row for row in rows if row.asked == name]) for name in asked]
     page = (
-        environment()
+        environment("latentzoo.builtin.study")
         .get_template("compare.html")
         .render(blocks=blocks, priors=priors, limit=LIMIT, prior_figure=_priors(priors))
     )
@@ -45,7 +43,7 @@ def write(rows: "Sequence[Row]", priors: "Sequence[Prior]", out: Path) -> None:
     write_atomic(out / "compare.json", lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def figure(rows: "Sequence[Row]") -> np.ndarray:
+def figure(rows: Sequence[Row]) -> np.ndarray:
     """A figure like the paper's, (H, W, 3): below each question a row per generator, a column per chain."""
     shown = {row.path: _pictures(row.path) for row in rows}
     columns, sheets = max(map(len, shown.values()), default=1), []
@@ -56,7 +54,7 @@ def figure(rows: "Sequence[Row]") -> np.ndarray:
     return np.concatenate(sheets) if sheets else np.full((1, 1, 3), 255, np.uint8)
 
 
-def failures(row: "Row") -> list[Path]:
+def failures(row: Row) -> list[Path]:
     """The pictures in which the judge does not see what was asked for."""
     return [
         path
@@ -65,7 +63,7 @@ def failures(row: "Row") -> list[Path]:
     ]
 
 
-def _block(rows: "list[Row]") -> dict[str, Any]:
+def _block(rows: list[Row]) -> dict[str, Any]:
     person = rows[0].person
     return {
         "title": _name(rows[0]),
@@ -76,7 +74,7 @@ def _block(rows: "list[Row]") -> dict[str, Any]:
     }
 
 
-def _shown(row: "Row") -> dict[str, Any]:
+def _shown(row: Row) -> dict[str, Any]:
     bad = [np.asarray(Image.open(path)) for path in failures(row)]
     return {
         "row": row,
@@ -86,12 +84,12 @@ def _shown(row: "Row") -> dict[str, Any]:
     }
 
 
-def _priors(priors: "Sequence[Prior]") -> str | None:
+def _priors(priors: Sequence[Prior]) -> str | None:
     named = [(row.generator, _pictures(row.path)) for row in priors]
     return _embed(labelled(named)) if named else None
 
 
-def _name(row: "Row") -> str:
+def _name(row: Row) -> str:
     return f"“{row.asked}”" if row.person is None else f"the person {row.asked}"
 
 
@@ -131,5 +129,5 @@ def _embed(pixels: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(memory.getvalue()).decode()
 
 
-def _plain(row: "Row | Prior") -> dict[str, Any]:
+def _plain(row: Row | Prior) -> dict[str, Any]:
     return {key: str(x) if isinstance(x, Path) else x for key, x in asdict(row).items()}

@@ -13,15 +13,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentzoo import kernels
-from latentzoo.chain import Failure, Frame
 from latentzoo.errors import EnergyError, SpecError
 from latentzoo.generator import Generator
 from latentzoo.kernels.types import Function, Kernel, Potential
 from latentzoo.posterior import Posterior
 from latentzoo.rng import Rng
-from latentzoo.starts import affordable
-from latentzoo.trace import Trace
-from latentzoo.walk import Walk
+from latentzoo.run.chain import Failure, Frame
+from latentzoo.run.starts import affordable
+from latentzoo.run.trace import Trace
+from latentzoo.run.walk import Walk
 
 if TYPE_CHECKING:
     from latentzoo.diagnose import Diagnosis
@@ -110,7 +110,7 @@ class Result:
         Raises:
             SpecError: If the folder holds a run already and `force` is not given.
         """
-        from latentzoo.folder import RunFolder
+        from latentzoo.record.folder import RunFolder
 
         with RunFolder(Path(path), force=force) as folder:
             folder.write_result(self)

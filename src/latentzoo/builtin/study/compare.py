@@ -1,7 +1,6 @@
 """The same guidance over several generators: runs, numbers by the held-out judge, a page and a figure."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,13 +11,15 @@ import yaml
 from msgspec import Meta, Struct
 from torch import Tensor
 
-from latentzoo import picture, spec
-from latentzoo.builtin.study import Finding, find, recognise, variations
+from latentzoo import picture
+from latentzoo.builtin.study import page
+from latentzoo.builtin.study.findings import find, recognise, variations
+from latentzoo.builtin.study.rows import Prior, Row
 from latentzoo.errors import SpecError
-from latentzoo.experiment import Experiment
-from latentzoo.folder import RunFolder, is_finished
-from latentzoo.report import compared
-from latentzoo.report.read import SavedRun
+from latentzoo.record import spec
+from latentzoo.record.experiment import Experiment
+from latentzoo.record.folder import RunFolder, is_finished
+from latentzoo.record.saved import SavedRun
 
 
 class Guidance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,46 +66,6 @@ class Study(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     run: dict[str, Any] = {}
 
 
-@dataclass(frozen=True)
-class Row:
-    """One generator asked one thing: the run, its cost and what the judge found in it.
-
-    Attributes:
-        asked: The text, or the name of the person.
-        generator: The generator.
-        energy: The mean energy of the states shown.
-        gradients: The gradients of each chain.
-        seconds: How long all chains took together.
-        finding: What the judge found.
-        path: The run's folder.
-        person: The picture of the person; None for a text.
-    """
-
-    asked: str
-    generator: str
-    energy: float
-    gradients: float
-    seconds: float
-    finding: Finding
-    path: Path
-    person: Path | None = None
-
-
-@dataclass(frozen=True)
-class Prior:
-    """One generator asked nothing.
-
-    Attributes:
-        generator: The generator.
-        variations: For each attribute, how far its frequencies are from the truth, in total variation.
-        path: The run's folder.
-    """
-
-    generator: str
-    variations: dict[str, float]
-    path: Path
-
-
 def read(path: Path) -> Study:
     """Reads a study from a YAML file; the pictures of persons are beside it.
 
@@ -145,7 +106,7 @@ def compare(
     for row in _rows(study, out):
         tell(row)
         (priors if isinstance(row, Prior) else rows).append(row)  # pyright: ignore[reportArgumentType]
-    compared.write(rows, priors, out)
+    page.write(rows, priors, out)
     return rows
 
 

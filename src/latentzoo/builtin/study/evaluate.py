@@ -1,4 +1,4 @@
-r"""How good the built-in models are: `python -m latentzoo.builtin.evaluate [WHAT...]`.
+r"""How good the built-in models are: `python -m latentzoo.builtin.study.evaluate [WHAT...]`.
 
 The held-out judge reads the attributes of drawn samples. For each attribute, the total variation between the
 frequencies it sees and the exact ones of the renderer,
@@ -43,11 +43,11 @@ from latentzoo.builtin.captions import parse
 from latentzoo.builtin.clip import AvatarTextImage
 from latentzoo.builtin.identity import embedding
 from latentzoo.builtin.networks.recognizer import Judge
+from latentzoo.builtin.study.page import labelled
 from latentzoo.builtin.weights import fill, tensors
 from latentzoo.generator import Generator
-from latentzoo.orbit import orbit
-from latentzoo.report.compared import labelled
 from latentzoo.rng import Rng
+from latentzoo.views.orbit import orbit
 from latentzoo.zoo import load
 
 FRESH = 2

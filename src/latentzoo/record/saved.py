@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from latentzoo import spec
 from latentzoo.errors import SpecError
+from latentzoo.record import spec
 
 FIRST_TERM = 9
 """The column of trace.csv at which the terms begin."""

@@ -20,8 +20,8 @@ from typing import Any
 
 import yaml
 
-from latentzoo import spec
 from latentzoo.errors import SpecError, UnknownName
+from latentzoo.record import spec
 
 KEYS = ("name", "axes", "run")
 

@@ -21,8 +21,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentzoo.camera import Solid, Viewable
 from latentzoo.errors import MissingExtra, SpecError
+from latentzoo.views.camera import Solid, Viewable
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentzoo import checkpoint
-from latentzoo.chain import Frame, advance, start
 from latentzoo.errors import CheckpointError, SpecError, UnknownName
 from latentzoo.kernels.types import Kernel, Point, Potential
 from latentzoo.rng import Rng
-from latentzoo.starts import choose
-from latentzoo.trace import Trace
+from latentzoo.run import state as checkpoint
+from latentzoo.run.chain import Frame, advance, start
+from latentzoo.run.starts import choose
+from latentzoo.run.trace import Trace
 
 
 class Counted(Potential):

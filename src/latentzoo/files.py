@@ -1,0 +1,101 @@
+"""Files: written whole or not at all, and plain data that any parser reads.
+
+Every file that latentzoo leaves goes through `write_atomic`: it is written beside its place, its
+bytes reach the disk, and then it takes its name. Who reads, sees the old file or the new one.
+"""
+
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+SUFFIX = ".tmp"
+"""The end of the name of a file that is being written: `.NAME.PID.tmp`."""
+
+
+def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
+    """Writes a file beside its place and moves it there, so that no reader ever sees half of it.
+
+    What an ended process left half written beside the place is swept.
+
+    Arguments:
+        path: Where the file goes.
+        write: Called with the temporary path; it may raise, then nothing is left.
+    """
+    sweep(path.parent, path.name)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
+    try:
+        write(temporary)
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file atomically, as UTF-8."""
+    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file atomically."""
+    write_atomic(path, lambda temporary: temporary.write_bytes(content))
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Writes plain data as JSON; see `to_json`."""
+    write_text(path, to_json(data, indent=2))
+
+
+def to_json(data: Any, *, indent: int | None = None) -> str:
+    """Plain data as strict JSON: a number that is not finite becomes null."""
+    return json.dumps(_finite(data), indent=indent, allow_nan=False)
+
+
+def sweep(folder: Path, name: str = "*") -> None:
+    """Removes what ended processes left half written in a folder.
+
+    Arguments:
+        folder: The folder.
+        name: The file's name; all files by default.
+    """
+    for orphan in folder.glob(f".{name}.*{SUFFIX}"):
+        owner = orphan.name.removesuffix(SUFFIX).rpartition(".")[2]
+        if owner.isdigit() and not _alive(int(owner)):
+            orphan.unlink(missing_ok=True)
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, dict):
+        return {str(key): _finite(value) for key, value in data.items()}
+    return [_finite(value) for value in data] if isinstance(data, (list, tuple)) else data
+
+
+def _sync(path: Path) -> None:
+    """Brings a file's bytes, or a folder's names, to the disk."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except (PermissionError, IsADirectoryError):  # a folder cannot be opened on every system
+        return
+    try:
+        os.fsync(handle)
+    except OSError:  # some network and virtual file systems have no fsync for folders
+        if not path.is_dir():
+            raise
+    finally:
+        os.close(handle)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

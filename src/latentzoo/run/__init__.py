@@ -1,0 +1,1 @@
+"""A run of chains: seeds go in, a result comes out."""

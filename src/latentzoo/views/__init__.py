@@ -1,0 +1,1 @@
+"""Scenes seen from elsewhere: one convention of cameras, orbits, surfaces."""
