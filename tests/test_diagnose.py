@@ -61,7 +61,7 @@ def record(phi: np.ndarray, **columns: np.ndarray | float) -> Trace:
     table = {"phi": phi, **harmless, **columns}
     trace = Trace(tuple(range(phi.shape[1])))
     rows = np.stack([np.broadcast_to(x, phi.shape) for x in table.values()], axis=1)
-    trace.restore(torch.from_numpy(rows.astype(np.float32)))
+    trace.restore({"trace": torch.from_numpy(rows.astype(np.float32))})
     return trace
 
 

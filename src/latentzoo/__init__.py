@@ -31,8 +31,11 @@ if TYPE_CHECKING:
     from latentzoo.kernels.tempering import Tempering
     from latentzoo.kernels.ula import ULA
     from latentzoo.posterior import Posterior
+    from latentzoo.record.folder import save
+    from latentzoo.record.saved import SavedRun, open
     from latentzoo.rng import Rng
-    from latentzoo.run.sampling import Result, sample
+    from latentzoo.run.result import Result
+    from latentzoo.run.sampling import sample
     from latentzoo.space import Space
     from latentzoo.views.camera import Camera
     from latentzoo.zoo import load, names
@@ -64,17 +67,20 @@ _HOME = {
     "Posterior": "posterior",
     "Reno": "kernels.reno",
     "Restricted": "generator",
-    "Result": "run.sampling",
+    "Result": "run.result",
     "Reward": "energies.reward",
     "Rng": "rng",
     "SMC": "kernels.smc",
+    "SavedRun": "record.saved",
     "Slice": "kernels.slice",
     "Space": "space",
     "Tempering": "kernels.tempering",
     "ULA": "kernels.ula",
     "load": "zoo",
     "names": "zoo",
+    "open": "record.saved",
     "sample": "run.sampling",
+    "save": "record.folder",
 }
 
 __all__ = [
@@ -107,12 +113,15 @@ __all__ = [
     "Result",
     "Reward",
     "Rng",
+    "SavedRun",
     "Slice",
     "Space",
     "Tempering",
     "load",
     "names",
+    "open",
     "sample",
+    "save",
 ]
 
 

@@ -48,6 +48,10 @@ class CheckpointError(LatentzooError):
     """A file that cannot be read safely, or whose tensors are not those of the network."""
 
 
+class StateError(LatentzooError):
+    """A state file from which no run can go on: missing, broken, or of another run."""
+
+
 class ImageError(LatentzooError):
     """A picture that cannot be read, or has a size or mode that cannot be used."""
 

@@ -64,7 +64,7 @@ def sweep(folder: Path, name: str = "*") -> None:
     """
     for orphan in folder.glob(f".{name}.*{SUFFIX}"):
         owner = orphan.name.removesuffix(SUFFIX).rpartition(".")[2]
-        if owner.isdigit() and not _alive(int(owner)):
+        if owner.isdigit() and not alive(int(owner)):
             orphan.unlink(missing_ok=True)
 
 
@@ -91,7 +91,8 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _alive(process: int) -> bool:
+def alive(process: int) -> bool:
+    """Whether a process of this number runs on this machine."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -12,10 +12,15 @@ References:
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from latentzoo.errors import SpecError
 from latentzoo.rng import Rng
 from latentzoo.space import Space
 
@@ -34,6 +39,78 @@ class Generator(nn.Module, ABC):
     @abstractmethod
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
         """Maps latents of shape (B, D) to images of shape (B, 3, H, W), nominally in [0, 1], not clamped."""
+
+    @property
+    def place(self) -> tuple[torch.device | None, torch.dtype | None]:
+        """The device and the number type of the network; None for a map without weights."""
+        weights = chain(self.parameters(), self.buffers())
+        first = next((w for w in weights if w.is_floating_point()), None)
+        return (None, None) if first is None else (first.device, first.dtype)
+
+
+def image(generator: Generator, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
+    """Maps latents to images across the generator's border.
+
+    The latent takes the device and the number type of the network, the image the number type of
+    the latent: chains walk in float32, or float64, whatever the network computes in.
+
+    Arguments:
+        generator: The map.
+        z: Latents of shape (B, D), anywhere.
+
+    Raises:
+        SpecError: If the processor lacks an operation in the network's number type.
+    """
+    device, dtype = generator.place
+    with supported(dtype):
+        return generator(z.to(device=device, dtype=dtype)).to(z.dtype)
+
+
+@torch.no_grad()
+def images(
+    generator: Generator, z: Float[Tensor, "B D"], micro_batch: int | None = None
+) -> Float[Tensor, "B 3 H W"]:
+    """Maps latents to images, `micro_batch` at a time and without gradients; see `image`."""
+    parts = z.split(micro_batch or max(len(z), 1))
+    return torch.cat([image(generator, part) for part in parts])
+
+
+def encode(
+    generator: "Encodable", image: Float[Tensor, "B 3 H W"], rng: Rng
+) -> Float[Tensor, "B D"]:
+    """Finds the latents of images across the generator's border, as `image` maps them.
+
+    Arguments:
+        generator: A map that can also encode.
+        image: Images in [0, 1], of any number type.
+        rng: One noise stream per image; the latents take its device and number type.
+
+    Raises:
+        SpecError: If the processor lacks an operation in the network's number type.
+    """
+    device, dtype = generator.place if isinstance(generator, Generator) else (None, None)
+    with supported(dtype):
+        z = generator.encode(image.to(device=device, dtype=dtype), rng)
+    return z.to(rng.device, rng.dtype)
+
+
+@contextmanager
+def supported(dtype: torch.dtype | None) -> Iterator[None]:
+    """Turns the processor's "not implemented for" into one line that names the operation.
+
+    Raises:
+        SpecError: If an operation within lacks the number type `dtype`.
+    """
+    try:
+        yield
+    except (NotImplementedError, RuntimeError) as error:
+        said = str(error).split("\n")[0]
+        if "not implemented for" not in said:
+            raise
+        raise SpecError(
+            f"this processor lacks an operation in {str(dtype).removeprefix('torch.')} ({said}); "
+            "give dtype=float32, or bfloat16"
+        ) from error
 
 
 class Encodable(ABC):

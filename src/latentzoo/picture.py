@@ -1,5 +1,7 @@
 """Pictures in and out: files become (1, 3, H, W) in [0, 1], tensors become PNG files that know their record."""
 
+import base64
+import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,6 +77,13 @@ def write(path: Path, pixels: np.ndarray, texts: Mapping[str, str] | None = None
     for key, text in (texts or {}).items():
         info.add_itxt(key, text)
     Image.fromarray(pixels).save(path, format="PNG", pnginfo=info)
+
+
+def embedded(pixels: np.ndarray) -> str:
+    """Bytes (H, W, 3) as the address of a PNG inside a page: nothing is loaded from elsewhere."""
+    memory = io.BytesIO()
+    Image.fromarray(pixels).save(memory, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(memory.getvalue()).decode()
 
 
 def grid(pixels: np.ndarray, *, columns: int | None = None, gap: int = 2) -> np.ndarray:

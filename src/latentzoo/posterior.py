@@ -3,22 +3,29 @@ r"""The latent posterior: the only file that knows both a generator and its ener
 .. math::
     p(z \mid C) \propto \mathcal{N}(z; 0, I) \, e^{-\phi(z)}, \qquad \phi(z) = \sum_k \lambda_k \, E_k(G(z))
 
+It owns devices and number types: chains walk in float32 (or float64) wherever their noise lives,
+and the latent is cast at the generator's border, the image at the energies'.
+
 References:
     | Unifying Diffusion Models' Latent Space, with Applications to CycleDiffusion and Guidance
     | (Wu and De la Torre, 2022)
     | https://arxiv.org/abs/2210.05559, section 4.3
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from latentzoo.energies.base import Energy, Sum, shared_chains
+from latentzoo.energies.base import Energy, Function, Sum, shared_chains
 from latentzoo.errors import EnergyError, SpecError
-from latentzoo.generator import Generator
+from latentzoo.generator import Generator, image, images, supported
 from latentzoo.kernels.types import Point, Potential
+
+Rated = Energy | Callable[[Tensor], Tensor]
+"""An energy, or any function of images, (B, 3, H, W) -> (B,)."""
 
 
 class Posterior(Potential):
@@ -26,39 +33,64 @@ class Posterior(Potential):
 
     Arguments:
         generator: The map G.
-        energies: The energies by name; a weighted one is `500 * Clip("...")`. The terms of a sum
-            are logged apart.
+        energies: The energies by name, or one alone; a weighted one is `500 * Clip("...")`, a
+            function of images is taken as it is. The terms of a sum are logged apart.
         micro_batch: How many chains go through the networks at once; the memory is that of so
             many, the result the same up to rounding. None takes all at once.
+        device: Where the networks are moved; None leaves them where they are.
+        dtype: The number type that the generator is cast to; None leaves it as it is.
 
     Raises:
-        SpecError: If `micro_batch` is not positive.
+        SpecError: If `micro_batch` is not positive, `generator` is no `Generator`, an energy cannot
+            be called, or its network is on another device than the generator's.
     """
 
     def __init__(
         self,
         generator: Generator,
-        energies: Mapping[str, Energy],
+        energies: Mapping[str, Rated] | Rated,
         *,
         micro_batch: int | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         if micro_batch is not None and micro_batch < 1:
             raise SpecError(
                 f"micro_batch is {micro_batch}; give a positive number of chains, or none for all"
             )
-        self.generator, self.micro_batch = generator, micro_batch
+        self.generator, self.micro_batch = _generator(generator), micro_batch
         self.terms = dict(_named_terms(energies))
         self.names = tuple(self.terms)
         self.dim = generator.space.dim
         self.chains = shared_chains(energy for _, energy in self.terms.values())
+        if device is not None or dtype is not None:
+            self.generator.to(device=device, dtype=dtype)
+        for name, (_, energy) in self.terms.items():
+            self._place(name, energy if device is None else energy.to(device))
+
+    def _place(self, name: str, energy: Energy) -> None:
+        """Refuses an energy whose network is elsewhere than the generator's."""
+        first = next(chain(energy.parameters(), energy.buffers()), None)
+        here = self.generator.place[0]
+        if first is not None and here is not None and first.device.type != here.type:
+            raise SpecError(
+                f"the energy '{name}' is on {first.device} and the generator on {here}; "
+                "give Posterior(..., device=...), which moves both"
+            )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the generator is; the CPU if it has no weights."""
+        return self.generator.place[0] or torch.device("cpu")
 
     def evaluate(self, z: Float[Tensor, "B D"], *, gradient: bool = True) -> Point:
         """Computes phi (B,), the unweighted energies (B, K) and, where asked, the gradient (B, D).
 
         Raises:
             EnergyError: If an energy has another shape than (B,) or does not depend on the image
-            through autograd.
-            SpecError: If the energies have targets for another number of chains.
+                through autograd.
+            SpecError: If the energies have targets for another number of chains, or the processor
+                lacks an operation in the networks' number type.
         """
         if self.chains not in (None, len(z)):
             raise SpecError(
@@ -80,22 +112,32 @@ class Posterior(Potential):
         chosen = {name: w * energy.select(index) for name, (w, energy) in self.terms.items()}
         return Posterior(self.generator, chosen, micro_batch=self.micro_batch)
 
+    def scaled(self, factor: float) -> "Posterior":
+        """The posterior under all weights times a factor."""
+        terms = {name: factor * w * energy for name, (w, energy) in self.terms.items()}
+        return Posterior(self.generator, terms, micro_batch=self.micro_batch)
+
+    def images(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
+        """The images of latents, (B, 3, H, W), micro-batch by micro-batch, without gradients."""
+        return images(self.generator, z, self.micro_batch)
+
     def _evaluate(self, z: Tensor, gradient: bool) -> Point:
-        z = z.detach()
-        with torch.set_grad_enabled(gradient):
-            z.requires_grad_(gradient)
-            phi, terms = self._rate(self.generator(z), gradient)
-            grad = torch.autograd.grad(phi.sum(), z)[0] if gradient else z.new_empty(len(z), 0)
+        with torch.inference_mode(False), torch.set_grad_enabled(gradient):
+            z = (z.clone() if z.is_inference() else z.detach()).requires_grad_(gradient)
+            phi, terms = self._rate(image(self.generator, z), gradient)
+            phi, terms = phi.to(z.device), terms.to(z.device)
+            with supported(self.generator.place[1]):
+                grad = torch.autograd.grad(phi.sum(), z)[0] if gradient else z.new_empty(len(z), 0)
         return Point(z.detach(), phi.detach(), grad, terms.detach())
 
-    def _rate(self, image: Tensor, gradient: bool) -> tuple[Tensor, Tensor]:
+    def _rate(self, x: Tensor, gradient: bool) -> tuple[Tensor, Tensor]:
         terms = []
         for name, (_, energy) in self.terms.items():
-            value = energy(image).float()
-            if value.shape != image.shape[:1]:
+            value = energy(x).to(x.dtype)
+            if value.shape != x.shape[:1]:
                 raise EnergyError(
-                    f"the energy '{name}' returned shape {tuple(value.shape)} for {len(image)} images; "
-                    f"return one number per image, ({len(image)},)"
+                    f"the energy '{name}' returned shape {tuple(value.shape)} for {len(x)} images; "
+                    f"return one number per image, ({len(x)},)"
                 )
             if gradient and not value.requires_grad:
                 raise EnergyError(
@@ -107,25 +149,46 @@ class Posterior(Potential):
         weights = stacked.new_tensor([weight for weight, _ in self.terms.values()])
         return stacked @ weights, stacked
 
-    def images(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
-        """The images of latents, (B, 3, H, W), without gradients; see `images`."""
-        return images(self.generator, z, self.micro_batch)
+
+def _generator(given: Generator) -> Generator:
+    """What can be asked of the first argument before anything is computed."""
+    if isinstance(given, Generator):
+        if not hasattr(given, "space") or not hasattr(given, "size"):
+            raise SpecError(
+                f"the generator {type(given).__name__} does not say its latent and its size; set "
+                "self.space = lz.Space(style=(128,)) and self.size = (64, 64) in its __init__"
+            )
+        return given
+    said = f"'{given}'" if isinstance(given, str) else f"a {type(given).__name__}"
+    cure = (
+        "load it: lz.load(NAME)"
+        if isinstance(given, str)
+        else "subclass lz.Generator and set its space and size, as the README shows"
+    )
+    raise SpecError(f"{said} is no generator; {cure}")
 
 
-@torch.no_grad()
-def images(
-    generator: Generator, z: Float[Tensor, "B D"], micro_batch: int | None = None
-) -> Float[Tensor, "B 3 H W"]:
-    """Maps latents to images of shape (B, 3, H, W), micro-batch by micro-batch, without gradients."""
-    return torch.cat([generator(part) for part in z.split(micro_batch or len(z))])
-
-
-def _named_terms(energies: Mapping[str, Energy]) -> Iterator[tuple[str, tuple[float, Energy]]]:
+def _named_terms(
+    energies: Mapping[str, Rated] | Rated,
+) -> Iterator[tuple[str, tuple[float, Energy]]]:
+    if not isinstance(energies, Mapping):
+        energies = {"energy": energies}
     if not energies:
         raise SpecError(
             "a Posterior needs at least one energy; without any, draw z from the prior"
         )
     for name, energy in energies.items():
-        terms = list(Sum.terms(energy))
+        terms = list(Sum.terms(_energy(name, energy)))
         for i, term in enumerate(terms):
             yield (name if len(terms) == 1 else f"{name}.{i}"), term
+
+
+def _energy(name: str, given: Rated) -> Energy:
+    if isinstance(given, Energy):
+        return given
+    if isinstance(given, nn.Module) or callable(given):
+        return Function(given)
+    raise SpecError(
+        f"the energy '{name}' is a {type(given).__name__}; give an energy such as lz.Clip(\"...\"), "
+        "or a function of images, (B, 3, H, W) -> (B,)"
+    )

@@ -135,11 +135,11 @@ def test_a_truncated_checkpoint_of_a_run(command: Command, tmp_path: Path) -> No
         "run",
     )
     assert command(*words).returncode == 0
-    path = tmp_path / "run" / "checkpoint.safetensors"
+    path = tmp_path / "run" / "state.safetensors"
     path.write_bytes(path.read_bytes()[:100])
-    done = command("resume", "run")
+    done = command("resume", "run", "--steps", "2")
     (line,) = done.stderr.strip().splitlines()
-    assert done.returncode == 2 and "not a readable checkpoint" in line
+    assert done.returncode == 2 and "not a readable state" in line
 
 
 def test_no_space_left_leaves_nothing_half_written(tmp_path: Path) -> None:

@@ -36,11 +36,14 @@ def test_a_run_leaves_everything(command: Command, tmp_path: Path) -> None:
         "trace.csv",
         "diagnosis.json",
     }
-    assert names | {"report.html", "checkpoint.safetensors"} == {p.name for p in run.iterdir()}
+    assert names | {"report.html", "state.safetensors", ".lock"} == {p.name for p in run.iterdir()}
 
     record = yaml.safe_load((run / "run.yaml").read_text())
     seeds = [7 * 2**32 + chain for chain in range(4)]
-    assert record["record"]["seeds"] == seeds and len(record["record"]["weights"]) == 64
+    assert record["record"]["seeds"] == seeds and set(record["record"]["inputs"]) == {
+        "generator",
+        "energy clip",
+    }
     assert record["kernel"]["settings"]  # every default of the kernel is written out
     pictures = sorted((run / "images").iterdir())
     assert [p.name for p in pictures] == [f"0000{i}.png" for i in range(4)]
@@ -49,9 +52,9 @@ def test_a_run_leaves_everything(command: Command, tmp_path: Path) -> None:
         assert chunks["seed"] == str(seed) and yaml.safe_load(chunks["latentzoo"]) == record
 
     rows = table(run)
-    assert set(rows[0]) >= {"step", "chain", "phi", "clip", "accept", "norm2"}
+    assert set(rows[0]) >= {"step", "chain", "phi", "term.clip", "accept", "norm2"}
     assert all(
-        float(row["phi"]) == pytest.approx(500 * float(row["clip"]), rel=1e-4) for row in rows
+        float(row["phi"]) == pytest.approx(500 * float(row["term.clip"]), rel=1e-4) for row in rows
     )
     with safe_open(run / "latents.safetensors", "np") as file:
         z = file.get_tensor("z")
@@ -65,7 +68,7 @@ def test_a_run_leaves_everything(command: Command, tmp_path: Path) -> None:
 def test_guidance_lowers_the_energy(command: Command, tmp_path: Path) -> None:
     assert command("sample", FACE, *QUICK, "--out", "run").returncode == 0
     rows = table(tmp_path / "run")
-    mean = lambda step: np.mean([float(row["clip"]) for row in rows if row["step"] == step])
+    mean = lambda step: np.mean([float(row["term.clip"]) for row in rows if row["step"] == step])
     assert mean(rows[-1]["step"]) < mean("0") - 0.1
 
 
@@ -120,7 +123,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(command: Command, tmp_path: Path, mom
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "LATENTZOO_CHECKPOINT_SECONDS": "0"},
+        env={**os.environ, "LATENTZOO_STATE_SECONDS": "0"},
     )
     stop = random.Random(os.getpid()).randint(11, 45)
     assert process.stdout is not None
@@ -131,7 +134,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(command: Command, tmp_path: Path, mom
     assert process.returncode == (-9 if moment == "kill" else 130)
     if moment == "interrupt":
         assert b"latentzoo resume cut" in errors
-    assert not (tmp_path / "cut" / "grid.png").exists()
+    assert (tmp_path / "cut" / "grid.png").exists() == (moment == "interrupt")
     resumed = command("resume", "cut", "--json")
     assert resumed.returncode == 0, resumed.stderr
     made = sum('"step"' in line for line in resumed.stdout.splitlines())

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentzoo.errors import CheckpointError, EnergyError, UnknownName
+from latentzoo.errors import EnergyError, StateError, UnknownName
 from latentzoo.kernels.mala import MALA
 from latentzoo.kernels.types import Function, Kernel
 from latentzoo.kernels.ula import ULA
@@ -117,5 +117,5 @@ def test_a_broken_checkpoint_is_one_clear_error(tmp_path: Path, damage: str) -> 
 
     kernel = Other() if damage == "other kernel" else ULA()
     rng = Rng(0) if damage == "other chains" else Rng(0, 1)
-    with pytest.raises(CheckpointError, match=r"c\.safetensors: "):
+    with pytest.raises(StateError, match=r"c\.safetensors: "):
         Walk(Function(quadratic), kernel, rng, steps=3).resume(path)

@@ -22,7 +22,7 @@ import official  # noqa: E402
 from test_paper import rows, write_cfg  # noqa: E402
 
 LEFT = {"run.yaml", "images", "start", "grid.png", "latents.safetensors", "trace.csv"}
-LEFT |= {"diagnosis.json", "report.html", "checkpoint.safetensors"}
+LEFT |= {"diagnosis.json", "report.html", "state.safetensors", ".lock"}
 
 
 def text(folder: Path) -> list[str]:
@@ -78,6 +78,6 @@ def test_run_cfg(
     energy = record["energies"][0]["energy"]
     trace = list(csv.DictReader((tmp_path / "run" / "trace.csv").read_text().splitlines()))
     assert {int(line["step"]) for line in trace} == set(range(6))
-    values = {(line["chain"], line[energy]) for line in trace}
+    values = {(line["chain"], line[f"term.{energy}"]) for line in trace}
     assert len(values) == 12, "the energy does not move"
     assert json.loads((tmp_path / "run" / "diagnosis.json").read_text())["chains"] == 2

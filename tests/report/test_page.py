@@ -12,6 +12,7 @@ import pytest
 import latentzoo as lz
 from latentzoo.errors import SpecError
 from latentzoo.record import spec
+from latentzoo.record.folder import save
 from latentzoo.report import page
 from latentzoo.report.curves import curves
 from toys import Affine, Bright
@@ -27,7 +28,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("runs")
     for name, weight in (("weak", 1.0), ("strong", 20.0)):
         target = lz.Posterior(Affine(), {"light": weight * Bright()})
-        lz.sample(target, chains=3, steps=12, kernel="mala").save(folder / name)
+        save(lz.sample(target, chains=3, steps=12, kernel="mala"), folder / name)
         record = spec.Run(
             generator="toy <b>&",
             energies=[spec.Term(target="a 'light' face", weight=weight)],

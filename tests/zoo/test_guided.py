@@ -76,7 +76,7 @@ FAMILIES: dict[str, tuple[Write, dict[str, Any]]] = {
 }
 LEFT = {
     *("run.yaml", "images", "start", "grid.png", "latents.safetensors", "trace.csv"),
-    *("diagnosis.json", "report.html", "checkpoint.safetensors"),
+    *("diagnosis.json", "report.html", "state.safetensors", ".lock"),
 }
 
 

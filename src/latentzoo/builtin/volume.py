@@ -156,7 +156,9 @@ class VolumeVAE(Viewable, Solid, Encodable):
         """A draw of the posterior, whatever side is shown; a latent camera is where the picture seems taken from."""
         mean, log_std, camera = self.network.read(image)
         code = mean + log_std.exp() * rng.normal(DIM).to(image)
-        style = torch.linalg.solve_triangular(self.root, (code - self.mean).mT, upper=False).mT
+        wide = torch.promote_types(code.dtype, torch.float32)  # no processor solves in less
+        root, off = self.root.to(wide), (code - self.mean).mT.to(wide)
+        style = torch.linalg.solve_triangular(root, off, upper=False).mT.to(code)
         blocks = {"style": style / self.temperature, "camera": camera}
         return self.space.join(**{name: blocks[name] for name, _ in self.space})
 

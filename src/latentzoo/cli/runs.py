@@ -14,8 +14,10 @@ from latentzoo.errors import SpecError
 from latentzoo.record import spec
 
 if TYPE_CHECKING:
-    from latentzoo.record.folder import RunFolder
-    from latentzoo.run.sampling import Result
+    from collections.abc import Callable
+
+    from latentzoo.record.execute import Watch
+    from latentzoo.run.result import Result
 
 
 class ChainFailed(typer.Exit):
@@ -284,7 +286,7 @@ def sweep(
 ) -> None:
     """Make all runs of a sweep, each in its folder; finished ones are skipped, started ones go on."""
     from latentzoo.record import sweep as sweeps
-    from latentzoo.record.folder import RunFolder, is_finished
+    from latentzoo.record.folder import is_finished, is_started
 
     runs = sweeps.only(sweeps.read(file), only)
     if list_only:
@@ -295,36 +297,36 @@ def sweep(
         folder = out / name
         if is_finished(folder):
             continue
-        started = (folder / "run.yaml").exists()
-        wanted = None if started else spec.changed(found, options(change or []))
         if not quiet and not as_json:
             typer.echo(name)
         with contextlib.suppress(ChainFailed):
-            _make(
-                RunFolder(folder, resume=started),
-                wanted,
-                quiet=quiet,
-                as_json=as_json,
-                strict=False,
-            )
+            if is_started(folder):
+                _resume(folder, 0, quiet=quiet, as_json=as_json, strict=False)
+                continue
+            wanted = spec.changed(found, options(change or []))
+            _run(wanted, folder, force=False, quiet=quiet, as_json=as_json, strict=False)
 
 
 @command(example="latentzoo resume runs/hats")
 def resume(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The run folder.")],
+    steps: Annotated[
+        int, typer.Option(min=0, help="How many gradients more than recorded each chain gets.")
+    ] = 0,
     quiet: Quiet = False,
     as_json: Json = False,
     strict: Strict = False,
     debug: Debug = False,
 ) -> None:
-    """Go on with a run that was stopped; the result is that of an undisturbed run, bit for bit."""
-    from latentzoo.record.folder import RunFolder
+    """Go on with a run that was stopped, or give a finished one more steps.
 
+    The result is that of an undisturbed run, bit for bit.
+    """
     if not folder.is_dir():
         raise SpecError(
             f"{folder}: there is no such folder; runs are below runs/ unless --out was given"
         )
-    _make(RunFolder(folder, resume=True), None, quiet=quiet, as_json=as_json, strict=strict)
+    _resume(folder, steps, quiet=quiet, as_json=as_json, strict=strict)
 
 
 @command(example="latentzoo schema > run.schema.json")
@@ -336,32 +338,64 @@ def schema() -> None:
 def _run(
     record: spec.Run, out: Path, *, force: bool, quiet: bool, as_json: bool, strict: bool
 ) -> None:
-    from latentzoo.record.folder import RunFolder
+    from latentzoo.record.execute import make
 
-    _make(RunFolder(out, force=force), record, quiet=quiet, as_json=as_json, strict=strict)
+    _walk(
+        out,
+        lambda watch: make(record, out, force=force, watch=watch),
+        quiet=quiet,
+        as_json=as_json,
+        strict=strict,
+    )
 
 
-def _make(
-    folder: "RunFolder", record: spec.Run | None, *, quiet: bool, as_json: bool, strict: bool
+def _resume(path: Path, steps: int, *, quiet: bool, as_json: bool, strict: bool) -> None:
+    from latentzoo.record.execute import resume
+
+    _walk(
+        path,
+        lambda watch: resume(path, steps=steps, watch=watch),
+        quiet=quiet,
+        as_json=as_json,
+        strict=strict,
+    )
+
+
+def _walk(
+    path: Path,
+    make: "Callable[[Watch], Result | None]",
+    *,
+    quiet: bool,
+    as_json: bool,
+    strict: bool,
 ) -> None:
-    from latentzoo.record.experiment import Experiment
+    """Makes or resumes a run under the eyes of who watches, writes its page, and ends with its status."""
+    from latentzoo.record.layout import REPORT
+    from latentzoo.report import page
 
-    with folder:
-        experiment = Experiment(record or spec.read(folder.path / "run.yaml"))
-        context, watch = watcher(quiet=quiet, as_json=as_json)
-        try:
-            with interruptible() as between_steps, context:
-                result = experiment.execute(
-                    folder, watch=lambda frame, walk: (watch(frame, walk), between_steps())[0]
-                )
-        except KeyboardInterrupt:
-            typer.echo(f"stopped; go on with: latentzoo resume {folder.path}", err=True)
-            raise typer.Exit(130) from None
-    _report(result, folder.path, quiet=quiet, as_json=as_json)
+    try:
+        with interruptible() as between_steps, watcher(quiet=quiet, as_json=as_json) as watch:
+            result = make(lambda frame, walk: (watch(frame, walk), between_steps())[0])
+    except KeyboardInterrupt:
+        typer.echo(_stopped(path), err=True)
+        raise typer.Exit(130) from None
+    if result is None:
+        typer.echo(f"{path}: this run is finished; `--steps N` gives it N gradients more")
+        return
+    page.write([path], path / REPORT)
+    _report(result, path, quiet=quiet, as_json=as_json)
     if result.failures:
         raise ChainFailed(3)
     if strict and result.kernel is not None and not result.diagnosis.trustworthy:
         raise typer.Exit(4)
+
+
+def _stopped(path: Path) -> str:
+    from latentzoo.record.folder import is_started
+
+    if is_started(path):
+        return f"stopped; go on with: latentzoo resume {path}"
+    return "stopped before the first step; nothing was written"
 
 
 def _report(result: "Result", path: Path, *, quiet: bool, as_json: bool) -> None:

@@ -142,6 +142,9 @@ def accelerate(moves: Sequence[tuple[Tensor, Tensor]], stride: Tensor) -> Tensor
     Of the affine combinations of the states it takes the one with the smallest residual, and goes
     one stride along that.
     """
+    # solved in at least float32: processors have no solver below, and the residuals nearly cancel
+    narrow, wide = moves[-1][0].dtype, torch.promote_types(moves[-1][0].dtype, torch.float32)
+    moves = [(x.to(wide), r.to(wide)) for x, r in moves]
     x, r = moves[-1]
     dx = torch.stack([b - a for (a, _), (b, _) in pairwise(moves)], 1).flatten(2)
     dr = torch.stack([b - a for (_, a), (_, b) in pairwise(moves)], 1).flatten(2)
@@ -152,4 +155,4 @@ def accelerate(moves: Sequence[tuple[Tensor, Tensor]], stride: Tensor) -> Tensor
     gram = gram + ridge * torch.eye(gram.shape[1], dtype=x.dtype, device=x.device)
     weight = torch.linalg.solve(gram, (dr @ r.flatten(1)[..., None]))
     back = lambda d: (weight * d).sum(1).view_as(x)
-    return x - back(dx) + stride * (r - back(dr))
+    return (x - back(dx) + stride * (r - back(dr))).to(narrow)

@@ -40,13 +40,20 @@ def load(name: str, **settings: Any) -> "Kernel":
         raise SpecError(f"the kernel '{name}' refuses its settings: {error}") from error
 
 
+def name(kernel: "Kernel") -> str:
+    """The name of a kernel: its file's, or its class's where it is no kernel of latentzoo."""
+    module, _, file = type(kernel).__module__.rpartition(".")
+    return file if module == __name__ else f"{module}.{file}:{type(kernel).__name__}".lstrip(".")
+
+
 def settings(kernel: "Kernel") -> dict[str, Any]:
     """The fields of a kernel's record, as plain data: the inverse of `load`.
 
-    A preconditioner is tensors, which stay in the checkpoint of the run that learned it; it is
-    said to be "auto".
+    The budget is left out: it is the run's, and `plan` sets it. A preconditioner is tensors, which
+    stay in the state file of the run that learned it; it is said to be "auto".
     """
     from dataclasses import asdict, is_dataclass
 
     plain = asdict(kernel)  # pyright: ignore[reportArgumentType]
+    plain.pop("budget", None)
     return {k: "auto" if is_dataclass(getattr(kernel, k)) else v for k, v in plain.items()}

@@ -78,6 +78,25 @@ class Potential(ABC):
         del index
         return self
 
+    def scaled(self, factor: float) -> "Potential":
+        """The potential :math:`c \\phi` with the same terms."""
+        return Scaled(self, factor)
+
+
+class Scaled(Potential):
+    """Creates the potential :math:`c \\phi` of a potential phi and a factor c > 0."""
+
+    def __init__(self, phi: Potential, factor: float) -> None:
+        self.phi, self.factor = phi, factor
+        self.names, self.chains = phi.names, phi.chains
+
+    def evaluate(self, z: Float[Tensor, "B D"], *, gradient: bool = True) -> Point:
+        at = self.phi.evaluate(z, gradient=gradient)
+        return at._replace(phi=self.factor * at.phi, grad=self.factor * at.grad)
+
+    def select(self, index: Tensor) -> "Scaled":
+        return Scaled(self.phi.select(index), self.factor)
+
 
 class Function(Potential):
     """Creates a potential from a differentiable function of the latent, (B, D) -> (B,).

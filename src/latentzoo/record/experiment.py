@@ -1,54 +1,39 @@
 """From a record to networks: the generator, the energies, the kernel and the walk that a run names."""
 
-import hashlib
-import os
-import platform
-import time
-from collections.abc import Callable
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 
 from latentzoo import energies, kernels, picture, zoo
 from latentzoo.energies.base import Energy
 from latentzoo.errors import SpecError
-from latentzoo.generator import Encodable, Generator, Restricted
-from latentzoo.kernels.adapt import schedule
+from latentzoo.generator import Encodable, Generator, Restricted, encode
 from latentzoo.kernels.types import Kernel
 from latentzoo.posterior import Posterior
-from latentzoo.record import spec
-from latentzoo.record.folder import CHECKPOINT, RunFolder
-from latentzoo.record.saved import SavedRun
-from latentzoo.report import page
+from latentzoo.record import places, schedule, spec
 from latentzoo.rng import Rng
-from latentzoo.run import state as checkpoint
-from latentzoo.run.chain import Frame
-from latentzoo.run.sampling import Result, finish, probe, seeds, usual_tries
+from latentzoo.run.probe import probe
+from latentzoo.run.sampling import seeds, usable
+from latentzoo.run.starts import usual_tries
 from latentzoo.run.strength import find
-from latentzoo.run.trace import Trace
 from latentzoo.run.walk import Walk
 from latentzoo.views.camera import Viewable, fan
 from latentzoo.views.orbit import EachView, Views
-
-CHECKPOINT_STEPS = 10
-CHECKPOINT_SECONDS = float(os.environ.get("LATENTZOO_CHECKPOINT_SECONDS", "10"))
 
 
 class Experiment:
     """Creates what a record describes; each part is made when it is first asked for.
 
     Arguments:
-        run: The record.
+        run: The record; it stays as it is, see `resolved`.
     """
 
     def __init__(self, run: spec.Run) -> None:
         self.run = run
-        self.device = _device(run.device)
+        self.device = usable(run.device)
         self.rng = Rng(*seeds(run.seed, run.chains), device=self.device)
 
     @cached_property
@@ -59,7 +44,7 @@ class Experiment:
             run.generator,
             family=run.family,
             device=self.device,
-            dtype=_dtype(run.dtype),
+            dtype=number_type(run.dtype),
             **run.options,
         )
 
@@ -81,187 +66,134 @@ class Experiment:
         return Restricted(generator, tuple(self.run.vary), rest)
 
     @cached_property
-    def energies(self) -> dict[str, Energy]:
-        named: dict[str, Energy] = {}
-        terms: list[spec.Term] = []
+    def weighted(self) -> dict[str, tuple[float, Energy]]:
+        """Each energy with its weight, by its name in the trace."""
+        found: dict[str, tuple[float, Energy]] = {}
         for term in self.run.energies:
             name = term.name or term.energy
-            if name in named:
-                name = f"{name}.{sum(other.split('.')[0] == name for other in named)}"
+            if name in found:
+                name = f"{name}.{sum(other.split('.')[0] == name for other in found)}"
             model = term.model or zoo.companion(self.run.generator, term.energy)
             energy = energies.load(term.energy, term.target, model=model, **term.options)
             weight = energy.usual if term.weight is None else term.weight
             if self.run.energy_views > 1:
                 energy = EachView(energy, self.run.energy_views)
-            named[name] = weight * energy.to(self.device)
-            terms.append(spec.replace(term, weight=weight))
-        self.run = spec.replace(self.run, energies=terms)  # the record tells every weight
-        return named
+            found[name] = weight, energy.to(self.device)
+        return found
+
+    @cached_property
+    def energies(self) -> dict[str, Energy]:
+        """The weighted energies by name, at the run's strength."""
+        scale = 1.0 if self.run.scale is None else self.run.scale
+        return {name: scale * weight * energy for name, (weight, energy) in self.weighted.items()}
 
     @cached_property
     def kernel(self) -> Kernel:
         settings = dict(self.run.kernel.settings)
         if self.run.schedule is not None:
-            saved = SavedRun(Path(self.run.schedule))
-            settings["schedule"] = schedule(saved.column("beta"), saved.column("step_size"))
-            if "precondition" in saved.record.kernel.settings:
-                settings["precondition"] = _learned(saved) or "none"
+            settings |= schedule.followed(Path(self.run.schedule))
         return kernels.load(self.run.kernel.name, **settings)
 
     @cached_property
     def posterior(self) -> Posterior:
         return Posterior(self.generator, self.energies, micro_batch=self.run.micro_batch)
 
+    @cached_property
+    def tries(self) -> int:
+        """Of how many draws of the prior each chain picks its start."""
+        given = self.run.init is not None
+        return usual_tries(
+            self.run.tries, self.posterior, self.kernel, self.run.steps, given=given
+        )
+
+    @property
+    def resolved(self) -> spec.Run:
+        """The record with nothing left open: weights, settings, number of tries, places of files."""
+        run = places.located(self.run)
+        if not run.energies:
+            return run
+        terms = [
+            replace(term, weight=weight)
+            for term, (weight, _) in zip(run.energies, self.weighted.values(), strict=True)
+        ]
+        kernel = replace(run.kernel, settings=kernels.settings(self.kernel))
+        return replace(run, energies=terms, kernel=kernel, tries=self.tries)
+
+    def scaled(self) -> tuple["Experiment", tuple[str, ...]]:
+        """Finds the factor of the weights for the strength that is asked for, by one ramp.
+
+        Returns:
+            The experiment at that strength, itself if nothing is to be found, and what was found in
+            words.
+        """
+        run = self.run
+        if run.strength is None or run.scale is not None or not run.energies:
+            return self, ()
+        dim = self.generator.space.dim
+        found = find(
+            self.posterior, run.strength, dim=dim, steps=max(run.steps, 100), seed=run.seed
+        )
+        other = Experiment(replace(run, scale=found.factor))
+        for part in ("bare", "generator", "weighted", "kernel"):  # the networks are the same
+            other.__dict__[part] = getattr(self, part)
+        return other, (found.note,)
+
     def walk(self) -> Walk:
         """The walk of this record, not yet begun."""
-        run, phi = self.run, self.posterior
-        tries = usual_tries(run.tries, phi, self.kernel, run.steps, given=run.init is not None)
-        return Walk(phi, self.kernel, self.rng, steps=run.steps, tries=tries, best=run.best)
+        run = self.run
+        return Walk(
+            self.posterior,
+            self.kernel,
+            self.rng,
+            steps=run.steps,
+            plan=run.plan,
+            tries=self.tries,
+            best=run.best,
+            keep=run.keep,
+        )
 
-    def start(self, walk: Walk | None = None) -> Tensor:
-        """Where the chains begin, (B, D): draws from the prior, of which a walk picks, or the latent of the
-        picture `init`."""
-        dim = self.generator.space.dim
-        z = self.rng.normal(dim) if walk is None else walk.draw(dim)
-        if self.run.init is None:
-            return z
-        if not isinstance(self.generator, Encodable):
+    def begin(self, notes: tuple[str, ...] = ()) -> Walk:
+        """The walk of this record at its start; `notes` is what was noticed before."""
+        walk = self.walk()
+        z = walk.draw(self.generator.space.dim)
+        if self.run.init is not None:
+            z = self.encoded(Path(self.run.init)).to(z)
+        walk.notes = (*notes, *probe(self.posterior, z))
+        walk.begin(z)
+        return walk
+
+    def prior(self) -> Tensor:
+        """Draws from the prior, (B, D), or the latents of the picture `init`."""
+        z = self.rng.normal(self.generator.space.dim)
+        return z if self.run.init is None else self.encoded(Path(self.run.init)).to(z)
+
+    def encoded(self, path: Path) -> Tensor:
+        """The latent of a picture for every chain, (B, D), a micro-batch at a time.
+
+        Raises:
+            SpecError: If the generator cannot encode.
+        """
+        generator = self.generator
+        if not isinstance(generator, Encodable):
             raise SpecError(
                 f"the generator '{self.run.generator}' cannot encode a picture; leave out init, "
                 "or take a diffusion model (`latentzoo list`)"
             )
-        image = picture.read(self.run.init, self.generator.size).to(self.device)
-        return self.generator.encode(image.expand(self.run.chains, -1, -1, -1), self.rng)
-
-    def record(self) -> str:
-        """The complete record as YAML, with versions, seeds and the weights' hash."""
-        kernel = (
-            msgspec.structs.replace(self.run.kernel, settings=kernels.settings(self.kernel))
-            if self.run.energies
-            else self.run.kernel
-        )
-        measured = {
-            "versions": {name: version(name) for name in ("latentzoo", "torch", "numpy")}
-            | {"python": platform.python_version()},
-            "device": str(self.device),
-            "seeds": list(self.rng.seeds),
-            "weights": weights_hash(self.generator),
-        }
-        return spec.to_yaml(msgspec.structs.replace(self.run, kernel=kernel, record=measured))
-
-    def execute(
-        self, folder: RunFolder, *, watch: Callable[[Frame, Walk], Any] | None = None
-    ) -> Result:
-        """Makes the run in its folder, from its checkpoint if there is one; a kill at any moment
-        loses little.
-
-        Arguments:
-            folder: The run folder, entered.
-            watch: Called after every step.
-
-        Raises:
-            KeyboardInterrupt: After a checkpoint was written, if the user stops it.
-        """
-        notes = () if folder.resume else self._strengthen()
-        walk = self.walk() if self.run.energies else None
-        z = self.start(walk)
-        notes = notes if walk is None else (*notes, *probe(self.posterior, z))
-        if not folder.resume:  # only now: a mistake in the record leaves nothing behind
-            folder.write_text("run.yaml", self.record())
-        record = (folder.path / "run.yaml").read_text(encoding="utf-8")
-        if walk is None:
-            result = Result(z, z, Trace(self.rng.seeds), None, 0.0, generator=self.generator)
-        else:
-            seconds = make(walk, z, folder, watch)
-            result = finish(walk, z, seconds=seconds, notes=notes)
-        folder.write_result(result, record)
-        page.write([folder.path], folder.path / "report.html")
-        return result
-
-    def _strengthen(self) -> tuple[str, ...]:
-        """Multiplies the weights for the strength that is asked for, by one ramp; the record has the new weights."""
-        nats = self.run.strength
-        if nats is None or not self.run.energies:
-            return ()
-        target, dim = self.posterior, self.generator.space.dim
-        run = self.run  # with the weights that the energies chose
-        found = find(target, nats, dim=dim, steps=max(run.steps, 100), seed=run.seed)
-        terms = [
-            spec.replace(term, weight=(term.weight or 0.0) * found.factor) for term in run.energies
+        image = picture.read(path, generator.size)
+        chains = torch.arange(self.run.chains)
+        parts = [
+            encode(generator, image.expand(len(part), -1, -1, -1), self.rng.select(part))
+            for part in chains.split(self.run.micro_batch or self.run.chains)
         ]
-        self.run = spec.replace(run, energies=terms, strength=None)
-        for name in ("energies", "posterior"):
-            self.__dict__.pop(name, None)
-        return (
-            f"{found.nats:g} nats of guidance: the weights were multiplied by {found.factor:.4g}",
-        )
+        return torch.cat(parts)
 
 
-def make(
-    walk: Walk, z: Tensor, folder: RunFolder, watch: Callable[[Frame, Walk], Any] | None = None
-) -> float:
-    """Walks from `z`, or from the folder's checkpoint, to the end, leaving checkpoints on the way.
-
-    Returns:
-        The seconds it took.
+def number_type(name: str) -> torch.dtype:
+    """The number type of networks by name.
 
     Raises:
-        KeyboardInterrupt: After a checkpoint was written, if the user stops it.
+        SpecError: If it is not one of float32, float16, bfloat16, float64.
     """
-    began = time.perf_counter()
-    if folder.resume and folder.checkpoint.exists():
-        walk.resume(folder.checkpoint)
-    else:
-        walk.begin(z)
-    saved_step, saved_at = walk.here.step, time.monotonic()
-    try:
-        for frame in walk:
-            if watch is not None:
-                watch(frame, walk)
-            late = time.monotonic() - saved_at >= CHECKPOINT_SECONDS
-            if late and frame.step - saved_step >= CHECKPOINT_STEPS:
-                walk.save(folder.checkpoint)
-                saved_step, saved_at = frame.step, time.monotonic()
-    finally:
-        walk.save(folder.checkpoint)
-    return time.perf_counter() - began
-
-
-def _learned(saved: SavedRun) -> Any:
-    """What a saved run was preconditioned by, if it was."""
-    record = saved.record.kernel
-    if record.settings["precondition"] == "none":
-        return None
-    kernel = kernels.load(record.name, precondition="auto")
-    return kernel.learned(checkpoint.read(saved.path / CHECKPOINT, kernel)[0].state)  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def weights_hash(module: torch.nn.Module) -> str:
-    """The sha256 over all parameters and buffers of a network, names included."""
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).split("\n")[0]
-        raise SpecError(
-            f"the device '{name}' cannot be used ({reason}); give cpu, or auto"
-        ) from None
-    return device
-
-
-def _dtype(name: str) -> torch.dtype:
     known = {
         str(t).removeprefix("torch."): t
         for t in (torch.float32, torch.float16, torch.bfloat16, torch.float64)

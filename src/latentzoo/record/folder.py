@@ -1,46 +1,33 @@
-"""The run folder: everything a run leaves on disk, each file written whole or not at all.
+"""A run folder in the hands of the process that makes the run; see `layout` for its files.
 
-run.yaml               the complete record: every default, versions, seeds, weights' hash
-images/00000.png       one picture per chain, the record and the seed in its text chunks
-start/00000.png        where each chain began
-grid.png               all pictures
-latents.safetensors    z (B, D), start (B, D)
-trace.csv              step, chain, seed, phi, |z|^2, acceptance, step size, temperature, error,
-                       each term
-diagnosis.json         what the sample is worth
-report.html            all of this on one page
-evaluation.json        what `latentzoo evaluate` found, if it was asked
-checkpoint.safetensors where to go on
+A new run is prepared beside its place, and takes its name with its first step. Until then nothing
+that exists is touched, so a mistake in the record, or a Ctrl-C while networks load, leaves the old
+run as it was and no new folder.
 """
 
-import csv
-import json
+import os
 import shutil
+import time
+from collections.abc import Iterator
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock, Timeout
-from safetensors.torch import save_file
 
-from latentzoo import picture
+from latentzoo import files, kernels, picture
 from latentzoo.errors import SpecError
 from latentzoo.files import write_atomic
+from latentzoo.posterior import Posterior
+from latentzoo.record import layout, spec
+from latentzoo.run.chain import Frame
+from latentzoo.run.result import Result
+from latentzoo.run.walk import Walk
 
-if TYPE_CHECKING:
-    from latentzoo.run.sampling import Result
-    from latentzoo.run.trace import Trace
-
-FILES = (
-    "run.yaml",
-    "grid.png",
-    "latents.safetensors",
-    "trace.csv",
-    "diagnosis.json",
-    "report.html",
-    "evaluation.json",
-)
-CHECKPOINT = "checkpoint.safetensors"
+EVERY_STEPS = 10
+EVERY_SECONDS = float(os.environ.get("LATENTZOO_STATE_SECONDS", "10"))
+"""A state file is written after so many steps and seconds, and at the end."""
 
 
 class RunFolder:
@@ -48,109 +35,152 @@ class RunFolder:
 
     Arguments:
         path: The folder.
-        force: Whether a run that is there may be overwritten.
+        force: Whether a run that is there is replaced.
         resume: Whether the folder must hold a run to go on with.
 
     Raises:
         SpecError: If the folder holds a run and `force` is not given, if it holds none and
-        `resume` is, or if another
-            process works in it.
+            `resume` is, if another process works in it, or if it is no folder of a run's own.
     """
 
     def __init__(self, path: Path, *, force: bool = False, resume: bool = False) -> None:
-        self.path, self.force, self.resume = path, force, resume
-        self._lock = FileLock(path / ".lock", blocking=False)
+        self.final = self.path = path
+        self.force, self.resume = force, resume
+        self._locks: list[FileLock] = []
+        self._parents: list[Path] = []
 
     def __enter__(self) -> "RunFolder":
-        occupied = (self.path / "run.yaml").exists() or (
-            self.path / "latents.safetensors"
-        ).exists()
-        if self.resume and not (self.path / "run.yaml").exists():
-            raise SpecError(
-                f"{self.path}: there is no run here to go on with; look for a folder with a run.yaml"
-            )
-        if self.path.exists() and not self.path.is_dir():
-            raise SpecError(f"{self.path}: this is a file; give a folder for the run")
-        self.path.mkdir(parents=True, exist_ok=True)
-        try:
-            self._lock.acquire()
-        except Timeout:
-            raise SpecError(
-                f"{self.path}: a running process works in this folder; wait for it or give another --out"
-            ) from None
-        if occupied and not self.resume:
-            if not self.force:
-                self.__exit__()
+        _refuse_files(self.final)
+        _recover(self.final.resolve())
+        if self.resume:
+            if not (self.final / layout.RECORD).exists():
                 raise SpecError(
-                    f"{self.path}: the folder holds a run already; give --force to overwrite it, or another --out"
+                    f"{self.final}: there is no run here to go on with; look for a folder with a run.yaml"
                 )
-            self._clear()
+            self._hold(self.final)
+            files.sweep(self.final)
+            return self
+        if self.final.exists():
+            self._hold(self.final)
+            if _occupied(self.final) and not self.force:
+                self._release()
+                raise SpecError(_taken(self.final))
+        self._parents = [p for p in self.final.absolute().parents if not p.exists()]
+        self.path = _beside(self.final, f"{os.getpid()}.new")
+        self.path.mkdir(parents=True)
+        self._hold(self.path)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
-        (self.path / ".lock").unlink(missing_ok=True)
-        with suppress(OSError):  # a folder in which nothing was written goes again
-            self.path.rmdir()
+        self._release()
+        if not self.published:  # the run never took its name
+            shutil.rmtree(self.path, ignore_errors=True)
+            with suppress(OSError):
+                for parent in self._parents:
+                    parent.rmdir()
 
-    def _clear(self) -> None:
-        for name in (*FILES, CHECKPOINT):
-            (self.path / name).unlink(missing_ok=True)
-        for name in ("images", "start"):
-            shutil.rmtree(self.path / name, ignore_errors=True)
+    def _hold(self, folder: Path) -> None:
+        lock = FileLock(folder / layout.LOCK, blocking=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            self._release()
+            raise SpecError(
+                f"{folder}: a running process works in this folder; wait for it or give another --out"
+            ) from None
+        self._locks.append(lock)
+
+    def _release(self) -> None:
+        while self._locks:
+            self._locks.pop().release()
+
+    def publish(self) -> None:
+        """Gives a new run its name; a run that had it goes, other people's files in its folder stay."""
+        if self.published:
+            return
+        old = _beside(self.final, f"{os.getpid()}.old")
+        if self.final.exists():
+            os.replace(self.final, old)
+        try:
+            os.replace(self.path, self.final)
+        except OSError as error:
+            if old.exists():
+                os.replace(old, self.final)
+            raise SpecError(
+                f"{self.final}: another run took this folder meanwhile ({error.strerror}); give another --out"
+            ) from None
+        self.path = self.final
+        if old.exists():
+            _bring(old, self.final)
 
     @property
-    def checkpoint(self) -> Path:
-        """Where the checkpoint is."""
-        return self.path / CHECKPOINT
+    def published(self) -> bool:
+        """Whether the run has its name."""
+        return self.path == self.final
 
-    def write_text(self, name: str, text: str) -> None:
-        """Writes a text file atomically."""
-        write_atomic(self.path / name, lambda path: path.write_text(text, encoding="utf-8"))
+    @property
+    def state(self) -> Path:
+        """Where the state file is."""
+        return self.path / layout.STATE
 
-    def write_trace(self, trace: "Trace") -> None:
-        """Writes trace.csv."""
+    def keeping(self, walk: Walk, record: str) -> Iterator[Frame]:
+        """Walks on, and keeps what is needed to go on after a kill.
 
-        def rows(path: Path) -> None:
-            with path.open("w", newline="", encoding="utf-8") as file:
-                table = csv.writer(file)
-                table.writerow(trace.header())
-                table.writerows(
-                    [f"{x:.9g}" if isinstance(x, float) else x for x in row]
-                    for row in trace.rows()
-                )
+        Arguments:
+            walk: A walk at its start, or one that was resumed.
+            record: The record, which is in the folder before the first state file.
 
-        write_atomic(self.path / "trace.csv", rows)
+        Yields:
+            Every frame.
+        """
+        saved_step, saved_at = walk.here.step, time.monotonic()
+        if self.published:  # a resumed run says again what it is: it may be extended now
+            files.write_text(self.path / layout.RECORD, record)
+        try:
+            for frame in walk:
+                if not self.published:
+                    files.write_text(self.path / layout.RECORD, record)
+                    self.publish()
+                late = time.monotonic() - saved_at >= EVERY_SECONDS
+                if late and frame.step - saved_step >= EVERY_STEPS:
+                    walk.save(self.state)
+                    saved_step, saved_at = frame.step, time.monotonic()
+                yield frame
+        finally:
+            if self.published:
+                walk.save(self.state)
 
-    def write_result(self, result: "Result", record: str = "") -> None:
-        """Writes everything but the checkpoint.
+    def write(self, result: Result, record: str) -> None:
+        """Writes everything but the state file.
 
         Arguments:
             result: The run's result.
-            record: The run's record as YAML, put into the pictures too.
+            record: The run's record as YAML, put into the pictures too; it is written last, and
+                says that the run is finished.
         """
-        latents = {"z": result.z.cpu().contiguous(), "start": result.start.cpu().clone()}
-        metadata = {"seeds": json.dumps(result.trace.seeds), "record": record}
-        write_atomic(
-            self.path / "latents.safetensors", lambda path: save_file(latents, path, metadata)
-        )
-        self.write_trace(result.trace)
+        self.publish()
+        tensors = {"z": result.z, "start": result.start}
+        if result.draws is not None:
+            tensors["draws"] = result.draws
+        texts = {"seeds": str(list(result.trace.seeds)), "record": record}
+        layout.write_latents(self.path / layout.LATENTS, tensors, texts)
+        layout.write_trace(self.path / layout.TRACE, result.trace)
         if result.generator is not None:
             self._write_images(result, record)
         if result.kernel is not None:
             found = result.diagnosis
-            cost = {"gradients": result.gradients, "seconds": round(result.seconds, 3)}
-            told = {"words": str(found).splitlines(), **cost, **found.to_dict()}
-            self.write_text("diagnosis.json", json.dumps(told, indent=2) + "\n")
+            told = {"words": str(found).splitlines(), **found.to_dict()}
+            files.write_json(self.path / layout.DIAGNOSIS, told)
+        files.write_text(self.path / layout.RECORD, record)
 
-    def _write_images(self, result: "Result", record: str) -> None:
+    def _write_images(self, result: Result, record: str) -> None:
         pixels = picture.to_uint8(result.images)
-        self._write_pictures("images", pixels, result.trace.seeds, record)
+        self._write_pictures(layout.IMAGES, pixels, result.trace.seeds, record)
         sheet, texts = picture.grid(pixels), {"latentzoo": record}
-        write_atomic(self.path / "grid.png", lambda path: picture.write(path, sheet, texts))
+        write_atomic(self.path / layout.GRID, lambda path: picture.write(path, sheet, texts))
         if result.kernel is not None:
             before = picture.to_uint8(result.picture(result.start))
-            self._write_pictures("start", before, result.trace.seeds, record)
+            self._write_pictures(layout.START, before, result.trace.seeds, record)
 
     def _write_pictures(
         self, folder: str, pixels: Any, seeds: tuple[int, ...], record: str
@@ -164,4 +194,109 @@ class RunFolder:
 
 def is_finished(path: Path) -> bool:
     """Whether a folder holds a run that came to its end."""
-    return (path / "report.html").exists()
+    try:
+        return bool(spec.read(path / layout.RECORD).record.get("finished"))
+    except SpecError:
+        return False
+
+
+def is_started(path: Path) -> bool:
+    """Whether a folder holds a run, finished or stopped."""
+    return (path / layout.RECORD).exists()
+
+
+def save(result: Result, path: str | Path, *, force: bool = False) -> Path:
+    """Writes a result of Python as a run folder, which every command reads.
+
+    The record says that the run was sampled in Python: its generator and energies are objects that
+    no words name, so that `latentzoo resume` and `run` refuse it.
+
+    Arguments:
+        result: The result.
+        path: The folder.
+        force: Whether a run that is there is replaced.
+
+    Raises:
+        SpecError: If the folder holds a run already and `force` is not given.
+    """
+    with RunFolder(Path(path), force=force) as folder:
+        folder.write(result, spec.to_yaml(_described(result)))
+    return Path(path)
+
+
+def _described(result: Result) -> spec.Run:
+    """What a record can say of a run whose parts are objects."""
+    phi = result.potential
+    weighted = phi.terms if isinstance(phi, Posterior) else {}
+    terms = [
+        spec.Term(energy="python", target=type(energy).__name__, weight=weight, name=name)
+        for name, (weight, energy) in weighted.items()
+    ]
+    kernel = result.kernel
+    return spec.Run(
+        generator=f"python:{type(result.generator or phi).__name__}",
+        energies=terms,
+        kernel=spec.KernelSettings()
+        if kernel is None
+        else spec.KernelSettings(name=kernels.name(kernel), settings=kernels.settings(kernel)),
+        chains=len(result.z),
+        steps=round(result.gradients),
+        seed=result.trace.seeds[0] // 2**32,
+        micro_batch=result.micro_batch,
+        record={
+            "python": True,
+            "versions": {"latentzoo": version("latentzoo"), "torch": version("torch")},
+            "seeds": list(result.trace.seeds),
+            "finished": True,
+            "gradients": result.gradients,
+            "seconds": round(result.seconds, 3),
+        },
+    )
+
+
+def _occupied(path: Path) -> bool:
+    return any((path / name).exists() for name in (layout.RECORD, layout.LATENTS))
+
+
+def _taken(path: Path) -> str:
+    if (path / layout.RECORD).exists() and not is_finished(path):
+        return (
+            f"{path}: the folder holds a run that was stopped; go on with `latentzoo resume {path}`, "
+            "or give --force to replace it, or another --out"
+        )
+    return f"{path}: the folder holds a run already; give --force to replace it, or another --out"
+
+
+def _refuse_files(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise SpecError(f"{path}: this is a file; give a folder for the run")
+    if path.resolve() == Path.cwd() or path.resolve() in Path.cwd().parents:
+        raise SpecError(f"{path}: this is the folder you are in; give the run a folder of its own")
+
+
+def _beside(path: Path, end: str) -> Path:
+    """The hidden place beside a folder, `.NAME.PID.new` or `.NAME.PID.old`."""
+    path = path.resolve()
+    return path.with_name(f".{path.name}.{end}")
+
+
+def _recover(path: Path) -> None:
+    """Cleans up after processes that were killed: half-made runs go, a run half replaced comes back."""
+    for orphan in path.parent.glob(f".{path.name}.*.*"):
+        process, _, kind = orphan.name.removeprefix(f".{path.name}.").partition(".")
+        if not process.isdigit() or files.alive(int(process)):
+            continue
+        if kind == "old" and not path.exists():
+            os.replace(orphan, path)
+        elif kind == "old":
+            _bring(orphan, path)
+        elif kind == "new":
+            shutil.rmtree(orphan, ignore_errors=True)
+
+
+def _bring(old: Path, new: Path) -> None:
+    """Carries other people's files from a run's old folder into the new one, and removes the old."""
+    for entry in old.iterdir():
+        if entry.name not in layout.NAMES:
+            os.replace(entry, new / entry.name)
+    shutil.rmtree(old, ignore_errors=True)

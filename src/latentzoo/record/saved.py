@@ -1,30 +1,31 @@
-"""A run folder read back from disk, for whoever reports on it."""
+"""A run folder read back from disk, for whoever reports on it or goes on with it."""
 
-import csv
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
+from latentzoo import picture
 from latentzoo.errors import SpecError
-from latentzoo.record import spec
-
-FIRST_TERM = 9
-"""The column of trace.csv at which the terms begin."""
+from latentzoo.record import execute, layout, spec
+from latentzoo.record.execute import Watch
+from latentzoo.run.progress import watched
 
 
 @dataclass(frozen=True)
 class SavedRun:
-    """Creates a view of a finished run's folder.
+    """Creates a view of a run's folder, finished or stopped.
 
     Arguments:
         path: The folder.
 
     Raises:
-        SpecError: On first use, if the folder holds no finished run.
+        SpecError: On first use, if the folder holds no run.
     """
 
     path: Path
@@ -37,49 +38,131 @@ class SavedRun:
     @cached_property
     def record(self) -> spec.Run:
         """The run's record."""
-        return spec.read(self.path / "run.yaml")
+        return spec.read(self.path / layout.RECORD)
 
     @cached_property
     def record_text(self) -> str:
         """The record as it was written."""
-        return (self.path / "run.yaml").read_text(encoding="utf-8")
+        return (self.path / layout.RECORD).read_text(encoding="utf-8")
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return bool(self.record.record.get("finished"))
 
     @cached_property
     def diagnosis(self) -> dict[str, Any] | None:
-        """What the sample is worth; None for draws from the prior."""
-        file = self.path / "diagnosis.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        """What the sample is worth; None for draws from the prior, and after a kill."""
+        return layout.read_json(self.path / layout.DIAGNOSIS)
 
     @cached_property
     def evaluation(self) -> dict[str, Any] | None:
         """What `latentzoo evaluate` found, if it was asked."""
-        file = self.path / "evaluation.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        return layout.read_json(self.path / layout.EVALUATION)
 
     @cached_property
-    def table(self) -> tuple[list[str], np.ndarray]:
-        """The names of the columns of trace.csv, and its values as (steps, chains, columns)."""
-        try:
-            with (self.path / "trace.csv").open(newline="", encoding="utf-8") as file:
-                header, *rows = csv.reader(file)
-        except FileNotFoundError:
-            raise SpecError(
-                f"{self.path}: there is no finished run here; run or resume it first"
-            ) from None
-        values = np.array(rows, dtype=float).reshape(len(rows), len(header))
-        chains = int(values[:, 1].max()) + 1 if len(values) else 0
-        return header, values.reshape(-1, max(chains, 1), len(header))
+    def table(self) -> layout.Table:
+        """The trace of a finished or stopped run.
+
+        Raises:
+            SpecError: If the run has made no step.
+        """
+        table = layout.read_trace(self.path)
+        if table is None:
+            raise SpecError(f"{self.path}: there is no run here that has begun; run or resume it")
+        return table
+
+    @property
+    def trace(self) -> dict[str, np.ndarray]:
+        """The trace as columns, one row per step and chain, as pandas takes it."""
+        header, values = self.table
+        return dict(zip(header, values.reshape(-1, len(header)).T, strict=True))
 
     @property
     def terms(self) -> list[str]:
         """The names of the run's energies."""
-        return self.table[0][FIRST_TERM:]
+        return self.table.terms
+
+    @cached_property
+    def kept(self) -> tuple[int, ...]:
+        """The chains that did not fail."""
+        if not self.record.energies:
+            return tuple(range(self.record.chains))
+        return tuple(np.isfinite(self.column("phi")[-1]).nonzero()[0].tolist())
 
     def column(self, name: str) -> np.ndarray:
-        """One column of the trace, (steps, chains)."""
-        header, values = self.table
-        return values[:, :, header.index(name)]
+        """One column of the trace, (steps, chains); an energy's by its name."""
+        return self.table.column(name)
 
-    def pictures(self, folder: str = "images") -> list[Path]:
+    def pictures(self, folder: str = layout.IMAGES) -> list[Path]:
         """The pictures of the chains, in their order: `images`, or `start` for where they began."""
         return sorted((self.path / folder).glob("*.png"))
+
+    @property
+    def images(self) -> Float[Tensor, "B 3 H W"]:
+        """The pictures of the chains in [0, 1], (B, 3, H, W).
+
+        Raises:
+            SpecError: If the run has left no pictures.
+        """
+        paths = self.pictures()
+        if not paths:
+            raise SpecError(f"{self.path}: this run has left no pictures; resume it")
+        return torch.cat([picture.read(path) for path in paths])
+
+    @property
+    def z(self) -> Float[Tensor, "B D"]:
+        """The latents of the chains."""
+        return layout.read_latents(self.path)
+
+    @property
+    def draws(self) -> Float[Tensor, "B K D"]:
+        """The draws kept along the chains."""
+        return layout.read_latents(self.path, "draws")
+
+    def resume(self, *, progress: bool = True, watch: Watch | None = None) -> "SavedRun":
+        """Goes on with a stopped run; the result is that of an undisturbed run, bit for bit."""
+        return self._go_on(0, progress, watch)
+
+    def extend(
+        self, steps: int, *, progress: bool = True, watch: Watch | None = None
+    ) -> "SavedRun":
+        """Goes on with a finished run for `steps` gradients more, by the schedule it was planned with.
+
+        Raises:
+            SpecError: If `steps` is not positive, or the run has no chains that could go on.
+        """
+        if steps < 1:
+            raise SpecError(f"steps is {steps}; give how many gradients more each chain gets")
+        return self._go_on(steps, progress, watch)
+
+    def _go_on(self, steps: int, progress: bool, watch: Watch | None) -> "SavedRun":
+        with watched(shown=progress) as show:
+
+            def both(frame: Any, walk: Any) -> None:
+                show(frame, walk)
+                if watch is not None:
+                    watch(frame, walk)
+
+            execute.resume(self.path, steps=steps, watch=both)
+        return SavedRun(self.path)
+
+    def _repr_html_(self) -> str:
+        """The pictures and the verdict, for a notebook."""
+        sheet = self.path / layout.GRID
+        words = "\n".join((self.diagnosis or {}).get("words", [f"{self.path}: not finished"]))
+        if not sheet.exists():
+            return f"<pre>{words}</pre>"
+        shown = picture.embedded(picture.to_uint8(picture.read(sheet))[0])
+        return f'<img src="{shown}" alt="the pictures of the chains"><pre>{words}</pre>'
+
+
+def open(path: str | Path) -> SavedRun:
+    """Opens the folder of a run: its pictures, latents, trace, record and verdict; it can go on.
+
+    Raises:
+        SpecError: If the folder holds no run.
+    """
+    saved = SavedRun(Path(path))
+    _ = saved.record
+    return saved

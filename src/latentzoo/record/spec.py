@@ -4,6 +4,7 @@ A record is frozen, has a default for all but the generator, and goes to YAML an
 loss. The command line, `latentzoo run` and the files in a run folder are the same record.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ __all__ = [
     "Run",
     "Term",
     "changed",
+    "own_name",
     "parse",
     "read",
     "replace",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 KIND = re.compile(r"(?P<kind>[^=(]*)(\((?P<options>[^()]*)\))?=(?P<target>.*)", re.DOTALL)
+PLAIN = re.compile(r"[a-z0-9-]+( [a-z0-9-]+)*")
 BETWEEN = re.compile(r",\s*(?=\w+\s*=)")
 Weight = Annotated[
     float, Meta(ge=0, description="lambda, the energy's weight; finite and not negative")
@@ -105,11 +108,14 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     energies: list[Term] = []
     kernel: KernelSettings = KernelSettings()
     strength: Annotated[float, Meta(gt=0)] | None = None
+    scale: Annotated[float, Meta(gt=0)] | None = None
     schedule: str | None = None
     chains: Count = 16
     steps: Annotated[int, Meta(ge=0)] = 200
     seed: Annotated[int, Meta(ge=0, lt=2**31)] = 0
+    plan: Count | None = None
     tries: Count | None = None
+    keep: Count | None = None
     best: str | None = None
     init: str | None = None
     energy_views: Count = 1
@@ -267,9 +273,21 @@ def _given(options: str, words: str) -> dict[str, Any]:
 
 
 def slug(words: str) -> str:
-    """A name for a file or folder, made of words."""
+    """A legible name for a file or folder, made of words."""
     letters = "".join(c if c.isalnum() else "-" for c in words.lower())
     return "-".join(part for part in letters.split("-") if part)[:80]
+
+
+def own_name(words: str) -> str:
+    """A name for a folder that no other words have.
+
+    Small letters, digits and hyphens stay, a space becomes an underscore. Other words are a slug
+    with six digits of their hash, which tell what the slug has lost.
+    """
+    if len(words) <= 80 and PLAIN.fullmatch(words):
+        return words.replace(" ", "_")
+    digest = hashlib.sha256(words.encode()).hexdigest()[:6]
+    return f"{slug(words)}-{digest}".strip("-")
 
 
 def _check_keys(data: dict[str, Any], record: type[Struct], source: str) -> None:

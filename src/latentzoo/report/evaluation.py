@@ -32,7 +32,7 @@ BATCH = 16
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """The numbers of one run.
 
@@ -40,7 +40,7 @@ class Evaluation:
         kept: How many of its chains did not fail.
         chains: How many it has.
         numbers: The estimates by name.
-        gradients: The gradients that each chain spent; NaN where it is not known.
+        gradients: The gradients that each chain spent.
         seconds: How long the run took.
         notes: What limits the numbers, in words.
     """
@@ -108,9 +108,9 @@ class Evaluator:
         Raises:
             SpecError: If the folder holds no finished run, or no chain of it was kept.
         """
-        phi, notes = saved.column("phi"), []
-        sound = np.isfinite(phi[-1]) if saved.terms else np.ones(len(saved.pictures()))
-        kept: list[int] = sound.nonzero()[0].tolist()
+        if not saved.finished:
+            raise SpecError(f"{saved.path}: there is no finished run here; run or resume it first")
+        kept, notes = saved.kept, []
         if not kept:
             raise SpecError(
                 f"{saved.path}: every chain of this run failed; there is nothing to evaluate"
@@ -126,15 +126,14 @@ class Evaluator:
             if self.lpips is not None:
                 numbers["LPIPS"] = metrics.diversity(perceptual.distances(self.lpips, image))
             notes += self._compare(image, numbers)
-        cost = saved.diagnosis or {}
-        spent = lambda key: float(cost.get(key, np.nan))
+        measured = saved.record.record
         return Evaluation(
-            len(kept),
-            saved.record.chains,
-            numbers,
-            spent("gradients"),
-            spent("seconds"),
-            tuple(notes),
+            kept=len(kept),
+            chains=saved.record.chains,
+            numbers=numbers,
+            gradients=float(measured["gradients"]),
+            seconds=float(measured["seconds"]),
+            notes=tuple(notes),
         )
 
     def _compare(self, image: Tensor, numbers: dict[str, Estimate]) -> list[str]:
@@ -166,7 +165,7 @@ class Evaluator:
 
 def reached(saved: SavedRun, kept: Sequence[int]) -> dict[str, Float[Tensor, "N"]]:
     """The unweighted energies of the saved pictures by term: the last ones, or where the best was kept, those of it."""
-    values = {name: saved.column(name)[:, kept] for name in saved.terms}
+    values = {name: saved.column(name)[:, list(kept)] for name in saved.terms}
     if not values:
         return {}
     steps = len(next(iter(values.values())))

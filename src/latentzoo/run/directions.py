@@ -60,7 +60,7 @@ class Directions:
             self.basis = _basis(frame.state.grad[alive][:MOST], like=z)
         if self.basis is not None:
             along = (z @ self.basis).T.float().cpu().numpy()
-            self._rows.append(np.where(alive.cpu().numpy(), along, np.nan))
+            self._rows[frame.step - self._half :] = [np.where(alive.cpu().numpy(), along, np.nan)]
 
     def array(self, rows: int, chains: int) -> Float[np.ndarray, "T K B"]:
         """The record of a run with so many rows and chains; NaN before the half."""
@@ -70,15 +70,16 @@ class Directions:
         unknown = np.full((rows - len(known), *known.shape[1:]), np.nan, np.float32)
         return np.concatenate([unknown, known])
 
-    def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint needs of it; see `restore`."""
-        if self.basis is None:
+    def tensors(self, rows: int) -> dict[str, Tensor]:
+        """What a state file needs of the first rows of the run; see `restore`."""
+        known = self._rows[: max(rows - self._half, 0)]
+        if self.basis is None or not known:
             return {}
-        along = torch.from_numpy(np.stack(self._rows))
+        along = torch.from_numpy(np.stack(known))
         return {"directions.basis": self.basis, "directions.along": along}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Takes the directions and the rows of a checkpoint."""
+        """Takes the directions and the rows of a state file."""
         self.basis = tensors.get("directions.basis")
         self._rows = [] if self.basis is None else list(tensors["directions.along"].cpu().numpy())
 

@@ -1,30 +1,26 @@
 r"""The main job in one call: draw latents from the posterior, and say what they are worth."""
 
-import time
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latentzoo import kernels
-from latentzoo.errors import EnergyError, SpecError
+from latentzoo.errors import SpecError
 from latentzoo.generator import Generator
 from latentzoo.kernels.types import Function, Kernel, Potential
 from latentzoo.posterior import Posterior
 from latentzoo.rng import Rng
-from latentzoo.run.chain import Failure, Frame
-from latentzoo.run.starts import affordable
+from latentzoo.run.chain import Frame
+from latentzoo.run.probe import probe
+from latentzoo.run.progress import watched
+from latentzoo.run.result import Result, finish
+from latentzoo.run.starts import usual_tries
+from latentzoo.run.strength import find
 from latentzoo.run.trace import Trace
 from latentzoo.run.walk import Walk
-
-if TYPE_CHECKING:
-    from latentzoo.diagnose import Diagnosis
 
 
 def seeds(seed: int, chains: int) -> tuple[int, ...]:
@@ -40,83 +36,6 @@ def seeds(seed: int, chains: int) -> tuple[int, ...]:
     return tuple(seed * 2**32 + chain for chain in range(chains))
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a run leaves.
-
-    Attributes:
-        z: The latents, (B, D): the last states, or each chain's best if that was asked for.
-        start: The latents the chains began at, (B, D).
-        trace: What every chain did at every step.
-        kernel: The kernel that walked.
-        gradients: The gradients spent per chain; a forward pass alone counts a third.
-        failures: The chains that stopped because something was not finite.
-        potential: What was sampled; None for draws from the prior.
-        generator: The map, if there is one.
-        seconds: How long it took.
-        notes: What was noticed on the way, in words.
-        state: The kernel's last state; None if `z` is not where it stands.
-    """
-
-    z: Float[Tensor, "B D"]
-    start: Float[Tensor, "B D"]
-    trace: Trace
-    kernel: Kernel | None
-    gradients: float
-    failures: tuple[Failure, ...] = ()
-    potential: Potential | None = None
-    generator: Generator | None = None
-    seconds: float = 0.0
-    notes: tuple[str, ...] = field(default=())
-    state: Any = None
-
-    @cached_property
-    def images(self) -> Float[Tensor, "B 3 H W"]:
-        """The images of the latents, (B, 3, H, W), nominally in [0, 1]."""
-        return self.picture(self.z)
-
-    def picture(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
-        """Maps latents to images with the run's generator, without gradients.
-
-        Raises:
-            SpecError: If the run was of a bare potential and has no generator.
-        """
-        if isinstance(self.potential, Posterior):
-            return self.potential.images(z)
-        if self.generator is None:
-            raise SpecError(
-                "this run sampled a potential without a generator, so it has no images; see result.z"
-            )
-        with torch.no_grad():
-            return self.generator(z)
-
-    @cached_property
-    def diagnosis(self) -> "Diagnosis":
-        """What the sample is worth, in numbers and in words."""
-        from latentzoo.diagnose import diagnose
-
-        return diagnose(
-            self.trace,
-            self.z,
-            kernel=self.kernel,
-            state=self.state,
-            failures=self.failures,
-            notes=self.notes,
-        )
-
-    def save(self, path: str | Path, *, force: bool = False) -> Path:
-        """Writes the run folder: images, grid, latents, trace, diagnosis.
-
-        Raises:
-            SpecError: If the folder holds a run already and `force` is not given.
-        """
-        from latentzoo.record.folder import RunFolder
-
-        with RunFolder(Path(path), force=force) as folder:
-            folder.write_result(self)
-        return Path(path)
-
-
 def sample(
     target: Potential | Generator | Callable[[Tensor], Tensor],
     *,
@@ -127,11 +46,17 @@ def sample(
     kernel: Kernel | str | None = None,
     best: str | None = None,
     tries: int | None = None,
+    keep: int | None = None,
+    strength: float | None = None,
     start: Float[Tensor, "B D"] | None = None,
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
+    progress: bool = True,
     watch: Callable[[Frame], Any] | None = None,
 ) -> Result:
     """Samples N(z; 0, I) exp(-phi(z)).
+
+    Ctrl-C stops after the last whole step and gives back the result so far.
 
     Arguments:
         target: A `Posterior`; or any differentiable potential, (B, D) -> (B,), together with
@@ -145,110 +70,100 @@ def sample(
             sample then.
         tries: Of how many draws of the prior each chain picks its start, see `starts`; they are
             part of the budget. None leaves it to `usual_tries`.
+        keep: Every how many steps the states are kept as draws along the chains; None keeps none.
+        strength: How strong the guidance is, in nats; one factor of all weights is found for it.
+            None takes the weights as they are.
         start: Where the chains begin, (B, D) or (1, D); None draws from the prior.
-        device: Where the latents live.
+        device: Where the latents live; None takes the generator's. The networks stay where they are.
+        dtype: The number type of the latents, float32 or float64; networks keep theirs.
+        progress: Whether a bar, or lines in a log, are shown on standard error.
         watch: Called with every frame.
 
     Raises:
-        SpecError: If `dim` is missing for a bare potential, or `start` has another shape.
-        EnergyError: If the potential cannot be used; see `Posterior.evaluate`.
+        SpecError: If `dim` is missing for a bare potential, `target` cannot be sampled, `start` has
+            another shape, or the device cannot be used.
+        EnergyError: If the potential cannot be used; see `probe` and `Posterior.evaluate`.
     """
-    rng = Rng(*seeds(seed, chains), device=device)
+    rng = Rng(*seeds(seed, chains), device=usable(device or _home(target)), dtype=dtype)
     if isinstance(target, Generator):
         z = rng.normal(target.space.dim)
-        return Result(z, z, Trace(rng.seeds), None, 0.0, generator=target)
+        return Result(z=z, start=z, trace=Trace(rng.seeds), generator=target)
+    phi, dim = _potential(target, dim)
+    chosen = kernel if isinstance(kernel, Kernel) else kernels.load(kernel or kernels.DEFAULT)
+    notes: tuple[str, ...] = ()
+    if strength is not None:
+        found = find(phi, strength, dim=dim, steps=max(steps, 100), seed=seed)
+        phi, notes = phi.scaled(found.factor), (found.note,)
+    tries = usual_tries(tries, phi, chosen, steps, given=start is not None)
+    walk = Walk(phi, chosen, rng, steps=steps, tries=tries, best=best, keep=keep)
+    z = walk.draw(dim) if start is None else _given(start, chains, dim).to(rng.device, rng.dtype)
+    walk.notes = (*notes, *probe(phi, z))
+    return _walked(walk, z, progress=progress, watch=watch)
+
+
+def _walked(
+    walk: Walk, z: Tensor, *, progress: bool, watch: Callable[[Frame], Any] | None
+) -> Result:
+    """Walks to the end, or to a Ctrl-C once the chains have begun."""
+    walk.begin(z)
+    try:
+        with watched(shown=progress) as show:
+            for frame in walk:
+                show(frame, walk)
+                if watch is not None:
+                    watch(frame)
+    except KeyboardInterrupt:
+        return finish(walk, stopped=True)
+    return finish(walk)
+
+
+def _potential(
+    target: Potential | Callable[[Tensor], Tensor], dim: int | None
+) -> tuple[Potential, int]:
+    if not isinstance(target, Potential) and not callable(target):
+        cure = "load it first: lz.load(NAME)" if isinstance(target, str) else "give a lz.Posterior"
+        raise SpecError(f"{target!r} cannot be sampled; {cure}")
     phi = target if isinstance(target, Potential) else Function(target)
     dim = getattr(phi, "dim", None) if dim is None else dim
     if dim is None:
-        raise SpecError("a bare potential does not know its latent's dimension; give dim=")
-    chosen = kernel if isinstance(kernel, Kernel) else kernels.load(kernel or kernels.DEFAULT)
-    tries = usual_tries(tries, phi, chosen, steps, given=start is not None)
-    walk = Walk(phi, chosen, rng, steps=steps, tries=tries, best=best)
-    z = walk.draw(dim)
-    if start is not None:
-        if start.shape[1:] != (dim,) or len(start) not in (1, chains):
-            raise SpecError(
-                f"start has shape {tuple(start.shape)}; give ({chains}, {dim}) or (1, {dim})"
-            )
-        z = start.to(z).expand(chains, -1).clone()
-    notes = probe(phi, z)
-    began = time.perf_counter()
-    walk.begin(z)
-    for frame in walk:
-        if watch is not None:
-            watch(frame)
-    return finish(walk, z, seconds=time.perf_counter() - began, notes=notes)
-
-
-def usual_tries(
-    asked: int | None, phi: Potential, kernel: Kernel, steps: int, *, given: bool
-) -> int:
-    """Of how many draws chains pick: as asked, or several where networks are guided by an annealing kernel, else one.
-
-    Arguments:
-        asked: What was asked for; None for what is usual.
-        phi: What is sampled.
-        kernel: The kernel.
-        steps: The budget in gradients.
-        given: Whether the start is given, so that there is nothing to pick.
-    """
-    if given:
-        return 1
-    usual = affordable(steps) if isinstance(phi, Posterior) and kernel.anneals else 1
-    return usual if asked is None else asked
-
-
-def finish(walk: Walk, start: Tensor, *, seconds: float, notes: tuple[str, ...] = ()) -> Result:
-    """Makes the result of a walk that has come to its end."""
-    phi = walk.phi.phi
-    if walk.best is not None:
-        kept = (
-            f"each chain's best state by '{phi.names[walk.best]}' was kept; these are no samples"
+        raise SpecError(
+            "a bare potential does not know its latent's dimension; give dim= (an nn.Module that makes "
+            "images must be a lz.Generator)"
         )
-        notes = (*notes, kept)
-    return Result(
-        walk.z,
-        start,
-        walk.trace,
-        walk.kernel,
-        walk.phi.gradients,
-        walk.here.failures,
-        phi,
-        phi.generator if isinstance(phi, Posterior) else None,
-        seconds,
-        notes,
-        walk.here.state if walk.best is None else None,
-    )
+    return phi, dim
 
 
-def probe(phi: Potential, z: Float[Tensor, "B D"]) -> tuple[str, ...]:
-    """Evaluates one chain twice and names the terms that are random between calls.
+def _home(target: Any) -> torch.device:
+    """Where the networks of a target are; the CPU if it has none."""
+    generator = target.generator if isinstance(target, Posterior) else target
+    place = generator.place[0] if isinstance(generator, Generator) else None
+    return place or torch.device("cpu")
 
-    Returns:
-        One sentence per finding; they are also warned about.
+
+def _given(start: Tensor, chains: int, dim: int) -> Tensor:
+    if start.shape[1:] != (dim,) or len(start) not in (1, chains):
+        raise SpecError(
+            f"start has shape {tuple(start.shape)}; give ({chains}, {dim}) or (1, {dim})"
+        )
+    return start.expand(chains, -1).clone()
+
+
+def usable(name: torch.device | str) -> torch.device:
+    """The device of a name; "auto" takes an accelerator if there is one.
 
     Raises:
-        EnergyError: If the potential's shape is wrong.
+        SpecError: If it does not exist or cannot be used.
     """
-    with torch.no_grad():
-        one = phi.select(torch.zeros(1, dtype=torch.long))
-        first, second = (one.evaluate(z[:1], gradient=False) for _ in range(2))
-    if first.phi.shape != (1,):
-        raise EnergyError(
-            f"the potential returned shape {tuple(first.phi.shape)} for one latent; return (1,)"
-        )
-    same = lambda a, b: bool(torch.isclose(a, b, rtol=1e-5, atol=1e-6, equal_nan=True))
-    pairs = (
-        zip(phi.names, first.terms[0], second.terms[0], strict=True)
-        if phi.names
-        else [("phi", first.phi[0], second.phi[0])]
-    )
-    notes = tuple(
-        f"the energy '{name}' is random: {a:.6g} and {b:.6g} for the same latent, so accept/reject steps are biased "
-        "and replays differ; fix its draws once per run"
-        for name, a, b in pairs
-        if not same(a, b)
-    )
-    for note in notes:
-        warnings.warn(note, stacklevel=2)
-    return notes
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n")[0]
+        raise SpecError(
+            f"the device '{name}' cannot be used ({reason}); give cpu, or auto"
+        ) from None
+    return device

@@ -20,7 +20,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from latentzoo.kernels.types import Potential
+from latentzoo.kernels.types import Kernel, Potential
+from latentzoo.posterior import Posterior
 from latentzoo.rng import Rng
 
 TRIES = 8
@@ -36,6 +37,27 @@ def affordable(steps: int) -> int:
     return TRIES if PART * steps >= TRIES / 3 else 1
 
 
+def usual_tries(
+    asked: int | None, phi: Potential, kernel: Kernel, steps: int, *, given: bool
+) -> int:
+    """Says of how many draws each chain picks its start.
+
+    What was asked for is taken. Else chains of a kernel that anneals, guided by networks, pick of
+    as many as they can afford; all others take one. A given start leaves nothing to pick.
+
+    Arguments:
+        asked: What was asked for; None for what is usual.
+        phi: What is sampled.
+        kernel: The kernel.
+        steps: The budget in gradients.
+        given: Whether the start is given.
+    """
+    if given:
+        return 1
+    usual = affordable(steps) if isinstance(phi, Posterior) and kernel.anneals else 1
+    return usual if asked is None else asked
+
+
 def choose(phi: Potential, rng: Rng, dim: int, tries: int) -> Float[Tensor, "B D"]:
     """Draws the start of each chain.
 
@@ -45,13 +67,19 @@ def choose(phi: Potential, rng: Rng, dim: int, tries: int) -> Float[Tensor, "B D
         dim: The latent's dimension.
         tries: Of how many draws each chain picks; 1 is the prior, and evaluates nothing.
     """
-    draws = torch.stack([rng.normal(dim) for _ in range(tries)])
     if tries == 1:
-        return draws[0]
-    with torch.no_grad():
-        values = [phi.evaluate(z, gradient=False).phi for z in draws]
+        return rng.normal(dim)
+    before, values = [], []
+    for _ in range(tries):
+        before.append(rng.state())
+        values.append(phi.evaluate(rng.normal(dim), gradient=False).phi)
     chosen = pick(torch.stack(values, dim=1), rng.uniform())
-    return draws[chosen.to(draws.device), torch.arange(len(rng), device=draws.device)]
+    after = rng.state()
+    # Thirteen numbers tell where a stream stood, so the latent that was picked is drawn again.
+    rng.restore(torch.stack(before)[chosen, torch.arange(len(rng))])
+    z = rng.normal(dim)
+    rng.restore(after)
+    return z
 
 
 def pick(phi: Float[Tensor, "B J"], u: Float[Tensor, "B"]) -> Int[Tensor, "B"]:

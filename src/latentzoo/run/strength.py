@@ -42,6 +42,11 @@ class Strength(NamedTuple):
     nats: float
     factor: float
 
+    @property
+    def note(self) -> str:
+        """What was found, in words."""
+        return f"{self.nats:g} nats of guidance: the weights were multiplied by {self.factor:.4g}"
+
 
 def measure(
     phi: Potential, *, dim: int, chains: int = FEWEST, steps: int = 200, seed: int = 0

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from latentzoo.run.chain import Frame
 
 COLUMNS = ("phi", "norm2", "accept", "step_size", "beta", "error")
+TERM = "term."
+"""What the columns of the energies begin with, so that no name of one meets another column's."""
 
 
 class Trace:
@@ -45,12 +47,12 @@ class Trace:
         self._rows: list[np.ndarray] = []
 
     def append(self, frame: "Frame") -> None:
-        """Records one step of all chains."""
+        """Records one step of all chains at the frame's own place; what was there is replaced."""
         state, info = frame.state, frame.info
         columns = [state.phi, state.z.square().sum(1), *info, *state.terms.unbind(1)]
         row = torch.stack([column.detach().float().cpu() for column in columns]).numpy()
         row[:, (frame.failed >= 0).cpu().numpy()] = np.nan
-        self._rows.append(row)
+        self._rows[frame.step :] = [row]
         self.directions.append(frame)
 
     def __len__(self) -> int:
@@ -80,13 +82,19 @@ class Trace:
         """Each chain along the main directions of the gradients, (T, K, B); NaN before the run's half."""
         return self.directions.array(len(self), len(self.seeds))
 
-    def tensor(self) -> Tensor:
-        """The whole record as one tensor, for a checkpoint; see `restore`."""
-        return torch.from_numpy(np.ascontiguousarray(self.array))
+    def tensors(self, rows: int) -> dict[str, Tensor]:
+        """The first rows of the record and of its directions, for a state file; see `restore`."""
+        trace = torch.from_numpy(np.ascontiguousarray(self.array[:rows]))
+        return {"trace": trace, **self.directions.tensors(rows)}
 
-    def restore(self, tensor: Tensor) -> None:
-        """Takes the rows of a checkpoint."""
-        self._rows = list(tensor.numpy())
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Takes the rows of a state file.
+
+        Raises:
+            KeyError: If it holds no trace.
+        """
+        self._rows = list(tensors["trace"].cpu().numpy())
+        self.directions.restore(tensors)
 
     def rows(self) -> Iterable[list[float]]:
         """Yields (step, chain, seed, phi, norm2, accept, step_size, beta, error, *terms) for a table."""
@@ -96,7 +104,23 @@ class Trace:
 
     def header(self) -> list[str]:
         """The names of the columns of `rows`."""
-        return ["step", "chain", "seed", *COLUMNS, *self.names]
+        return ["step", "chain", "seed", *self.columns]
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of what is known of a chain at a step, in the order of `array`."""
+        return [*COLUMNS, *(f"{TERM}{name}" for name in self.names)]
+
+    def table(self) -> dict[str, np.ndarray]:
+        """The record as columns, one row per step and chain, as pandas takes it."""
+        steps, chains = len(self), len(self.seeds)
+        index: dict[str, np.ndarray] = {
+            "step": np.repeat(np.arange(steps), chains),
+            "chain": np.tile(np.arange(chains), steps),
+            "seed": np.tile(np.array(self.seeds), steps),
+        }
+        values = self.array.transpose(1, 0, 2).reshape(-1, steps * chains)
+        return index | dict(zip(self.columns, values, strict=True))
 
 
 def collect(

@@ -1,6 +1,14 @@
-"""One run from its start to its budget: chains, their noise, their record, and where to go on after a kill."""
+"""One run from its start to its budget: chains, their noise, their record, and where to go on after a kill.
+
+    for frame in walk: ...
+
+is the only loop over steps. Bars, state files, folders and pages observe it. Every record of a step
+is written at the step's own place and the frame last, so a walk that is interrupted between any
+two lines can be saved, and holds no more and no less than its frame says.
+"""
 
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,10 +16,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentzoo.errors import CheckpointError, SpecError, UnknownName
+from latentzoo.errors import SpecError, StateError, UnknownName
 from latentzoo.kernels.types import Kernel, Point, Potential
 from latentzoo.rng import Rng
-from latentzoo.run import state as checkpoint
+from latentzoo.run import state
 from latentzoo.run.chain import Frame, advance, start
 from latentzoo.run.starts import choose
 from latentzoo.run.trace import Trace
@@ -54,14 +62,24 @@ class Walk:
         kernel: The kernel; it is told the budget.
         rng: One noise stream per chain.
         steps: The budget in gradients per chain.
+        plan: The budget that the kernel plans its schedule for; None takes `steps`. A run that was
+            extended keeps the plan of its first part.
         tries: Of how many draws of the prior each chain picks its start, see `starts`; they are
             part of the budget.
         best: A term's name: then each chain also keeps its state of least unweighted energy, among
             those at which a step began, as the paper does.
+        keep: Every how many steps the chains' states are kept as draws, once all walk at the
+            posterior's temperature; None keeps none.
+
+    Attributes:
+        start: Where the chains began, (B, D).
+        frame: The frame the chains are at; None before the start.
+        notes: What was noticed on the way, in words.
 
     Raises:
         UnknownName: If `best` is not a term.
-        SpecError: If the potential has targets for another number of chains, or `tries` is out of range.
+        SpecError: If the potential has targets for another number of chains, or `tries` or `keep`
+            is out of range.
     """
 
     def __init__(
@@ -71,8 +89,10 @@ class Walk:
         rng: Rng,
         *,
         steps: int,
+        plan: int | None = None,
         tries: int = 1,
         best: str | None = None,
+        keep: int | None = None,
     ) -> None:
         if best is not None and best not in phi.names:
             raise UnknownName("energy to keep the best of", best, phi.names)
@@ -81,45 +101,73 @@ class Walk:
                 f"the energies have {phi.chains} targets, one per chain, and the run has {len(rng)} chains; "
                 f"give chains={phi.chains}"
             )
+        if keep is not None and keep < 1:
+            raise SpecError(
+                f"keep is {keep}; give every how many steps a draw is kept, at least 1"
+            )
         cost = math.ceil(tries / 3) if tries > 1 else 0
         if tries < 1 or cost > steps:
             raise SpecError(
                 f"tries is {tries}, which costs {cost} of {steps} gradients; give at least 1, and no more "
                 "than the budget allows"
             )
-        steps -= cost
-        self.phi, self.kernel, self.rng = Counted(phi), kernel.plan(steps), rng
-        self.tries = tries
-        self.length = max(1, int(steps / self.kernel.gradients)) if steps > 0 else 0
-        self.trace = Trace(rng.seeds, phi.names, length=self.length)
+        planned = max((steps if plan is None else plan) - cost, 0)
+        self.phi, self.kernel, self.rng = Counted(phi), kernel.plan(planned), rng
+        self.tries, self.keep = tries, keep
+        self.length = self._length(steps - cost)
+        self.trace = Trace(rng.seeds, phi.names, length=self._length(planned))
         self.best = None if best is None else phi.names.index(best)
-        self.best_z: Tensor | None = None
-        self.best_energy = torch.full((len(rng),), torch.inf)
+        self.start: Float[Tensor, "B D"] | None = None
         self.frame: Frame | None = None
+        self.notes: tuple[str, ...] = ()
+        self._best: tuple[Tensor, Tensor] | None = None
+        self._draws: dict[int, Tensor] = {}
+        self._cost = {0: 0.0}
+        self._spent, self._since = 0.0, math.nan
+        self._between = True
+
+    def _length(self, steps: int) -> int:
+        return max(1, int(steps / self.kernel.gradients)) if steps > 0 else 0
 
     def draw(self, dim: int) -> Float[Tensor, "B D"]:
-        """Draws where the chains begin, each from its own stream, and picks of `tries` draws."""
+        """Draws where the chains begin: each picks one of `tries` draws of its own stream."""
         return choose(self.phi, self.rng, dim, self.tries)
 
     def begin(self, z: Float[Tensor, "B D"]) -> Frame:
         """Evaluates the start; every chain begins at its row of `z`."""
-        self.frame = start(self.kernel, self.phi, self.rng, z)
-        self.trace.append(self.frame)
-        return self.frame
+        self._since = time.perf_counter()
+        self.start = z
+        frame = start(self.kernel, self.phi, self.rng, z)
+        self.trace.append(frame)
+        self._cost = {0: self.phi.gradients}
+        self.frame = frame
+        return frame
 
     def __iter__(self) -> Iterator[Frame]:
         """Yields the frame after each step until the budget is spent or no chain lives."""
         while not self.done:
-            self._remember()
-            self.frame = advance(self.kernel, self.phi, self.rng, self.here)
-            self.trace.append(self.frame)
-            yield self.frame
+            yield self._step()
+
+    def _step(self) -> Frame:
+        here = self.here
+        if not self._between:  # an interrupt left the streams and the count within a step
+            self.rng.restore(here.noise)
+            self.phi.gradients = self._cost[here.step]
+        self._between = False
+        self._remember(here)
+        frame = advance(self.kernel, self.phi, self.rng, here)
+        self.trace.append(frame)
+        self._collect(frame)
+        self._cost = {here.step: self._cost[here.step], frame.step: self.phi.gradients}
+        self.frame = frame
+        self._between = True
+        return frame
 
     @property
     def here(self) -> Frame:
         """The frame the chains are at."""
         if self.frame is None:
-            raise CheckpointError("the walk has no start; call begin(z) or resume(path) first")
+            raise StateError("the walk has no start; call begin(z) or resume(path) first")
         return self.frame
 
     @property
@@ -130,43 +178,97 @@ class Walk:
     @property
     def z(self) -> Float[Tensor, "B D"]:
         """Where the chains are, or their best states if those are kept."""
-        return self.here.state.z if self.best_z is None else self.best_z
+        return self.here.state.z if self._best is None else self._best[1]
 
-    def _remember(self) -> None:
+    @property
+    def draws(self) -> Float[Tensor, "B K D"] | None:
+        """The states kept along the chains, on the CPU; None if none were asked for."""
+        if self.keep is None:
+            return None
+        z = self.here.state.z.cpu()
+        kept = [draw for step, draw in self._draws.items() if step <= self.here.step]
+        return torch.stack(kept, 1) if kept else z.new_empty(len(z), 0, z.shape[1])
+
+    @property
+    def draw_steps(self) -> tuple[int, ...]:
+        """The steps at which draws were kept."""
+        return tuple(step for step in self._draws if step <= self.here.step)
+
+    @property
+    def gradients(self) -> float:
+        """How many gradients each chain has spent; a forward pass alone counts a third."""
+        return self._cost[self.here.step]
+
+    @property
+    def seconds(self) -> float:
+        """How long the walk took so far, the time before a resume included."""
+        now = 0.0 if math.isnan(self._since) else time.perf_counter() - self._since
+        return self._spent + now
+
+    def _remember(self, frame: Frame) -> None:
         if self.best is None:
             return
-        state = self.here.state
-        energy = state.terms[:, self.best].cpu()
-        better = energy < self.best_energy
-        self.best_energy = torch.where(better, energy, self.best_energy)
-        old = state.z if self.best_z is None else self.best_z
-        self.best_z = torch.where(better.to(old.device)[:, None], state.z, old)
+        state, energy = frame.state, frame.state.terms[:, self.best].cpu()
+        if self._best is None:
+            self._best = torch.where(energy < math.inf, energy, math.inf), state.z
+            return
+        least, z = self._best
+        better = energy < least
+        chosen = torch.where(better.to(z.device)[:, None], state.z, z)
+        self._best = torch.where(better, energy, least), chosen
+
+    def _collect(self, frame: Frame) -> None:
+        if self.keep is None or frame.step % self.keep:
+            return
+        if bool((frame.info.beta[frame.failed < 0] == 1).all()):
+            self._draws[frame.step] = frame.state.z.detach().cpu().clone()
 
     def save(self, path: Path) -> None:
-        """Writes a checkpoint, atomically."""
-        spent = torch.tensor(self.phi.gradients, dtype=torch.float64)
-        extra = {"trace": self.trace.tensor(), "gradients": spent}
-        extra |= self.trace.directions.tensors()
-        if self.best_z is not None:
-            extra |= {"best.z": self.best_z, "best.energy": self.best_energy}
-        checkpoint.save(path, self.here, **extra)
+        """Writes a state file, atomically; see `resume`."""
+        frame = self.here
+        extra = {"gradients": torch.tensor(self.gradients, dtype=torch.float64)}
+        if self.start is not None:
+            extra["start"] = self.start
+        if self._best is not None:
+            extra |= {"best.energy": self._best[0], "best.z": self._best[1]}
+        kept = {step: z for step, z in self._draws.items() if step <= frame.step}
+        if kept:
+            extra |= {
+                "draws": torch.stack(list(kept.values())),
+                "draws.step": torch.tensor(list(kept)),
+            }
+        state.save(
+            path,
+            frame,
+            seconds=self.seconds,
+            notes=self.notes,
+            trace=self.trace,
+            tensors=extra,
+        )
 
     def resume(self, path: Path) -> Frame:
-        """Goes on from a checkpoint.
+        """Goes on from a state file.
 
         Raises:
-            CheckpointError: If the file is broken or belongs to another run.
+            StateError: If the file is broken or belongs to another run.
         """
-        frame, extra = checkpoint.read(path, self.kernel, self.rng.device)
+        saved = state.read(path, self.kernel, self.rng.device)
+        frame, extra = saved.frame, saved.tensors
         if len(frame.failed) != len(self.rng):
-            raise CheckpointError(
+            raise StateError(
                 f"{path}: it holds {len(frame.failed)} chains, the run has {len(self.rng)}"
             )
-        self.frame = frame
         self.rng.restore(frame.noise)
-        self.trace.restore(extra["trace"].cpu())
-        self.trace.directions.restore(extra)
+        self.trace.restore(extra)
+        self.start = extra.get("start")
         self.phi.gradients = float(extra["gradients"])
+        self._cost = {frame.step: self.phi.gradients}
+        self.notes, self._spent, self._since = saved.notes, saved.seconds, time.perf_counter()
         if "best.z" in extra:
-            self.best_z, self.best_energy = extra["best.z"], extra["best.energy"].cpu()
+            self._best = extra["best.energy"].cpu(), extra["best.z"]
+        if "draws" in extra:
+            self._draws = dict(
+                zip(extra["draws.step"].tolist(), extra["draws"].cpu(), strict=True)
+            )
+        self.frame = frame
         return frame

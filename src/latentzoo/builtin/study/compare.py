@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-import numpy as np
-import torch
 import yaml
 from msgspec import Meta, Struct
 from torch import Tensor
@@ -16,10 +14,10 @@ from latentzoo.builtin.study import page
 from latentzoo.builtin.study.findings import find, recognise, variations
 from latentzoo.builtin.study.rows import Prior, Row
 from latentzoo.errors import SpecError
-from latentzoo.record import spec
-from latentzoo.record.experiment import Experiment
-from latentzoo.record.folder import RunFolder, is_finished
+from latentzoo.record import execute, spec
+from latentzoo.record.folder import is_finished
 from latentzoo.record.saved import SavedRun
+from latentzoo.report.evaluation import reached
 
 
 class Guidance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -113,64 +111,68 @@ def compare(
 def _rows(study: Study, out: Path) -> Iterator[Row | Prior]:
     for generator in study.generators if study.unguided else ():
         shared = {"chains": study.unguided, "seed": study.run.get("seed", 0)}
-        folder = _run(study, generator, out / "unguided" / generator, [], shared)
-        images = pictures(SavedRun(folder))
-        _require_avatars(images, generator)
-        yield Prior(generator, variations(images), folder)
+        place = out / "unguided" / spec.own_name(generator)
+        saved = _run(study, generator, place, [], shared)
+        yield Prior(generator, variations(_avatars(saved)), saved.path)
     for text in study.texts:
         for generator in study.generators:
-            place, energies = out / spec.slug(text) / generator, [study.text.term(text)]
-            folder = _run(study, generator, place, energies, study.run | study.text.run)
-            yield _judged(text, generator, folder, None)
+            place = out / spec.own_name(text) / spec.own_name(generator)
+            shared = study.run | study.text.run
+            saved = _run(study, generator, place, [study.text.term(text)], shared)
+            yield _judged(text, generator, saved, None)
     for path in map(Path, study.people):
         for generator in study.generators:
-            place, energies = out / path.stem / generator, [study.person.term(str(path))]
-            folder = _run(study, generator, place, energies, study.run | study.person.run)
-            yield _judged(path.stem, generator, folder, path)
+            place = out / spec.own_name(path.stem) / spec.own_name(generator)
+            shared = study.run | study.person.run
+            saved = _run(study, generator, place, [study.person.term(str(path))], shared)
+            yield _judged(path.stem, generator, saved, path)
 
 
 def _run(
     study: Study, generator: str, folder: Path, energies: list[spec.Term], shared: dict[str, Any]
-) -> Path:
-    """The folder of a finished run, which is made or resumed if need be."""
-    if not is_finished(folder):
-        started = (folder / "run.yaml").exists()
-        data = {**shared, "generator": generator, "options": study.generators[generator]}
-        best = energies[0].energy if energies and study.best else None
-        run = spec.parse(data, source="the study's run")
-        run = spec.replace(run, energies=energies, best=best)
-        with RunFolder(folder, resume=started) as held:
-            Experiment(spec.read(folder / "run.yaml") if started else run).execute(held)
-    return folder
+) -> SavedRun:
+    """The run of one question in its folder; it is made, or resumed, unless it is there already."""
+    data = {**shared, "generator": generator, "options": study.generators[generator]}
+    best = energies[0].energy if energies and study.best else None
+    run = spec.parse(data, source="the study's run")
+    run = spec.replace(run, energies=energies, best=best)
+    if not execute.holds(folder, run):
+        execute.make(run, folder, force=True)
+    elif not is_finished(folder):
+        execute.resume(folder)
+    return SavedRun(folder)
 
 
-def _judged(asked: str, generator: str, folder: Path, person: Path | None) -> Row:
-    saved = SavedRun(folder)
-    images = pictures(saved)
-    _require_avatars(images, generator)
+def _judged(asked: str, generator: str, saved: SavedRun, person: Path | None) -> Row:
+    """What the judge finds in the chains that did not fail; the others are counted."""
+    images = _avatars(saved)
     found = find(images, asked) if person is None else recognise(images, picture.read(person))
-    cost = saved.diagnosis or {}
-    energy = saved.column(saved.terms[0])
-    shown = energy[-1] if saved.record.best is None else np.nanmin(energy, axis=0)
+    energy = reached(saved, saved.kept)[saved.terms[0]]
+    measured = saved.record.record
     return Row(
-        asked,
-        generator,
-        float(np.nanmean(shown)),
-        float(cost.get("gradients", saved.record.steps)),
-        float(cost.get("seconds", float("nan"))),
-        found,
-        folder,
-        person,
+        asked=asked,
+        generator=generator,
+        energy=float(energy.mean()),
+        gradients=float(measured["gradients"]),
+        seconds=float(measured["seconds"]),
+        finding=found,
+        path=saved.path,
+        failed=saved.record.chains - len(saved.kept),
+        person=person,
     )
 
 
-def _require_avatars(images: Tensor, generator: str) -> None:
+def _avatars(saved: SavedRun) -> Tensor:
+    """The pictures of the chains that did not fail.
+
+    Raises:
+        SpecError: If there are none, or they are no avatars.
+    """
+    if not saved.kept:
+        raise SpecError(f"{saved.path}: every chain of this run failed; there is nothing to judge")
+    images = saved.images[list(saved.kept)]
     if images.shape[2:] != (64, 64):
         raise SpecError(
-            f"the pictures of '{generator}' are no avatars of 64x64, so the judge cannot see them"
+            f"the pictures of '{saved.record.generator}' are no avatars of 64x64, so the judge cannot see them"
         )
-
-
-def pictures(saved: SavedRun) -> Tensor:
-    """The pictures of a run's chains, (B, 3, H, W) in [0, 1]."""
-    return torch.cat([picture.read(path) for path in saved.pictures()])
+    return images

@@ -1,7 +1,5 @@
 """One self-contained page, one figure and one table of numbers on a population study."""
 
-import base64
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -56,11 +54,9 @@ def figure(rows: Sequence[Row]) -> np.ndarray:
 
 def failures(row: Row) -> list[Path]:
     """The pictures in which the judge does not see what was asked for."""
-    return [
-        path
-        for path, good in zip(SavedRun(row.path).pictures(), row.finding.successes, strict=True)
-        if not good
-    ]
+    saved = SavedRun(row.path)
+    judged = [saved.pictures()[chain] for chain in saved.kept]
+    return [path for path, good in zip(judged, row.finding.successes, strict=True) if not good]
 
 
 def _block(rows: list[Row]) -> dict[str, Any]:
@@ -68,9 +64,13 @@ def _block(rows: list[Row]) -> dict[str, Any]:
     return {
         "title": _name(rows[0]),
         "rarity": rarity(rows[0].asked) if person is None else None,
-        "person": None if person is None else _embed(picture.to_uint8(picture.read(person))[0]),
+        "person": None
+        if person is None
+        else picture.embedded(picture.to_uint8(picture.read(person))[0]),
         "rows": [_shown(row) for row in rows],
-        "figure": _embed(labelled([(row.generator, _pictures(row.path)) for row in rows])),
+        "figure": picture.embedded(
+            labelled([(row.generator, _pictures(row.path)) for row in rows])
+        ),
     }
 
 
@@ -79,14 +79,14 @@ def _shown(row: Row) -> dict[str, Any]:
     return {
         "row": row,
         "finding": row.finding,
-        "failures": _embed(picture.grid(np.stack(bad), columns=12)) if bad else None,
+        "failures": picture.embedded(picture.grid(np.stack(bad), columns=12)) if bad else None,
         "count": len(row.finding.successes),
     }
 
 
 def _priors(priors: Sequence[Prior]) -> str | None:
     named = [(row.generator, _pictures(row.path)) for row in priors]
-    return _embed(labelled(named)) if named else None
+    return picture.embedded(labelled(named)) if named else None
 
 
 def _name(row: Row) -> str:
@@ -121,12 +121,6 @@ def _title(words: str, columns: int) -> np.ndarray:
     line = Image.new("RGB", (MARGIN + 66 * columns - 2, LINE), "white")
     ImageDraw.Draw(line).text((0, 4), words.replace("“", '"').replace("”", '"'), fill="black")
     return np.asarray(line)
-
-
-def _embed(pixels: np.ndarray) -> str:
-    memory = io.BytesIO()
-    Image.fromarray(pixels).save(memory, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(memory.getvalue()).decode()
 
 
 def _plain(row: Row | Prior) -> dict[str, Any]:

@@ -6,18 +6,19 @@ from pathlib import Path
 from latentzoo.builtin.study.findings import Finding
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One generator asked one thing: the run, its cost and what the judge found in it.
 
     Attributes:
         asked: The text, or the name of the person.
         generator: The generator.
-        energy: The mean energy of the states shown.
+        energy: The mean energy of the states that are shown.
         gradients: The gradients of each chain.
         seconds: How long all chains took together.
         finding: What the judge found.
         path: The run's folder.
+        failed: How many chains failed; they are not judged.
         person: The picture of the person; None for a text.
     """
 
@@ -28,6 +29,7 @@ class Row:
     seconds: float
     finding: Finding
     path: Path
+    failed: int = 0
     person: Path | None = None
 
 

@@ -1,0 +1,173 @@
+"""A run made, resumed and extended in its folder.
+
+    walk = experiment.begin()                       # or walk.resume(state)
+    for frame in folder.keeping(walk): ...          # state files on the way
+    folder.write(finish(walk))
+
+`lz.sample` is the same walk without a folder.
+"""
+
+import platform
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from msgspec.structs import replace
+
+from latentzoo.errors import SpecError
+from latentzoo.record import inputs, layout, spec
+from latentzoo.record.experiment import Experiment
+from latentzoo.record.folder import RunFolder, is_finished, is_started
+from latentzoo.run.chain import Frame
+from latentzoo.run.result import Result, finish
+from latentzoo.run.trace import Trace
+from latentzoo.run.walk import Walk
+
+Watch = Callable[[Frame, Walk], Any]
+
+
+def make(run: spec.Run, out: Path, *, force: bool = False, watch: Watch | None = None) -> Result:
+    """Makes the run of a record in a new folder.
+
+    Arguments:
+        run: The record; if it tells the hashes of what it was made with, they must be the same.
+        out: The folder.
+        force: Whether a run that is there is replaced.
+        watch: Called after every step.
+
+    Raises:
+        SpecError: If the folder is taken, the record cannot be meant, or an input was exchanged.
+        KeyboardInterrupt: If the user stops it; what was reached is in the folder.
+    """
+    with RunFolder(out, force=force) as folder:
+        experiment, notes = Experiment(run).scaled()
+        measured = measure(experiment)
+        inputs.compare(run.record.get("inputs", {}), measured["inputs"], source=str(out))
+        if not run.energies:
+            return _drawn(experiment, folder, measured)
+        return _walked(experiment, folder, experiment.begin(notes), measured, watch)
+
+
+def resume(path: Path, *, steps: int = 0, watch: Watch | None = None) -> Result | None:
+    """Goes on with a stopped run, or with a finished one for more steps.
+
+    The result is that of an undisturbed run, bit for bit. An extended run keeps the schedule that
+    was planned for its first part, and its record says both.
+
+    Arguments:
+        path: The run's folder.
+        steps: How many gradients each chain gets beyond those of the record.
+        watch: Called after every step.
+
+    Returns:
+        The result; None if the run is finished and no steps were given.
+
+    Raises:
+        SpecError: If there is no run, it cannot go on, or an input was exchanged.
+        StateError: If the state file is broken.
+        KeyboardInterrupt: If the user stops it; what was reached is in the folder.
+    """
+    with RunFolder(path, resume=True) as folder:
+        run = spec.read(path / layout.RECORD)
+        if run.record.get("python"):
+            raise SpecError(
+                f"{path}: this run was sampled in Python from objects that no record names; "
+                "sample it there again"
+            )
+        if is_finished(path) and not steps:
+            return None
+        if steps:
+            run = extended(run, steps)
+        experiment = Experiment(run)
+        measured = measure(experiment)
+        inputs.compare(run.record.get("inputs", {}), measured["inputs"], source=str(path))
+        if not run.energies:
+            return _drawn(experiment, folder, measured)
+        if folder.state.exists():
+            walk = experiment.walk()
+            walk.resume(folder.state)
+        else:
+            walk = experiment.begin()
+        return _walked(experiment, folder, walk, measured, watch)
+
+
+def holds(path: Path, run: spec.Run) -> bool:
+    """Whether a folder holds the run of a record, made with what is here: same words, same inputs."""
+    if not is_started(path):
+        return False
+    saved, experiment = spec.read(path / layout.RECORD), Experiment(run)
+    plain = lambda record: spec.to_yaml(replace(record, record={}))
+    return plain(saved) == plain(experiment.resolved) and saved.record.get(
+        "inputs"
+    ) == inputs.digests(experiment)
+
+
+def extended(run: spec.Run, steps: int) -> spec.Run:
+    """The record of a run that goes on for more steps by the schedule it was planned with.
+
+    Raises:
+        SpecError: If the run has no chains that could go on.
+    """
+    if steps < 1:
+        raise SpecError(f"steps is {steps}; give how many gradients more each chain gets")
+    if not run.energies:
+        raise SpecError("draws from the prior take no steps; give energies to guide them")
+    return replace(run, steps=run.steps + steps, plan=run.plan or run.steps)
+
+
+def measure(experiment: Experiment) -> dict[str, Any]:
+    """What the record tells of the machine and of what went in."""
+    versions = {name: version(name) for name in ("latentzoo", "torch", "numpy")}
+    return {
+        "versions": versions | {"python": platform.python_version()},
+        "device": str(experiment.device),
+        "threads": torch.get_num_threads(),
+        "seeds": list(experiment.rng.seeds),
+        "inputs": inputs.digests(experiment),
+    }
+
+
+def _walked(
+    experiment: Experiment,
+    folder: RunFolder,
+    walk: Walk,
+    measured: dict[str, Any],
+    watch: Watch | None,
+) -> Result:
+    run = experiment.resolved
+    text = lambda **more: spec.to_yaml(replace(run, record={**measured, **more}))
+    try:
+        for frame in folder.keeping(walk, text()):
+            if watch is not None:
+                watch(frame, walk)
+    except KeyboardInterrupt:
+        if folder.published:  # what was reached, for `latentzoo report`
+            folder.write(finish(walk, stopped=True), text())
+        raise
+    result = finish(walk)
+    folder.write(result, text(**_cost(result)))
+    return result
+
+
+def _drawn(experiment: Experiment, folder: RunFolder, measured: dict[str, Any]) -> Result:
+    z = experiment.prior()
+    result = Result(
+        z=z,
+        start=z,
+        trace=Trace(experiment.rng.seeds),
+        generator=experiment.generator,
+        micro_batch=experiment.run.micro_batch,
+    )
+    record = replace(experiment.resolved, record={**measured, **_cost(result)})
+    folder.write(result, spec.to_yaml(record))
+    return result
+
+
+def _cost(result: Result) -> dict[str, Any]:
+    return {
+        "finished": True,
+        "gradients": result.gradients,
+        "seconds": round(result.seconds, 3),
+    }

@@ -1,0 +1,72 @@
+"""What went into a run, by hash: the networks, and the files that its record names.
+
+A record says which generator, guides, reference pictures and masks it was made with. Who runs or
+resumes it with other ones is told, and nothing is computed.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from latentzoo.errors import SpecError
+from latentzoo.record import places, spec
+from latentzoo.record.experiment import Experiment
+
+
+def digests(experiment: Experiment) -> dict[str, str]:
+    """The sha256 of each network and each file of an experiment."""
+    networks = {"generator": experiment.generator}
+    networks |= {f"energy {name}": energy for name, (_, energy) in experiment.weighted.items()}
+    found = {name: of_network(network) for name, network in networks.items()}
+    return found | {name: of_file(path) for name, path in named_files(experiment.run)}
+
+
+def of_network(network: nn.Module) -> str:
+    """The sha256 over the weights of a network, names included.
+
+    What a network computes when it is built is left out: it differs by rounding between machines.
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        plain = value.detach().cpu().contiguous().flatten()
+        digest.update(plain.view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def of_file(path: Path) -> str:
+    """The sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def named_files(run: spec.Run) -> Iterator[tuple[str, Path]]:
+    """The files that a record names, by their place in it."""
+    for place, words in places.named(run):
+        path = Path(words)
+        if path.is_file():
+            yield place, path
+
+
+def compare(recorded: Mapping[str, str], found: Mapping[str, str], *, source: str) -> None:
+    """Compares what is here with what the record was made with.
+
+    Raises:
+        SpecError: If something was exchanged.
+    """
+    for name, digest in recorded.items():
+        here = found.get(name)
+        if here is None:
+            raise SpecError(
+                f"{source}: the {name} it was made with is not here; put the file back, or leave "
+                "`record:` out of the record to make a new run"
+            )
+        if here != digest:
+            raise SpecError(
+                f"{source}: the {name} is another than the record was made with (sha256 {here[:8]} "
+                f"instead of {digest[:8]}); put the old one back, or leave `record:` out of the "
+                "record to make a new run"
+            )

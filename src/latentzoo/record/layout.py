@@ -1,0 +1,133 @@
+"""The run folder's files: their names, and how each is written and read.
+
+run.yaml               the complete record: every default, versions, seeds, hashes of what went in
+images/00000.png       one picture per chain, the record and the seed in its text chunks
+start/00000.png        where each chain began
+grid.png               all pictures
+latents.safetensors    z (B, D), start (B, D), and draws (B, K, D) if they were kept
+trace.csv              step, chain, seed, phi, |z|^2, acceptance, step size, temperature, error,
+                       and `term.NAME` for each energy
+diagnosis.json         what the sample is worth
+report.html            all of this on one page
+evaluation.json        what `latentzoo evaluate` found, if it was asked
+state.safetensors      where to go on
+"""
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from latentzoo.errors import StateError
+from latentzoo.files import write_atomic
+from latentzoo.run.trace import TERM, Trace
+
+RECORD = "run.yaml"
+IMAGES, START, GRID = "images", "start", "grid.png"
+LATENTS = "latents.safetensors"
+TRACE = "trace.csv"
+DIAGNOSIS = "diagnosis.json"
+REPORT = "report.html"
+EVALUATION = "evaluation.json"
+STATE = "state.safetensors"
+LOCK = ".lock"
+NAMES = (RECORD, IMAGES, START, GRID, LATENTS, TRACE, DIAGNOSIS, REPORT, EVALUATION, STATE, LOCK)
+"""All that a run writes; whatever else lies in its folder is somebody else's."""
+
+
+class Table(NamedTuple):
+    """The trace of a run: the names of its columns, and its values as (steps, chains, columns)."""
+
+    header: list[str]
+    values: np.ndarray
+
+    @property
+    def terms(self) -> list[str]:
+        """The names of the run's energies."""
+        return [name.removeprefix(TERM) for name in self.header if name.startswith(TERM)]
+
+    def column(self, name: str) -> np.ndarray:
+        """One column, (steps, chains); an energy's by its name."""
+        return self.values[:, :, self.header.index(TERM + name if name in self.terms else name)]
+
+
+def write_trace(path: Path, trace: Trace) -> None:
+    """Writes trace.csv."""
+
+    def rows(temporary: Path) -> None:
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            table.writerow(trace.header())
+            table.writerows(
+                [f"{x:.9g}" if isinstance(x, float) else x for x in row] for row in trace.rows()
+            )
+
+    write_atomic(path, rows)
+
+
+def read_trace(folder: Path) -> Table | None:
+    """Reads the trace of a finished or a stopped run; None if it has made no step."""
+    try:
+        with (folder / TRACE).open(newline="", encoding="utf-8") as file:
+            header, *rows = csv.reader(file)
+    except FileNotFoundError:
+        return _stopped(folder)
+    values = np.array(rows, dtype=float).reshape(len(rows), len(header))
+    chains = int(values[:, 1].max()) + 1 if len(values) else 0
+    return Table(header, values.reshape(-1, max(chains, 1), len(header)))
+
+
+def _stopped(folder: Path) -> Table | None:
+    """The trace inside the state file of a run that was stopped."""
+    try:
+        with safe_open(folder / STATE, framework="np") as file:
+            rows, metadata = file.get_tensor("trace"), file.metadata() or {}
+    except (FileNotFoundError, SafetensorError):
+        return None
+    trace = Trace(tuple(json.loads(metadata["seeds"])), tuple(json.loads(metadata["names"])))
+    steps, _, chains = rows.shape
+    index = np.stack(
+        [
+            np.broadcast_to(np.arange(steps)[:, None], (steps, chains)),
+            np.broadcast_to(np.arange(chains), (steps, chains)),
+            np.broadcast_to(np.array(trace.seeds), (steps, chains)),
+        ],
+        axis=2,
+    )
+    return Table(trace.header(), np.concatenate([index, rows.transpose(0, 2, 1)], axis=2))
+
+
+def write_latents(path: Path, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> None:
+    """Writes latents with texts beside them, as safetensors."""
+    plain = {name: z.detach().cpu().clone().contiguous() for name, z in tensors.items()}
+    write_atomic(path, lambda temporary: save_file(plain, temporary, dict(texts)))
+
+
+def read_latents(path: Path, name: str = "z") -> Tensor:
+    """Reads latents, (B, D), of a file or a run folder.
+
+    Raises:
+        StateError: If there are none.
+    """
+    file = path / LATENTS if path.is_dir() else path
+    try:
+        return load_file(file)[name]
+    except FileNotFoundError:
+        raise StateError(
+            f"{file}: there is no such file; a run folder has its latents when it is done"
+        ) from None
+    except (SafetensorError, KeyError, OSError) as error:
+        raise StateError(
+            f"{file}: holds no latents {name} ({error}); `latentzoo encode` writes them"
+        ) from error
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Reads a JSON file of the folder; None if it is not there."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

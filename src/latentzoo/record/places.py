@@ -1,0 +1,62 @@
+"""The files that a record names, and where they are from any folder.
+
+A generator, a schedule, a picture to start from, and the pictures of energies may be files. In the
+record of a run they stand with their whole path, so that it is resumed and run from anywhere.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from latentzoo.record import spec
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+"""The endings by which words of an energy are known to be a picture's path."""
+
+
+def named(run: spec.Run) -> Iterator[tuple[str, str]]:
+    """The places of a record at which a file may be named, and what stands there."""
+    yield "generator", run.generator
+    for place, words in (("init", run.init), ("schedule", run.schedule)):
+        if words is not None:
+            yield place, words
+    for i, term in enumerate(run.energies):
+        for key, words in {"target": term.target, "model": term.model, **term.options}.items():
+            if isinstance(words, str) and (key == "model" or _is_picture(words)):
+                yield f"energies.{i}.{key}", words
+
+
+def located(run: spec.Run) -> spec.Run:
+    """The record with the whole path of every file that is here."""
+    terms = [
+        replace(
+            term,
+            target=_whole(term.target) if _is_picture(term.target) else term.target,
+            model=None if term.model is None else _whole(term.model),
+            options={
+                key: _whole(words) if isinstance(words, str) and _is_picture(words) else words
+                for key, words in term.options.items()
+            },
+        )
+        for term in run.energies
+    ]
+    return replace(
+        run,
+        generator=_whole(run.generator),
+        init=None if run.init is None else _whole(run.init),
+        schedule=None if run.schedule is None else _whole(run.schedule),
+        energies=terms,
+    )
+
+
+def _is_picture(words: str) -> bool:
+    return words.lower().endswith(PICTURES)
+
+
+def _whole(words: str) -> str:
+    """The whole path of a file or folder that is here; `FILE#MEMBER` keeps its member; other words stay."""
+    path, hash_, member = words.partition("#")
+    if "/" not in path and not Path(path).suffix:
+        return words  # a name such as `avatar-ldm`, even where a folder is called so
+    return f"{Path(path).resolve()}{hash_}{member}" if Path(path).exists() else words

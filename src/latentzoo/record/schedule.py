@@ -1,0 +1,37 @@
+"""A run that follows another: its temperatures and step sizes, read from the other's folder."""
+
+from pathlib import Path
+from typing import Any
+
+from latentzoo import kernels
+from latentzoo.errors import SpecError
+from latentzoo.kernels.adapt import schedule
+from latentzoo.record import layout, spec
+from latentzoo.run import state
+
+
+def followed(folder: Path) -> dict[str, Any]:
+    """The settings of a kernel that follows the run in a folder.
+
+    Raises:
+        SpecError: If the folder holds no finished run.
+    """
+    table = layout.read_trace(folder)
+    if table is None:
+        raise SpecError(f"{folder}: there is no finished run here; run or resume it first")
+    record = spec.read(folder / layout.RECORD).kernel
+    settings: dict[str, Any] = {
+        "schedule": schedule(table.column("beta"), table.column("step_size"))
+    }
+    if "precondition" in record.settings:
+        settings["precondition"] = _learned(folder, record) or "none"
+    return settings
+
+
+def _learned(folder: Path, record: spec.KernelSettings) -> Any:
+    """What the followed run was preconditioned by, if it was."""
+    if record.settings["precondition"] == "none":
+        return None
+    kernel = kernels.load(record.name, precondition="auto")
+    saved = state.read(folder / layout.STATE, kernel)
+    return kernel.learned(saved.frame.state)  # pyright: ignore[reportAttributeAccessIssue]

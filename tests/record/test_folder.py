@@ -1,0 +1,233 @@
+"""A run folder: what exists stays until the new run has begun, and a run goes on from any place and length."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+import latentzoo as lz
+from latentzoo import files
+from latentzoo.errors import SpecError
+from latentzoo.record import execute, layout, spec
+from latentzoo.record.folder import RunFolder, is_finished
+from toys import Affine, Bright
+
+HAT = spec.Term(energy="attribute", target="hat=beanie", weight=5.0)
+
+
+def record(**changes: object) -> spec.Run:
+    plain = {"generator": "avatar-gan", "energies": [HAT], "chains": 3, "steps": 12}
+    return spec.Run(**{**plain, "kernel": spec.KernelSettings(name="mala"), **changes})
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, with a file of somebody else in its folder."""
+    out = tmp_path_factory.mktemp("runs") / "old"
+    execute.make(record(), out)
+    (out / "notes.txt").write_text("mine")
+    return out
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"generator": "avatar-gam"},
+        {"energies": [msgspec.structs.replace(HAT, target="hat=purple-ish")]},
+        {"kernel": spec.KernelSettings(name="mala", settings={"step": 1})},
+        {"best": "nobody"},
+        {"tries": 400},
+        {"keep": 3, "options": {"truncatoin": 1}},
+        {"init": "nowhere.png"},
+        {"device": "tpu"},
+        {"dtype": "float8"},
+        {"vary": ["stile"]},
+        {"schedule": "nowhere"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_mistake_in_any_word_leaves_the_old_run_bit_for_bit(
+    made: Path, change: dict[str, object]
+) -> None:
+    before = contents(made)
+    with pytest.raises(lz.LatentzooError):
+        execute.make(record(**change), made, force=True)
+    assert contents(made) == before
+    assert [p.name for p in made.parent.iterdir()] == [made.name]
+
+
+def test_force_swaps_and_keeps_what_is_somebody_elses(made: Path) -> None:
+    before = contents(made)
+    result = execute.make(record(seed=4), made, force=True)
+    after = contents(made)
+    assert after.keys() == before.keys() and after["notes.txt"] == b"mine"
+    assert after["latents.safetensors"] != before["latents.safetensors"]
+    assert torch.equal(layout.read_latents(made), result.z)
+    assert [p.name for p in made.parent.iterdir()] == [made.name]
+
+
+def test_a_run_stopped_before_its_first_step_changes_nothing(made: Path) -> None:
+    before = contents(made)
+
+    with pytest.raises(KeyboardInterrupt), RunFolder(made, force=True) as folder:
+        (folder.path / "half").write_text("x")
+        raise KeyboardInterrupt
+    assert contents(made) == before and len(list(made.parent.iterdir())) == 1
+
+
+def test_a_run_killed_while_it_takes_its_name_comes_back(tmp_path: Path, made: Path) -> None:
+    """Between the two renames the old run has another name; the next process gives it back."""
+    done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=subprocess.PIPE, check=True)  # fmt: skip
+    ended = int(done.stdout)
+    old = tmp_path / f".run.{ended}.old"
+    old.mkdir()
+    (old / "run.yaml").write_text(spec.to_yaml(record()))
+    (tmp_path / f".run.{ended}.new").mkdir()
+    with pytest.raises(SpecError, match="latentzoo resume"), RunFolder(tmp_path / "run"):
+        pass
+    assert (
+        sorted(p.name for p in tmp_path.iterdir()) == [".run", "run"]
+        or (tmp_path / "run" / "run.yaml").exists()
+    )
+
+
+def test_an_extended_run_is_a_run_of_that_length(tmp_path: Path) -> None:
+    """Bit for bit: latents, trace, verdict and pictures of 12 and then 8 steps, and of the record it leaves."""
+    run = record(kernel=spec.KernelSettings(), steps=32, keep=5, chains=4)
+    execute.make(run, tmp_path / "a")
+    extended = lz.open(tmp_path / "a").extend(8, progress=False)
+    assert (extended.record.steps, extended.record.plan) == (40, 32)
+    again = msgspec.structs.replace(extended.record, record={})
+    execute.make(again, tmp_path / "b")
+    whole = lz.open(tmp_path / "b")
+    assert torch.equal(extended.z, whole.z) and torch.equal(extended.draws, whole.draws)
+    assert np.array_equal(extended.table.values, whole.table.values, equal_nan=True)
+    assert torch.equal(extended.images, whole.images)
+    assert extended.diagnosis == whole.diagnosis
+    assert extended.record.record["gradients"] == whole.record.record["gradients"]
+
+
+def test_a_stopped_run_has_a_report_and_goes_on_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from latentzoo.report import page
+
+    def stop(frame: object, walk: object) -> None:
+        if frame.step == 7:
+            raise KeyboardInterrupt
+
+    picture = tmp_path / "ada.png"
+    execute.make(record(energies=[], chains=1), tmp_path / "ada")
+    picture.write_bytes((tmp_path / "ada" / "images" / "00000.png").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    who = spec.Term(energy="identity", target="ada.png")
+    run = record(energies=[HAT, who])
+    whole = execute.make(run, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        execute.make(run, Path("cut"), watch=stop)
+    html = page.write([Path("cut")], Path("cut") / "report.html").read_text()
+    assert "stopped after step 7 of 12" in html and html.count("<img") >= 3
+    assert not is_finished(Path("cut"))
+    with pytest.raises(SpecError, match="go on with `latentzoo resume"):
+        execute.make(run, Path("cut"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    seconds = json.loads(json.dumps(lz.open("../cut").table.values.shape))
+    assert seconds[0] == 8
+    resumed = execute.resume(Path("../cut"))
+    assert resumed is not None and torch.equal(resumed.z, whole.z)
+    assert lz.open("../cut").table.values.shape == (13, 3, 11)
+
+
+def test_an_exchanged_input_is_refused(tmp_path: Path) -> None:
+    execute.make(record(energies=[], chains=1), tmp_path / "ada")
+    picture = tmp_path / "ada.png"
+    first = (tmp_path / "ada" / "images" / "00000.png").read_bytes()
+    picture.write_bytes(first)
+    run = record(energies=[spec.Term(energy="identity", target=str(picture))])
+    execute.make(run, tmp_path / "run")
+    picture.write_bytes(first + b" ")
+    with pytest.raises(SpecError, match=r"energies\.0\.target is another than the record"):
+        execute.resume(tmp_path / "run", steps=3)
+    with pytest.raises(SpecError, match=r"energies\.0\.target is another"):
+        execute.make(spec.read(tmp_path / "run" / "run.yaml"), tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+    picture.unlink()
+    with pytest.raises(lz.LatentzooError):
+        execute.resume(tmp_path / "run", steps=3)
+    record_ = spec.read(tmp_path / "run" / "run.yaml")
+    other = msgspec.structs.replace(record_.record and record_, generator="avatar-vae")
+    picture.write_bytes(first)
+    with pytest.raises(SpecError, match="the generator is another"):
+        execute.make(other, tmp_path / "other")
+
+
+def test_a_strength_stays_in_the_record_with_what_it_came_to(tmp_path: Path) -> None:
+    run = record(strength=2.0, steps=6)
+    result = execute.make(run, tmp_path / "a")
+    kept = lz.open(tmp_path / "a").record
+    assert kept.strength == 2.0 and kept.scale is not None and kept.scale != 1
+    assert kept.energies[0].weight == HAT.weight
+    assert any("2 nats of guidance" in note for note in result.notes)
+    again = execute.make(msgspec.structs.replace(kept, record={}), tmp_path / "b")
+    assert torch.equal(result.z, again.z)
+
+
+def test_a_result_of_python_leaves_a_folder_that_every_command_reads(tmp_path: Path) -> None:
+    from latentzoo.report import page
+    from latentzoo.report.evaluation import Evaluator
+
+    target = lz.Posterior(Affine(), {"light": 3 * Bright()})
+    result = lz.sample(target, chains=3, steps=12, kernel="mala", progress=False)
+    assert lz.save(result, tmp_path / "out") == tmp_path / "out"
+    saved = lz.open(tmp_path / "out")
+    assert torch.equal(saved.z, result.z) and saved.record.kernel.name == "mala"
+    assert "light" in page.write([tmp_path / "out"], tmp_path / "r.html").read_text()
+    assert Evaluator()(saved).numbers["light"].value == pytest.approx(
+        float(np.mean(result.trace.terms[-1])), rel=1e-5
+    )
+    with pytest.raises(SpecError, match="sampled in Python"):
+        saved.extend(3)
+    with pytest.raises(SpecError, match="holds a run already"):
+        lz.save(result, tmp_path / "out")
+
+
+def test_the_lock_outlives_the_run(made: Path) -> None:
+    inode = os.stat(made / layout.LOCK).st_ino
+    with RunFolder(made, resume=True), pytest.raises(SpecError, match="a running process"):
+        RunFolder(made, resume=True).__enter__()
+    assert os.stat(made / layout.LOCK).st_ino == inode
+
+
+@pytest.mark.parametrize("where", [".", ".."])
+def test_the_folder_one_stands_in_is_no_run(where: str) -> None:
+    with pytest.raises(SpecError, match="a folder of its own"), RunFolder(Path(where)):
+        pass
+
+
+def test_a_killed_process_leaves_no_half_written_file(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path; from latentzoo import files\n"
+        "def write(path):\n"
+        "    path.write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "files.write_atomic(Path(sys.argv[1]), write)"
+    )
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    done = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    assert done.returncode == -signal.SIGKILL and len(list(tmp_path.iterdir())) == 2
+    files.write_json(path, {"a": float("inf"), "b": [float("nan"), 1]})
+    assert json.loads(path.read_text(), parse_constant=None) == {"a": None, "b": [None, 1]}
+    assert list(tmp_path.iterdir()) == [path]
