@@ -88,7 +88,8 @@ def test_a_run_stopped_before_its_first_step_changes_nothing(made: Path) -> None
 
 def test_a_run_killed_while_it_takes_its_name_comes_back(tmp_path: Path, made: Path) -> None:
     """Between the two renames the old run has another name; the next process gives it back."""
-    done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=subprocess.PIPE, check=True)  # fmt: skip
+    words = [sys.executable, "-c", "import os; print(os.getpid())"]
+    done = subprocess.run(words, stdout=subprocess.PIPE, check=True)
     ended = int(done.stdout)
     old = tmp_path / f".run.{ended}.old"
     old.mkdir()
