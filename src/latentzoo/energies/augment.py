@@ -25,7 +25,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from latentzoo.errors import ImageError
-from latentzoo.rng import Rng
+from latentzoo.rng import Domain, Rng
 
 
 class Draws(NamedTuple):
@@ -50,7 +50,7 @@ class Draws(NamedTuple):
     @classmethod
     def fixed(cls, count: int, size: tuple[int, int], *, seed: int = 0) -> "Draws":
         """Draws for `count` copies of pictures of a size, once and for all."""
-        u = Rng(seed).uniform(8, count)[0].double()
+        u = Rng(seed, domain=Domain.COPY).uniform(8, count)[0].double()
         rows, cols = size
         brightness, saturation, contrast = u[:3].float()
         return cls(

@@ -25,7 +25,7 @@ from latentzoo.record import spec
 from latentzoo.record.folder import CHECKPOINT, RunFolder
 from latentzoo.record.saved import SavedRun
 from latentzoo.report import page
-from latentzoo.rng import Rng
+from latentzoo.rng import Domain, Rng
 from latentzoo.run import state as checkpoint
 from latentzoo.run.chain import Frame
 from latentzoo.run.sampling import Result, finish, probe, seeds, usual_tries
@@ -77,7 +77,8 @@ class Experiment:
             generator = Views(generator, fan(generator.camera, self.run.energy_views))
         if self.run.vary is None:
             return generator
-        rest = Rng(self.run.rest_seed, device=self.device).normal(generator.space.dim)[0]
+        rng = Rng(self.run.rest_seed, domain=Domain.HELD, device=self.device)
+        rest = rng.normal(generator.space.dim)[0]
         return Restricted(generator, tuple(self.run.vary), rest)
 
     @cached_property

@@ -100,7 +100,7 @@ class DiffAE(Generator, Encodable):
         self.register_buffer("conds_mean", torch.zeros(1, latent_net.style))
         self.register_buffer("conds_std", torch.ones(1, latent_net.style))
         blocks = {"semantic": (latent_net.style,), "start": (3, resolution, resolution)}
-        start = fixed_noise(torch.empty(1, *blocks["start"], device="cpu"), seed, 1)
+        start = fixed_noise(torch.empty(1, *blocks["start"], device="cpu"), seed, 0)
         self.register_buffer("fixed", start, persistent=False)
         self.space = Space(**blocks) if latent == "all" else Space(semantic=blocks["semantic"])
         self.size = (resolution, resolution)
