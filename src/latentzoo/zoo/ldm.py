@@ -259,7 +259,7 @@ def build(
     class_index: int = 0,
     guidance: float = 1.0,
     quantise: bool = True,
-    checkpoint: memory.Checkpoint = "auto",
+    recompute: memory.Recompute = "auto",
 ) -> LDM:
     """Creates a latent diffusion generator.
 
@@ -280,7 +280,7 @@ def build(
         class_index: The class.
         guidance: The weight of the class against the empty class; 1 for the class alone.
         quantise: Whether a code is replaced by entries of the codebook before it is decoded.
-        checkpoint: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
+        recompute: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
 
     Raises:
         SpecError: If an option is out of range, or needs classes that the model does not have.
@@ -301,7 +301,7 @@ def build(
         class_index=class_index,
         guidance=guidance,
         scale=scale,
-        checkpoint=checkpoint,
+        recompute=recompute,
     )
 
 
