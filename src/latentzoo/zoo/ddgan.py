@@ -35,6 +35,7 @@ from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule, prefixed
 from latentzoo.nn.adm import Conditional, Stage
+from latentzoo.nn.attention import attend
 from latentzoo.nn.ddpm import time_features
 from latentzoo.nn.fir import blur, downsample, upsample
 from latentzoo.space import Space
@@ -232,7 +233,7 @@ class Attention(nn.Module):
         """Maps (B, C, H, W) to the same shape."""
         h = self.norm(x)
         q, k, v = (f(h).flatten(2).mT[:, None] for f in (self.q, self.k, self.v))
-        h = F.scaled_dot_product_attention(q, k, v)[:, 0].mT.reshape(x.shape)
+        h = attend(q, k, v)[:, 0].mT.reshape(x.shape)
         return (x + self.out(h)) / math.sqrt(2)
 
 

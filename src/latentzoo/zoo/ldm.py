@@ -43,6 +43,7 @@ from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn import adm, ddpm
+from latentzoo.nn.attention import attend
 from latentzoo.nn.autoencoder import KL, VQ, read_shape
 
 
@@ -162,9 +163,7 @@ class CrossAttention(nn.Module):
         """Maps tokens (B, N, F), given the context (B, n, context), to (B, N, F)."""
         q, k, v = self.to_q(x), self.to_k(context), self.to_v(context)
         q, k, v = (rearrange(a, "b n (h c) -> b h n c", h=self.heads) for a in (q, k, v))
-        return self.to_out(
-            rearrange(F.scaled_dot_product_attention(q, k, v), "b h n c -> b n (h c)")
-        )
+        return self.to_out(rearrange(attend(q, k, v), "b h n c -> b n (h c)"))
 
 
 class FeedForward(nn.Module):
