@@ -6,7 +6,7 @@
 A U-Net of three levels is run T times (DDIM) and differentiated with respect to the start. Every
 row is a process of its own: the peak is what it held at most beyond what it held before the chain,
 with the allocator as it is. What the library promises is memory at T = 50 against T = 5 of at most 1.3;
-it aims at times with checkpoints against without of at most 1.4. That is not reached where a
+it aims at times with recomputes against without of at most 1.4. That is not reached where a
 backward pass costs no more than a forward pass, as through frozen convolutions: running every step
 again is then half as much again. The default, "auto", runs none again while memory allows.
 Times are of the process, after a first gradient.
@@ -62,7 +62,7 @@ class UNet(nn.Module):
 
 
 def gradient(
-    network: nn.Module, side: int, steps: int, checkpoint: bool | str, *, eta: float = 0.0
+    network: nn.Module, side: int, steps: int, recompute: bool | str, *, eta: float = 0.0
 ) -> Tensor:
     """The gradient of the end of a chain with respect to its whole latent."""
     levels = SCHEDULE.levels([*(i * 999 // steps for i in range(steps, 0, -1)), -1])
@@ -74,7 +74,7 @@ def gradient(
         p = ddim(from_eps(network(x), x, levels[i]), levels[i], levels[i + 1], eta=eta)
         return p.push(noise[i] if i < noises else None)
 
-    x = fold(step, start, range(steps), checkpoint=checkpoint)
+    x = fold(step, start, range(steps), recompute=recompute)
     (grad,) = torch.autograd.grad(x.square().sum(), z)
     return grad
 
@@ -84,7 +84,7 @@ def measure(options: argparse.Namespace) -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     network = UNet(options.width).requires_grad_(False)
-    choice = {"True": True, "False": False}.get(options.checkpoint, options.checkpoint)
+    choice = {"True": True, "False": False}.get(options.recompute, options.recompute)
     with torch.no_grad():
         network(torch.randn(1, 3, 8, 8))
     before = held()
@@ -97,7 +97,7 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def spawn(
-    options: argparse.Namespace, steps: int, checkpoint: str, repeats: int
+    options: argparse.Namespace, steps: int, recompute: str, repeats: int
 ) -> tuple[float, float]:
     """Measures in a process of its own: the peak in MB and the seconds per gradient."""
     arguments = [f"--side={options.side}", f"--width={options.width}", f"--repeats={repeats}"]
@@ -105,7 +105,7 @@ def spawn(
         sys.executable,
         __file__,
         f"--steps={steps}",
-        f"--checkpoint={checkpoint}",
+        f"--recompute={recompute}",
         *arguments,
     ]
     out = subprocess.run(child, capture_output=True, text=True, check=True).stdout
@@ -115,26 +115,26 @@ def spawn(
 
 def main(options: argparse.Namespace) -> None:
     print(f"{options.side} x {options.side} pixels, width {options.width}")
-    print("checkpoint     T   peak MB   s/gradient", flush=True)
+    print("recompute     T   peak MB   s/gradient", flush=True)
     plan = [("True", 5), ("True", 20), ("True", 50), ("sqrt", 50), ("False", 5), ("False", 20)]
     plan += [("auto", 20)]
     plan += [("auto", 50), ("True", 1000), ("sqrt", 1000)] if options.long else []
     peaks, times = {}, {}
-    for checkpoint, steps in plan:
-        peaks[checkpoint, steps], _ = spawn(options, steps, checkpoint, 0)
+    for recompute, steps in plan:
+        peaks[recompute, steps], _ = spawn(options, steps, recompute, 0)
         repeats = options.repeats if steps == 20 else 0
-        _, times[checkpoint, steps] = (
-            spawn(options, steps, checkpoint, repeats) if repeats else (0, 0)
+        _, times[recompute, steps] = (
+            spawn(options, steps, recompute, repeats) if repeats else (0, 0)
         )
-        peak, seconds = peaks[checkpoint, steps], times[checkpoint, steps]
+        peak, seconds = peaks[recompute, steps], times[recompute, steps]
         shown = f"{seconds:12.3f}" if repeats else f"{'-':>12}"
-        print(f"{checkpoint:10s} {steps:5d} {peak:9.1f} {shown}", flush=True)
+        print(f"{recompute:10s} {steps:5d} {peak:9.1f} {shown}", flush=True)
     flat = peaks["True", 50] / peaks["True", 5]
-    print(f"memory at T = 50 against T = 5, checkpoint=True: {flat:.2f} (promised: at most 1.3)")
-    for checkpoint in ("True", "auto"):
-        ratio = times[checkpoint, 20] / times["False", 20]
+    print(f"memory at T = 50 against T = 5, recompute=True: {flat:.2f} (promised: at most 1.3)")
+    for recompute in ("True", "auto"):
+        ratio = times[recompute, 20] / times["False", 20]
         print(
-            f"time with checkpoint={checkpoint} against without, T = 20: {ratio:.2f} (aim: at most 1.4)"
+            f"time with recompute={recompute} against without, T = 20: {ratio:.2f} (aim: at most 1.4)"
         )
 
 
@@ -150,7 +150,7 @@ if __name__ == "__main__":
         "--rays", action="store_true", help="memory against the rays rendered at once, instead"
     )
     parser.add_argument("--steps", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--checkpoint", help=argparse.SUPPRESS)
+    parser.add_argument("--recompute", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.rays:
         script = Path(__file__).with_name("memory_3d.py")

@@ -54,7 +54,7 @@ def compare(name: str, text: str) -> None:
 
 def peak(steps: int) -> None:
     """Takes one gradient through `steps` steps and prints the peak memory of this process in MB."""
-    generator = zoo.load("avatar-ldm", steps=steps, checkpoint=True)
+    generator = zoo.load("avatar-ldm", steps=steps, recompute=True)
     before = held()
     z = lz.Rng(*range(4)).normal(generator.space.dim).requires_grad_()
     torch.autograd.grad(generator(z).sum(), z)

@@ -32,9 +32,12 @@ def test_the_strength_is_right_to_five_per_cent(factor: float) -> None:
 
 @pytest.mark.parametrize(("nats", "weight"), [(4.0, 50.0), (12.0, 0.01), (30.0, 1.0)])
 def test_the_factor_for_a_strength_is_found_from_any_weight(nats: float, weight: float) -> None:
-    found = find(Function(lambda z: weight * energy(z)), nats, dim=48, seed=1)
-    assert found.nats == nats
-    assert truth(found.factor * weight) == pytest.approx(nats, rel=0.05)
+    """One search is off by 3 per cent (standard deviation), so the law is that of several."""
+    phi = Function(lambda z: weight * energy(z))
+    found = [find(phi, nats, dim=48, seed=seed) for seed in range(8)]
+    assert {each.nats for each in found} == {nats}
+    true = [truth(each.factor * weight) for each in found]
+    assert sum(true) / len(true) == pytest.approx(nats, rel=0.05)
 
 
 def test_what_cannot_be_found_is_refused() -> None:

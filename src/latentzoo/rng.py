@@ -1,8 +1,11 @@
-"""Noise: one stream per chain, so that a chain is its seed.
+r"""Noise: one stream per chain, so that a chain is its seed.
+
+.. math:: \text{key} = s + 2^{64} \, (\text{domain} + 2^{32} \, \text{index})
 
 Chain `s` draws everything, its start included, from a counter-based Philox stream with key `s`. It
-is the same alone, in a batch of 64, or resumed from the stream's state. Numbers are drawn on the
-CPU and then moved, so that they do not depend on the device.
+is the same alone, in a batch of 64, or resumed from the stream's state. Noise that belongs to no
+chain has a domain of its own in the upper half of the key, so that it never is a chain's. Numbers
+are drawn on the CPU and then moved, so that they do not depend on the device.
 
 References:
     | Parallel Random Numbers: As Easy as 1, 2, 3 (Salmon et al., 2011)
@@ -10,6 +13,7 @@ References:
 """
 
 from collections.abc import Sequence
+from enum import IntEnum, unique
 
 import numpy as np
 import torch
@@ -19,11 +23,39 @@ from torch import Tensor
 from latentzoo.errors import SpecError
 
 
+@unique
+class Domain(IntEnum):
+    """What a stream's numbers are for. Streams of two domains never share a number."""
+
+    CHAIN = 0
+    """A chain: its start and all that its kernel draws."""
+    HELD = 1
+    """The blocks of a latent that do not vary."""
+    MAP = 2
+    """The noise maps of a network whose file has none."""
+    MEAN = 3
+    """The latents over which a mean style is taken."""
+    STEP = 4
+    """The start (index 0) and the noise of step i (index i) of a diffusion, where they are fixed."""
+    COPY = 5
+    """The alterations of a picture's copies in an energy."""
+    RAMP = 6
+    """The chains by which the weights of a strength are found."""
+    CHECK = 7
+    """The latents and directions on which the laws of a generator are measured."""
+    BOOTSTRAP = 8
+    """The draws of pictures by which an interval is found."""
+    PICTURE = 9
+    """What the encoder of a picture draws."""
+
+
 class Rng:
     """Creates one noise stream per seed.
 
     Arguments:
         seeds: The seed of each chain, non-negative and below 2^63.
+        domain: What the numbers are for.
+        index: Which of the domain's streams of these seeds, non-negative and below 2^32.
         device: Where the draws are put.
         dtype: The type of the draws; they are made in float32 and cast.
 
@@ -32,7 +64,12 @@ class Rng:
     """
 
     def __init__(
-        self, *seeds: int, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+        self,
+        *seeds: int,
+        domain: Domain = Domain.CHAIN,
+        index: int = 0,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         for seed in seeds:
             if not 0 <= seed < 2**63:
@@ -41,7 +78,8 @@ class Rng:
                 )
         self.seeds = tuple(seeds)
         self.device, self.dtype = torch.device(device), dtype
-        self._streams = [np.random.Generator(np.random.Philox(key=seed)) for seed in seeds]
+        above = (domain + (index << 32)) << 64
+        self._streams = [np.random.Generator(np.random.Philox(key=above + s)) for s in seeds]
 
     def __len__(self) -> int:
         return len(self.seeds)

@@ -31,7 +31,17 @@ FORBIDDEN = {
     ),
     "energies": ("kernels", "zoo", "posterior", "generator", "cli", "diffusion"),
     "zoo": ("kernels", "energies", "posterior", "cli", "walk", "experiment"),
-    "nn": ("kernels", "energies", "zoo", "posterior", "generator", "cli", "builtin"),
+    "nn": (
+        "kernels",
+        "energies",
+        "zoo",
+        "posterior",
+        "generator",
+        "cli",
+        "builtin",
+        "diffusion",
+        "hub",
+    ),
     "diffusion": ("kernels", "energies", "zoo", "posterior", "cli", "builtin", "nn"),
     "hub": ("kernels", "energies", "posterior", "cli", "diffusion", "nn", "builtin"),
 }

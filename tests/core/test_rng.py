@@ -1,10 +1,20 @@
 """Noise: a stream is its seed, alone or in a batch, and goes on from its state."""
 
+import ast
+from pathlib import Path
+
 import pytest
 import torch
 
+import latentzoo
 from latentzoo import Rng
 from latentzoo.errors import SpecError
+from latentzoo.generator import Restricted
+from latentzoo.record import spec
+from latentzoo.record.experiment import Experiment
+from latentzoo.rng import Domain
+from latentzoo.run.sampling import seeds
+from latentzoo.zoo import stylegan2
 
 
 def test_a_row_is_its_seed() -> None:
@@ -49,3 +59,41 @@ def test_seed_out_of_range(seed: int) -> None:
 def test_state_of_another_number_of_chains() -> None:
     with pytest.raises(SpecError, match="does not fit 2 chains"):
         Rng(0, 1).restore(Rng(0).state())
+
+
+SEEDS = (0, 1, 2**20, 2**32, 2**62, 2**63 - 1)
+
+
+def test_no_two_domains_and_no_domain_and_no_chain_share_a_number() -> None:
+    streams = [(domain, index) for domain in Domain for index in (0, 1, 999)]
+    rngs = [Rng(*SEEDS, domain=domain, index=index) for domain, index in streams]
+    keys = torch.cat([rng.state()[:, 4:6] for rng in rngs])
+    assert len(keys.unique(dim=0)) == len(streams) * len(SEEDS)
+    draws = torch.cat([rng.normal(4096) for rng in rngs])
+    correlation = torch.corrcoef(draws) - torch.eye(len(draws))
+    assert correlation.abs().max() < 6 / 4096**0.5
+
+
+def test_only_chains_draw_from_the_domain_of_chains() -> None:
+    chains = {"run/sampling.py", "record/experiment.py", "builtin/study/evaluate.py"}
+    root = Path(latentzoo.__file__).parent
+    for path in root.rglob("*.py"):
+        where = path.relative_to(root).as_posix()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "Rng" and node.args:
+                named = any(k.arg == "domain" for k in node.keywords)
+                assert named or where in chains, f"{where}:{node.lineno} draws a chain's numbers"
+
+
+def test_fixed_noise_is_no_chains_start() -> None:
+    """The first noise map, and the first block held still, once were those of chain 0 of run 0."""
+    layer = stylegan2.build(widths=[4, 4]).synthesis.layers[0]
+    first = Rng(*seeds(0, 1)).normal(16)[0]
+    assert not torch.equal(layer.noise_const.flatten(), first)
+    run = spec.Run(
+        generator="avatar-ldm", options={"eta": 1.0}, vary=["start"], chains=1, seed=0, rest_seed=0
+    )
+    experiment = Experiment(run)
+    assert isinstance(experiment.generator, Restricted)
+    held = experiment.generator.rest
+    assert not torch.equal(held, experiment.rng.normal(len(held))[0])

@@ -24,7 +24,7 @@ def network():
     return nn.Sequential(*layers).requires_grad_(False)
 
 
-def gradient(network, checkpoint, *, steps=7, order=1):
+def gradient(network, recompute, *, steps=7, order=1):
     z = torch.randn(
         2, steps + 1, 3, 6, 6, generator=torch.Generator().manual_seed(1)
     ).requires_grad_()
@@ -34,7 +34,7 @@ def gradient(network, checkpoint, *, steps=7, order=1):
     def step(x, i):
         return x * 0.9 + 0.2 * network(x + shift) * shift + 0.1 * noise[i]
 
-    x = fold(step, x, range(steps), checkpoint=checkpoint)
+    x = fold(step, x, range(steps), recompute=recompute)
     grads = torch.autograd.grad(x.square().sum(), (z, shift), create_graph=order == 2)
     if order == 2:
         return torch.autograd.grad(sum(g.square().sum() for g in grads), (z, shift))
@@ -42,58 +42,58 @@ def gradient(network, checkpoint, *, steps=7, order=1):
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 9])
-@pytest.mark.parametrize("checkpoint", CHOICES)
-def test_gradients_are_bit_equal(network, checkpoint, steps):
+@pytest.mark.parametrize("recompute", CHOICES)
+def test_gradients_are_bit_equal(network, recompute, steps):
     """With respect to the start and to each step's noise; what all steps read is a sum of its own order."""
     expected = gradient(network, False, steps=steps)
-    z, shift = gradient(network, checkpoint, steps=steps)
+    z, shift = gradient(network, recompute, steps=steps)
     assert torch.equal(z, expected[0]) and z.abs().amax(dim=(0, 2, 3, 4)).min() > 0
     torch.testing.assert_close(shift, expected[1], rtol=1e-6, atol=1e-6)
     assert shift.abs() > 0.1
 
 
-@pytest.mark.parametrize("checkpoint", CHOICES)
-def test_what_a_state_carries_along_has_a_bit_equal_gradient(network, checkpoint):
-    def run(checkpoint):
+@pytest.mark.parametrize("recompute", CHOICES)
+def test_what_a_state_carries_along_has_a_bit_equal_gradient(network, recompute):
+    def run(recompute):
         code = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(3)).requires_grad_()
 
         def step(state, i):
             x, code = state
             return (x + 0.3 * network(x * code) * code, code)
 
-        x, _ = fold(step, (torch.ones(2, 3, 6, 6), code), range(7), checkpoint=checkpoint)
+        x, _ = fold(step, (torch.ones(2, 3, 6, 6), code), range(7), recompute=recompute)
         return torch.autograd.grad(x.square().sum(), code)[0]
 
-    assert torch.equal(run(checkpoint), run(False))
+    assert torch.equal(run(recompute), run(False))
 
 
-@pytest.mark.parametrize("checkpoint", CHOICES)
-def test_second_derivatives_are_right(network, checkpoint):
+@pytest.mark.parametrize("recompute", CHOICES)
+def test_second_derivatives_are_right(network, recompute):
     expected = gradient(network, False, order=2)
-    for a, b in zip(gradient(network, checkpoint, order=2), expected, strict=True):
+    for a, b in zip(gradient(network, recompute, order=2), expected, strict=True):
         assert torch.allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("checkpoint", CHOICES)
-def test_states_may_be_tuples(checkpoint):
-    def run(checkpoint):
+@pytest.mark.parametrize("recompute", CHOICES)
+def test_states_may_be_tuples(recompute):
+    def run(recompute):
         x = torch.linspace(-1, 1, 5, requires_grad=True)
         step = lambda pair, i: (pair[1].sin() * (i + 1), pair[0] * pair[1])
-        a, b = fold(step, (x, x * 2), range(5), checkpoint=checkpoint)
+        a, b = fold(step, (x, x * 2), range(5), recompute=recompute)
         return torch.autograd.grad((a + b).sum(), x)[0]
 
-    assert torch.equal(run(checkpoint), run(False))
+    assert torch.equal(run(recompute), run(False))
 
 
-@pytest.mark.parametrize("checkpoint", [*CHOICES, False])
-def test_the_graph_can_be_used_twice(network, checkpoint):
+@pytest.mark.parametrize("recompute", [*CHOICES, False])
+def test_the_graph_can_be_used_twice(network, recompute):
     x = torch.randn(1, 3, 6, 6, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    y = fold(lambda x, i: x + 0.1 * network(x), x, range(6), checkpoint=checkpoint).sum()
+    y = fold(lambda x, i: x + 0.1 * network(x), x, range(6), recompute=recompute).sum()
     first = torch.autograd.grad(y, x, retain_graph=True)[0]
     assert torch.equal(first, torch.autograd.grad(y, x)[0])
 
 
-def calls(checkpoint, steps=16, *, backward=True):
+def calls(recompute, steps=16, *, backward=True):
     count = 0
 
     def step(x, _):
@@ -102,7 +102,7 @@ def calls(checkpoint, steps=16, *, backward=True):
         return (x * x).sin()
 
     x = torch.ones(3, requires_grad=True)
-    y = fold(step, x, range(steps), checkpoint=checkpoint).sum()
+    y = fold(step, x, range(steps), recompute=recompute).sum()
     if backward:
         y.backward()
     return count
@@ -136,8 +136,8 @@ def test_auto_keeps_the_steps_that_memory_holds(network, monkeypatch):
     assert len(set(runs)) > 2
 
 
-@pytest.mark.parametrize("checkpoint", [*CHOICES, False])
-def test_nothing_is_kept_without_gradients(checkpoint):
+@pytest.mark.parametrize("recompute", [*CHOICES, False])
+def test_nothing_is_kept_without_gradients(recompute):
     alive = []
 
     def step(x, _):
@@ -146,18 +146,18 @@ def test_nothing_is_kept_without_gradients(checkpoint):
         return y
 
     with torch.no_grad():
-        fold(step, torch.zeros(3), range(5), checkpoint=checkpoint)
+        fold(step, torch.zeros(3), range(5), recompute=recompute)
     assert all(ref() is None for ref in alive)
 
 
 @pytest.mark.parametrize("backward", [True, False])
-@pytest.mark.parametrize("checkpoint", CHOICES)
-def test_a_graph_that_is_dropped_frees_its_memory(checkpoint, backward):
+@pytest.mark.parametrize("recompute", CHOICES)
+def test_a_graph_that_is_dropped_frees_its_memory(recompute, backward):
     """No reference cycle passes through autograd, where the collector would not find it."""
     x = torch.zeros(3, requires_grad=True)
     captured = torch.zeros(3)
     alive = weakref.ref(captured)
-    y = fold(lambda x, _, c=captured: (x + c).sin(), x * 1, range(5), checkpoint=checkpoint)
+    y = fold(lambda x, _, c=captured: (x + c).sin(), x * 1, range(5), recompute=recompute)
     if backward:
         y.sum().backward()
     del y, captured
@@ -171,11 +171,11 @@ def test_a_step_with_side_effects_is_found():
     def step(x, _):
         return x.sin() if next(runs) < 3 else x.sin().cos()
 
-    y = fold(step, torch.ones(2, requires_grad=True), range(3), checkpoint=True)
+    y = fold(step, torch.ones(2, requires_grad=True), range(3), recompute=True)
     with pytest.raises(LatentzooError, match="not a pure function"):
         y.sum().backward()
 
 
 def test_an_unknown_choice_is_refused():
     with pytest.raises(SpecError, match="choose 'auto'"):
-        fold(lambda x, i: x, torch.zeros(1), range(2), checkpoint="sometimes")  # pyright: ignore
+        fold(lambda x, i: x, torch.zeros(1), range(2), recompute="sometimes")  # pyright: ignore

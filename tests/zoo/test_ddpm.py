@@ -115,7 +115,7 @@ def test_the_multistep_solver_is_that_of_diffusers(generator, unet, spacing):
         {"steps": 4, "eta": 1.0, "white_box_steps": 2},
         {"steps": 4, "sampler": "ddpm", "clip": False},
         {"steps": 4, "sampler": "dpm++"},
-        {"steps": 4, "checkpoint": "sqrt"},
+        {"steps": 4, "recompute": "sqrt"},
     ],
     ids=str,
 )

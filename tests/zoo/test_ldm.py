@@ -117,7 +117,7 @@ def test_an_image_has_a_latent_that_gives_its_code_again(eta):
     image = torch.rand(2, 3, 8, 8, dtype=torch.float64)
     z = generator.encode(image, Rng(1, 2))
     x_0 = generator.scale * generator.first_stage.encode(2 * image - 1)
-    torch.testing.assert_close(generator(z), generator.decode(x_0), rtol=0, atol=1e-5)
+    torch.testing.assert_close(generator(z), generator.show(x_0), rtol=0, atol=1e-5)
     if eta > 0:
         again, other = generator.encode(image, Rng(1, 2)), generator.encode(image, Rng(3, 2))
         assert torch.equal(z, again)
@@ -129,7 +129,7 @@ def test_codes_are_scaled():
     generator.scale.fill_(0.7)
     code = torch.randn(2, 3, 4, 4)
     expected = (generator.first_stage.decode(code / 0.7) + 1) / 2
-    torch.testing.assert_close(generator.decode(code), expected)
+    torch.testing.assert_close(generator.show(code), expected)
 
 
 def test_fixed_noises_have_no_encoder():

@@ -51,7 +51,7 @@ CHAINS = [
     {"forward_type": "ddim", "eta": 0.5},
     {"head": "none"},
     {"white_box_steps": 1},
-    {"white_box_steps": 0, "checkpoint": True},
+    {"white_box_steps": 0, "recompute": True},
 ]
 
 

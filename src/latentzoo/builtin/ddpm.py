@@ -17,21 +17,19 @@ References:
 """
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentzoo.builtin.ldm import Cosine
+from latentzoo.builtin.ldm import shifted
 from latentzoo.builtin.networks.unet import GRID, UNet
 from latentzoo.diffusion.generator import Diffusion, Reading
-from latentzoo.diffusion.memory import Checkpoint
+from latentzoo.diffusion.memory import Recompute
 from latentzoo.diffusion.sampler import DDIM
-from latentzoo.errors import SpecError
 from latentzoo.generator import Generator
-from latentzoo.hub.checkpoint import Checkpoint as File
+from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 
 PATCH = 4
@@ -64,27 +62,21 @@ def diffusion(
     steps: int = 10,
     eta: float = 0.0,
     white_box_steps: int | None = None,
-    checkpoint: Checkpoint = "auto",
+    recompute: Recompute = "auto",
 ) -> Diffusion:
     """The map of a denoiser; the arguments are those of :func:`build`.
 
     Raises:
         SpecError: If there are no steps, `eta` is not in [0, 1], or too many noises are asked for.
     """
-    if steps < 1 or not 0 <= eta <= 1:
-        raise SpecError(
-            f"a diffusion of {steps} steps with eta={eta} is not defined; "
-            "give at least one step and eta in [0, 1]"
-        )
-    levels = [Cosine.shifted(1 - i / steps) for i in range(steps + 1)]
     return Diffusion(
         network,
         reading=Reading(kind="x0"),
         size=(PATCH * GRID, PATCH * GRID),
-        pairs=list(pairwise(levels)),
+        pairs=shifted(steps),
         sampler=DDIM(eta),
         white_box_steps=white_box_steps,
-        checkpoint=checkpoint,
+        recompute=recompute,
     )
 
 
@@ -94,7 +86,7 @@ def build(
     steps: int = 10,
     eta: float = 0.0,
     white_box_steps: int | None = None,
-    checkpoint: Checkpoint = "auto",
+    recompute: Recompute = "auto",
 ) -> Diffusion:
     """Builds the generator with random weights.
 
@@ -103,14 +95,14 @@ def build(
         steps: The number of steps.
         eta: How much of each step is fresh noise.
         white_box_steps: How many of the noises are part of the latent, the first ones; None for all.
-        checkpoint: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
+        recompute: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
     """
     return diffusion(
         Patches(widths),
         steps=steps,
         eta=eta,
         white_box_steps=white_box_steps,
-        checkpoint=checkpoint,
+        recompute=recompute,
     )
 
 
@@ -119,7 +111,7 @@ KEYS: dict[str, Callable[[Generator], list[Rule]]] = {
 }
 
 
-def infer(checkpoint: File) -> dict[str, Any] | None:
+def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     """The configuration of a weight file of this family, or None."""
     shapes = {key: tuple(x.shape) for key, x in checkpoint.tensors.items()}
     if "network.unet.place" not in shapes:

@@ -41,11 +41,11 @@ def encode(
 
     from latentzoo import picture, zoo
     from latentzoo.files import write_atomic
-    from latentzoo.rng import Rng
+    from latentzoo.rng import Domain, Rng
 
     network = zoo.load(generator, family=family, **options(option or []))
     original = picture.read(image, network.size)
-    z = encoder(network, generator).encode(original, Rng(seed))
+    z = encoder(network, generator).encode(original, Rng(seed, domain=Domain.PICTURE))
     error = (network(z) - original).square().mean().sqrt()
     write_atomic(
         out, lambda path: save_file({"z": z.contiguous()}, path, {"generator": generator})
@@ -107,15 +107,19 @@ def translate(
     """Encode a picture in one world and decode it in another (CycleDiffusion)."""
     from latentzoo import picture, zoo
     from latentzoo.diffusion import translate as worlds
-    from latentzoo.rng import Rng
+    from latentzoo.rng import Domain, Rng
 
     chosen = options(option or [])
     there = zoo.load(target, **chosen)
     original = picture.read(image, there.size)
     if strength is None:
-        result = worlds.translate(original, zoo.load(source, **chosen), there, Rng(seed))
+        result = worlds.translate(
+            original, zoo.load(source, **chosen), there, Rng(seed, domain=Domain.PICTURE)
+        )
     else:
-        result = worlds.sdedit(original, there, Rng(seed), strength=strength)
+        result = worlds.sdedit(
+            original, there, Rng(seed, domain=Domain.PICTURE), strength=strength
+        )
     picture.write(out, picture.to_uint8(result)[0])
     typer.echo(str(out))
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from latentzoo.generator import Generator
-from latentzoo.rng import Rng
+from latentzoo.rng import Domain, Rng
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ def check(generator: Generator, *, chains: int = 3, seed: int = 0) -> list[Law]:
         seed: The seed of the latents.
     """
     parameter = next(generator.parameters(), torch.empty(0))
-    rng = Rng(*range(seed, seed + chains), device=parameter.device)
+    seeds = range(seed, seed + chains)
+    rng = Rng(*seeds, domain=Domain.CHECK, device=parameter.device)
     z = rng.normal(generator.space.dim)
     with torch.no_grad():
         image, again, alone = generator(z), generator(z), generator(z[:1])

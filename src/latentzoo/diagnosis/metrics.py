@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentzoo.errors import SpecError
-from latentzoo.rng import Rng
+from latentzoo.rng import Domain, Rng
 
 DRAWS = 1000
 NAN = float("nan")
@@ -111,7 +111,8 @@ def _pairs(value: Tensor, times: Tensor) -> Tensor:
 
 def _times(count: int, seed: int) -> Tensor:
     """How often each picture is drawn, (R, N), `count` of them with replacement."""
-    index = (Rng(seed).uniform(DRAWS, count)[0].double() * count).long()
+    u = Rng(seed, domain=Domain.BOOTSTRAP).uniform(DRAWS, count)[0].double()
+    index = (u * count).long()
     return (
         torch.zeros(DRAWS, count).double().scatter_add_(1, index, torch.ones_like(index).double())
     )

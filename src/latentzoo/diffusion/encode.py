@@ -35,14 +35,44 @@ from torch import Tensor
 
 from latentzoo.diffusion.parametrisation import from_x0
 from latentzoo.diffusion.reverse import Gaussian, ddim, forward, posterior_std
-from latentzoo.diffusion.sampler import Pairs
+from latentzoo.diffusion.sampler import DDIM, Chain, Multistep, Pairs, Sampler, Single
 from latentzoo.diffusion.schedule import Level
+from latentzoo.errors import SpecError
 
 MEMORY = 5
 """How many states the inversion of a step remembers."""
 
 Step = Callable[[Tensor, Level, Level], Gaussian]
 """The model's distribution of `x_s` given `x_t`, with exactly the clips and guidance of the map."""
+
+
+def find(
+    x_0: Tensor, chain: Chain, sampler: Sampler, *, draw: Callable[[], Tensor], iterations: int
+) -> tuple[Tensor, list[Tensor]]:
+    """The start and the noises of a chain that lead to a picture, by the way that fits the sampler.
+
+    The multistep sampler is inverted as DDIM, which solves the same equation.
+
+    Arguments:
+        x_0: The picture, (B, ...), in the range of the chain.
+        chain: The network and the steps.
+        sampler: What is done at each step.
+        draw: Standard normal noise of the shape of `x_0`, for a stochastic chain.
+        iterations: How often each step without noise is refined.
+
+    Returns:
+        The start (B, ...), unscaled, and the noise of each step that has one.
+
+    Raises:
+        SpecError: If the sampler has no encoder.
+    """
+    sampler = DDIM() if isinstance(sampler, Multistep) else sampler
+    if not isinstance(sampler, Single):
+        raise SpecError("the corrector of this sampler has no encoder; choose another sampler")
+    step = lambda x_t, t, s: sampler.step(chain.denoise, x_t, t, s)
+    if sampler.noises(chain.pairs) == 0:
+        return invert(x_0, step, chain.pairs, iterations=iterations), []
+    return stochastic(x_0, step, chain.pairs, draw=draw, eta=sampler.eta, iterations=iterations)
 
 
 @torch.no_grad()

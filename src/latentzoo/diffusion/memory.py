@@ -38,8 +38,8 @@ from latentzoo.errors import LatentzooError, SpecError
 
 X = TypeVar("X", bound=Tensor | tuple[Tensor, ...])
 Item = TypeVar("Item")
-Checkpoint = bool | str
-"""True, False, "auto" or "sqrt"; what the families take as their argument `checkpoint`."""
+Recompute = bool | str
+"""True, False, "auto" or "sqrt"; what the families take as their argument `recompute`."""
 
 SHARE = 0.25
 """The part of the free memory that "auto" may fill."""
@@ -48,7 +48,7 @@ NEAR = 1e-2
 
 
 def fold(
-    step: Callable[[X, Item], X], x: X, items: Sequence[Item], *, checkpoint: Checkpoint = "auto"
+    step: Callable[[X, Item], X], x: X, items: Sequence[Item], *, recompute: Recompute = "auto"
 ) -> X:
     """Runs `x = step(x, item)` over the items.
 
@@ -57,28 +57,28 @@ def fold(
             it. It may close over anything, tensors that need a gradient included.
         x: The first state, a tensor or a tuple of tensors; all states have its shape.
         items: What each step is given: a level, an index, a noise.
-        checkpoint: What is kept for the backward pass, see above.
+        recompute: What is kept for the backward pass, see above.
 
     Returns:
         The last state.
 
     Raises:
-        SpecError: If `checkpoint` is none of the four choices.
+        SpecError: If `recompute` is none of the four choices.
     """
-    if checkpoint not in ("auto", "sqrt", True, False):
+    if recompute not in ("auto", "sqrt", True, False):
         raise SpecError(
-            f"checkpoint={checkpoint!r} is unknown; choose 'auto', 'sqrt', True or False"
+            f"recompute={recompute!r} is unknown; choose 'auto', 'sqrt', True or False"
         )
-    if checkpoint is False or not torch.is_grad_enabled():
+    if recompute is False or not torch.is_grad_enabled():
         for item in items:
             x = step(x, item)
         return x
-    if checkpoint == "sqrt":
+    if recompute == "sqrt":
         stride = math.isqrt(max(len(items) - 1, 0)) + 1
         segments = [items[i : i + stride] for i in range(0, len(items), stride)]
-        walk = lambda x, segment: fold(step, x, segment, checkpoint=True)
-        return fold(walk, x, segments, checkpoint=True)
-    budget = SHARE * _free(_tensors(x)[0].device) if checkpoint == "auto" else 0.0
+        walk = lambda x, segment: fold(step, x, segment, recompute=True)
+        return fold(walk, x, segments, recompute=True)
+    budget = SHARE * _free(_tensors(x)[0].device) if recompute == "auto" else 0.0
     kept = _Kept()
     for item in items:
         if kept.bytes + kept.last < budget:
@@ -226,7 +226,7 @@ class _Again(torch.autograd.Function):
         if not all(map(_near, again, outputs)):
             raise LatentzooError(
                 "a step came to another state when it was run again, so it is not a pure "
-                "function: remove its side effects or use checkpoint=False"
+                "function: remove its side effects or use recompute=False"
             )
         wanted = [leaf for leaf in leaves if leaf.requires_grad]
         found = _pull(again, wanted, ends, twice=twice)

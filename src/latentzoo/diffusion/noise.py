@@ -11,12 +11,11 @@ asks for it, so that it takes no memory.
 from collections.abc import Sequence
 from typing import overload
 
-import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latentzoo.errors import SpecError
+from latentzoo.rng import Domain, Rng
 
 
 class Noise(Sequence[Tensor]):
@@ -25,7 +24,7 @@ class Noise(Sequence[Tensor]):
     Arguments:
         latent: The noises that are part of the latent, with shape (B, k, ...); k may be 0.
         steps: How many steps read a noise, at least k.
-        seed: The seed of the others; it names streams that no chain's `Rng` ever reads.
+        seed: The seed of the others.
 
     Raises:
         SpecError: If there are more latent noises than steps.
@@ -57,11 +56,7 @@ class Noise(Sequence[Tensor]):
         return fixed_noise(self.like, self.seed, index + 1)
 
 
-def fixed_noise(like: Tensor, seed: int, stream: int) -> Tensor:
-    """Standard normal numbers as a function of two whole numbers, shaped and placed as `like`.
-
-    They come from a counter-based generator on the CPU. The stream is the upper half of its key,
-    which is 0 for the noise of chains; streams from 1 upward are therefore never theirs.
-    """
-    draws = np.random.Generator(np.random.Philox(key=seed + (stream << 64)))
-    return torch.from_numpy(draws.standard_normal(tuple(like.shape), np.float32)).to(like)
+def fixed_noise(like: Float[Tensor, "1 ..."], seed: int, step: int) -> Float[Tensor, "1 ..."]:
+    """The noise of step 1, 2, ... where it is fixed, shaped and placed as `like`; step 0 is the start."""
+    rng = Rng(seed, domain=Domain.STEP, index=step, device=like.device, dtype=like.dtype)
+    return rng.normal(*like.shape[1:])

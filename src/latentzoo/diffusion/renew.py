@@ -60,4 +60,4 @@ def renew(
         return x_0
     x_t = forward(x_0, pairs[0][0]).push(draw())
     noise = [draw() for _ in range(sampler.noises(pairs))]
-    return sampler.run(Chain(chain.denoise, pairs, chain.checkpoint), x_t, noise)
+    return sampler.run(Chain(chain.denoise, pairs, chain.recompute), x_t, noise)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from latentzoo.diffusion.memory import Checkpoint, fold
+from latentzoo.diffusion.memory import Recompute, fold
 from latentzoo.diffusion.parametrisation import Estimate
 from latentzoo.diffusion.reverse import (
     Gaussian,
@@ -25,6 +25,7 @@ from latentzoo.diffusion.reverse import (
     posterior_std,
 )
 from latentzoo.diffusion.schedule import VP, Level
+from latentzoo.errors import SpecError, UnknownName
 
 Denoise = Callable[[Tensor, Level], Estimate]
 """What a network thinks is mixed in `x_t`, (B, C, H, W), at a level."""
@@ -40,12 +41,35 @@ class Chain:
     Arguments:
         denoise: The network.
         pairs: The steps.
-        checkpoint: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
+        recompute: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
     """
 
     denoise: Denoise
     pairs: Pairs
-    checkpoint: Checkpoint = "auto"
+    recompute: Recompute = "auto"
+
+
+def require_eta(eta: float) -> None:
+    """Checks the share of fresh noise in a step.
+
+    Raises:
+        SpecError: If it is not in [0, 1].
+    """
+    if not 0 <= eta <= 1:
+        raise SpecError(f"eta={eta} is out of range; give a number in [0, 1]")
+
+
+def require(sampler: str, eta: float, *, known: Sequence[str]) -> None:
+    """Checks the name of a sampler, and that only DDIM is given fresh noise.
+
+    Raises:
+        UnknownName: If there is no such sampler.
+        SpecError: If `eta` does not fit it.
+    """
+    if sampler not in known:
+        raise UnknownName("sampler", sampler, known)
+    if eta != 0 and sampler != "ddim":
+        raise SpecError(f"eta={eta} does not fit the sampler {sampler}; give [0, 1] with ddim")
 
 
 class Sampler(ABC):
@@ -81,7 +105,7 @@ class Single(Sampler):
             p = self.step(chain.denoise, x_t, *chain.pairs[i])
             return p.push(noise[i] if i < len(noise) else None)
 
-        return fold(step, x_T, range(len(chain.pairs)), checkpoint=chain.checkpoint)
+        return fold(step, x_T, range(len(chain.pairs)), recompute=chain.recompute)
 
 
 @dataclass(frozen=True)
@@ -90,9 +114,15 @@ class DDIM(Single):
 
     Arguments:
         eta: How much of a step is fresh noise, in [0, 1].
+
+    Raises:
+        SpecError: If `eta` is out of range.
     """
 
     eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_eta(self.eta)
 
     def step(self, denoise: Denoise, x_t: Tensor, t: Level, s: Level) -> Gaussian:
         return ddim(denoise(x_t, t), t, s, eta=self.eta)
@@ -165,7 +195,7 @@ class Multistep(Sampler):
             return multistep(x_t, x_0, last, t=t, s=s, r=chain.pairs[i - 1][0]), x_0
 
         steps = range(len(chain.pairs))
-        return fold(step, (x_T, x_T), steps, checkpoint=chain.checkpoint)[0]
+        return fold(step, (x_T, x_T), steps, recompute=chain.recompute)[0]
 
 
 @dataclass(frozen=True)
@@ -193,4 +223,4 @@ class PredictorCorrector(Sampler):
                 return correct(x_t, score, noise[i], snr=self.snr)
             return diffuse(x_t, score, t, s).push(noise[i] if i < len(noise) else None)
 
-        return fold(move, x_T, range(moves * len(chain.pairs)), checkpoint=chain.checkpoint)
+        return fold(move, x_T, range(moves * len(chain.pairs)), recompute=chain.recompute)

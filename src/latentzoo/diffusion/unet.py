@@ -20,18 +20,19 @@ from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule, prefixed
 
 
-class UNet(nn.Module):
+class UNet2D(nn.Module):
     """Creates a `UNet2DModel` of diffusers.
 
     Arguments:
         config: Its `config.json`.
+        channels: The channels of what it sees, 3 for colour pictures; None for any.
 
     Raises:
         MissingExtra: If diffusers is not installed.
-        SpecError: If it is not an unconditional network of colour pictures.
+        SpecError: If it is not an unconditional network of so many channels.
     """
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, Any], *, channels: int | None = 3) -> None:
         super().__init__()
         try:
             from diffusers.models.unets.unet_2d import UNet2DModel
@@ -45,10 +46,11 @@ class UNet(nn.Module):
         arguments = {k: v for k, v in config.items() if not k.startswith("_")}
         if arguments.get("num_class_embeds") or arguments.get("class_embed_type"):
             raise SpecError("the network asks for a class; give one without class embeddings")
-        if arguments.get("in_channels", 3) != 3:
+        self.channels = int(arguments.get("in_channels", 3))
+        if channels is not None and self.channels != channels:
             raise SpecError(
-                f"the network has {arguments['in_channels']} input channels; "
-                "give one of colour pictures, which has 3"
+                f"the network has {self.channels} input channels; "
+                f"give one of colour pictures, which has {channels}"
             )
         size = arguments.get("sample_size")
         if size is None:
@@ -60,15 +62,15 @@ class UNet(nn.Module):
         self.eval()
         self.size: tuple[int, int] = (size, size) if isinstance(size, int) else tuple(size)
 
-    def train(self, mode: bool = True) -> "UNet":
+    def train(self, mode: bool = True) -> "UNet2D":
         """Keeps the network in evaluation mode: its dropout must not change the map."""
         del mode
         return super().train(False)
 
     def forward(self, x_t: Tensor, time: Tensor) -> Tensor:
-        """Maps pictures (B, 3, H, W) at times (B,) to the prediction (B, 3, H, W)."""
+        """Maps pictures (B, C, H, W) at times (B,) to the prediction (B, C, H, W)."""
         output = self.model(x_t, time, return_dict=False)[0]
-        return output[:, :3]  # networks that also predict a variance give it last
+        return output[:, : self.channels]  # networks that also predict a variance give it last
 
 
 LEGACY = [

@@ -8,7 +8,7 @@ once per run, so that the energy stays a function. Each picture has its own draw
     \text{saturation} \quad & m + 2 u \, (x - m), \quad m = \text{mean over channels} \\
     \text{contrast} \quad & m + (u + \tfrac12) (x - m), \quad m = \text{mean over channels and pixels} \\
     \text{translation} \quad & x'_{r, c} = x_{r + d_r, c + d_c}, \text{ black outside} \\
-    \text{resize} \quad & A x A^\top \text{ to } 0.8 + 0.4 u \text{ of the side, centred} \\
+    \text{resize} \quad & \text{bilinear, to } 0.8 + 0.4 u \text{ of the side, centred} \\
     \text{cutout} \quad & \text{black in a window of half the side}
 
 References:
@@ -18,14 +18,17 @@ References:
     | (Liu et al., 2021), https://arxiv.org/abs/2112.01573
 """
 
+from collections.abc import Callable
+from itertools import groupby
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.nn import functional as F
 
 from latentzoo.errors import ImageError
-from latentzoo.rng import Rng
+from latentzoo.rng import Domain, Rng
 
 
 class Draws(NamedTuple):
@@ -50,7 +53,7 @@ class Draws(NamedTuple):
     @classmethod
     def fixed(cls, count: int, size: tuple[int, int], *, seed: int = 0) -> "Draws":
         """Draws for `count` copies of pictures of a size, once and for all."""
-        u = Rng(seed).uniform(8, count)[0].double()
+        u = Rng(seed, domain=Domain.COPY).uniform(8, count)[0].double()
         rows, cols = size
         brightness, saturation, contrast = u[:3].float()
         return cls(
@@ -75,7 +78,6 @@ def augment(x: Float[Tensor, "N C H W"], draws: Draws) -> Float[Tensor, "N C H W
     Raises:
         ImageError: If the pictures are not square.
     """
-    draws = Draws(*(draw.to(x.device) for draw in draws))
     x = colour(x, draws.brightness, draws.saturation, draws.contrast)
     x = translate(x, draws.shift_rows, draws.shift_cols)
     return cutout(resize(x, draws.resize), draws.cut_rows, draws.cut_cols)
@@ -93,16 +95,7 @@ def colour(x: Tensor, brightness: Tensor, saturation: Tensor, contrast: Tensor) 
 
 def translate(x: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
     """Moves each picture up and left by whole pixels, (N,); what comes in is black."""
-    return _shift(_shift(x, rows, 2), cols, 3)
-
-
-def _shift(x: Tensor, by: Tensor, dim: int) -> Tensor:
-    source = torch.arange(x.shape[dim], device=x.device) + by.to(x.device)[:, None]
-    inside = (source >= 0) & (source < x.shape[dim])
-    shape = [len(x), 1, 1, 1]
-    shape[dim] = x.shape[dim]
-    index = source.clamp(0, x.shape[dim] - 1).view(shape)
-    return x.take_along_dim(index, dim) * inside.view(shape)
+    return _each(x, lambda x, r, c: F.pad(x, (-c, c, -r, r)), rows, cols)
 
 
 def resize(x: Tensor, u: Tensor) -> Tensor:
@@ -116,25 +109,25 @@ def resize(x: Tensor, u: Tensor) -> Tensor:
         raise ImageError(
             f"pictures of {x.shape[-2]}x{side} cannot be augmented; use square ones or copies=0"
         )
-    # int() of exactly this double-precision expression decides the side
-    n = (side * (u.double() * (1.2 - 0.8) + 0.8)).floor()[:, None]
-    matrix = _interpolation(n, side).to(x)
-    return torch.einsum("nij,ncjk,nlk->ncil", matrix, x, matrix)
+
+    def to(x: Tensor, n: int) -> Tensor:
+        first = int((side - n) / 2)  # negative where the picture is cropped; rounded towards 0
+        edges = (first, side - n - first)
+        return F.pad(F.interpolate(x, size=(n, n), mode="bilinear"), edges * 2)
+
+    # floor() of exactly this double-precision expression decides the side
+    return _each(x, to, (side * (u.double() * (1.2 - 0.8) + 0.8)).floor().long())
 
 
-def _interpolation(n: Tensor, side: int) -> Tensor:
-    """The matrices (N, side, side) of bilinear resizing from `side` to n, centred in `side`."""
-    offset = torch.where(n < side, -((side - n) / 2).floor(), ((n - side) / 2).floor())
-    j = torch.arange(side, device=n.device) + offset
-    source = ((j + 0.5) * side / n - 0.5).clamp(min=0)
-    low = source.floor().clamp(max=side - 1)
-    weight = source - low
-    high = (low + 1).clamp(max=side - 1)
-    k = torch.arange(side, device=n.device)
-    hat = (k == low[..., None]) * (1 - weight[..., None]) + (k == high[..., None]) * weight[
-        ..., None
+def _each(x: Tensor, alter: Callable[..., Tensor], *draws: Tensor) -> Tensor:
+    """Alters pictures by whole numbers, each of shape (N,); neighbours with the same ones together."""
+    runs = [
+        (drawn, len(list(run)))
+        for drawn, run in groupby(zip(*map(Tensor.tolist, draws), strict=True))
     ]
-    return hat * ((j >= 0) & (j < n))[..., None]
+    parts = x.split([count for _, count in runs])
+    altered = [alter(part, *drawn) for part, (drawn, _) in zip(parts, runs, strict=True)]
+    return altered[0] if len(altered) == 1 else torch.cat(altered)
 
 
 def cutout(x: Tensor, rows: Tensor, cols: Tensor) -> Tensor:

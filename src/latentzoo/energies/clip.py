@@ -12,14 +12,15 @@ References:
 
 from collections.abc import Sequence
 from copy import copy
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
+from latentzoo.energies import eager
 from latentzoo.energies.augment import Draws, augment
 from latentzoo.energies.base import Energy
 from latentzoo.errors import SpecError
@@ -88,14 +89,8 @@ class Clip(Energy):
         if not self.copies and self.draws is None:
             return self.distance(image)
         draws = self._draws(image)
-        copies = len(draws.resize)
-        distance = [  # each copy is made again in the backward pass: the memory is that of one
-            checkpoint(
-                self._altered, image, Draws(*(d[r : r + 1] for d in draws)), use_reentrant=False
-            )
-            for r in range(copies)
-        ]
-        return torch.stack(distance).mean(0)  # pyright: ignore[reportArgumentType]
+        copies = (Draws(*(d[r : r + 1] for d in draws)) for r in range(len(draws.resize)))
+        return eager.mean([partial(self._altered, draw=draw) for draw in copies], image)
 
     def distance(self, image: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N"]:
         """One minus the cosine of pictures and text, without copies.

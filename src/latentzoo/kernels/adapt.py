@@ -24,6 +24,7 @@ References:
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -31,9 +32,64 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentzoo.errors import SpecError
+from latentzoo.kernels.types import Point
 
 Schedule = tuple[tuple[float, float], ...]
 """The inverse temperature and the step size of each step of a run."""
+
+
+class Tuned(NamedTuple):
+    """The state of a Metropolis kernel without momentum whose step size is tuned.
+
+    Attributes:
+        clock: The number of the next step, from 1, (B,).
+        log_h: The log step size, the same for each chain, (B,).
+    """
+
+    z: Tensor
+    phi: Tensor
+    grad: Tensor
+    terms: Tensor
+    clock: Tensor
+    log_h: Tensor
+
+    @classmethod
+    def begin(cls, point: Point, step_size: float) -> "Tuned":
+        """The state before the first step."""
+        log_h = torch.full_like(point.phi, math.log(step_size))
+        return cls(*point, torch.ones_like(log_h, dtype=torch.long), log_h)
+
+    @property
+    def point(self) -> Point:
+        """Where the chains are."""
+        return Point(*self[:4])
+
+    def step_size(self, schedule: Schedule | None) -> Float[Tensor, "B"]:
+        """The step size of the next step: the recorded one, else the tuned one."""
+        return self.log_h.exp() if schedule is None else follow(schedule, self.clock, self.phi)[1]
+
+    def after(
+        self,
+        point: Point,
+        accept: Float[Tensor, "B"],
+        *,
+        target: float,
+        longest: float,
+        until: float,
+    ) -> "Tuned":
+        """The state after a step that is accepted so often.
+
+        Arguments:
+            point: Where the chains are then.
+            accept: The probability of acceptance, (B,).
+            target: The acceptance to aim for.
+            longest: The longest step size.
+            until: The step from which the step size stays.
+        """
+        log_h, t = self.log_h, int(self.clock[0])
+        if t < until:
+            log_h = robbins_monro(log_h, accept, target=target, t=t, longest=longest)
+        return Tuned(*point, self.clock + 1, log_h)
 
 
 def require(**settings: tuple[float | None, float, float]) -> None:

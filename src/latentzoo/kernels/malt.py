@@ -20,26 +20,15 @@ References:
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from latentzoo.kernels.adapt import Schedule, follow, require, robbins_monro
+from latentzoo.kernels.adapt import Schedule, Tuned, require
 from latentzoo.kernels.baoab import baoab
-from latentzoo.kernels.types import Info, Kernel, Point, Potential, metropolis, where
+from latentzoo.kernels.types import Info, Kernel, Potential, metropolis, where
 from latentzoo.rng import Rng
-
-
-class MALTState(NamedTuple):
-    """A point, the `clock` in trajectories (B,), from 1, and the shared `log_h` (B,)."""
-
-    z: Tensor
-    phi: Tensor
-    grad: Tensor
-    terms: Tensor
-    clock: Tensor
-    log_h: Tensor
 
 
 @dataclass(frozen=True)
@@ -62,7 +51,7 @@ class MALT(Kernel):
     schedule: Schedule | None = None
     budget: int = 200
     adjusted: ClassVar[bool] = True
-    State: ClassVar[type[Any]] = MALTState
+    State: ClassVar[type[Any]] = Tuned
 
     def __post_init__(self) -> None:
         require(
@@ -78,25 +67,26 @@ class MALT(Kernel):
     def plan(self, steps: int) -> "MALT":
         return replace(self, budget=steps)
 
-    def init(self, phi: Potential, z: Tensor, rng: Rng) -> MALTState:
-        point = phi.evaluate(z)
-        log_h = torch.full_like(point.phi, math.log(self.step_size or 0.2))
-        return MALTState(*point, torch.ones_like(log_h, dtype=torch.long), log_h)
+    def init(self, phi: Potential, z: Tensor, rng: Rng) -> Tuned:
+        return Tuned.begin(phi.evaluate(z), self.step_size or 0.2)
 
-    def step(self, phi: Potential, state: MALTState, rng: Rng) -> tuple[MALTState, Info]:
-        here, one, h = Point(*state[:4]), torch.ones_like(state.phi), state.log_h.exp()
-        if self.schedule is not None:
-            _, h = follow(self.schedule, state.clock, state.phi)
+    def step(self, phi: Potential, state: Tuned, rng: Rng) -> tuple[Tuned, Info]:
+        here, one, h = state.point, torch.ones_like(state.phi), state.step_size(self.schedule)
         dim = here.z.shape[1]
         point, p, work = here, rng.normal(dim), torch.zeros_like(one)
         for _ in range(self.length):
             move = baoab(phi, point, p, rng.normal(dim), h=h, beta=one, gamma=self.gamma)
             point, p, work = move.point, move.p, work + move.work
         accept, accepted = metropolis(-work, rng.uniform())
-        n, log_h = int(state.clock[0]), state.log_h
-        adapting = self.step_size is None and self.schedule is None
-        if adapting and n * self.length < self.budget // 2:
-            longest = min(1.0, math.pi / 2 / self.length)
-            log_h = robbins_monro(log_h, accept, target=self.target, t=n, longest=longest)
+        longest = min(1.0, math.pi / 2 / self.length)
         point = where(accepted, point, here)
-        return MALTState(*point, state.clock + 1, log_h), Info(accept, h, one, work)
+        state = state.after(
+            point, accept, target=self.target, longest=longest, until=self._settled
+        )
+        return state, Info(accept, h, one, work)
+
+    @property
+    def _settled(self) -> float:
+        """The step from which the step size stays."""
+        adapts = self.step_size is None and self.schedule is None
+        return self.budget // 2 / self.gradients if adapts else 0

@@ -15,25 +15,14 @@ References:
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from latentzoo.kernels.adapt import Schedule, follow, require, robbins_monro
-from latentzoo.kernels.types import Info, Kernel, Point, Potential, metropolis, where
+from latentzoo.kernels.adapt import Schedule, Tuned, require
+from latentzoo.kernels.types import Info, Kernel, Potential, metropolis, where
 from latentzoo.rng import Rng
-
-
-class PCNState(NamedTuple):
-    """A point without gradient, the `clock` in steps (B,), from 1, and the shared `log_h` (B,)."""
-
-    z: Tensor
-    phi: Tensor
-    grad: Tensor
-    terms: Tensor
-    clock: Tensor
-    log_h: Tensor
 
 
 @dataclass(frozen=True)
@@ -52,7 +41,7 @@ class PCN(Kernel):
     schedule: Schedule | None = None
     budget: int = 200
     adjusted: ClassVar[bool] = True
-    State: ClassVar[type[Any]] = PCNState
+    State: ClassVar[type[Any]] = Tuned
 
     def __post_init__(self) -> None:
         require(step_size=(self.step_size, 0, 3), target=(self.target, 0, 1))
@@ -64,22 +53,23 @@ class PCN(Kernel):
     def plan(self, steps: int) -> "PCN":
         return replace(self, budget=steps)
 
-    def init(self, phi: Potential, z: Tensor, rng: Rng) -> PCNState:
-        point = phi.evaluate(z, gradient=False)
-        log_h = torch.full_like(point.phi, math.log(self.step_size or 0.3))
-        return PCNState(*point, torch.ones_like(log_h, dtype=torch.long), log_h)
+    def init(self, phi: Potential, z: Tensor, rng: Rng) -> Tuned:
+        return Tuned.begin(phi.evaluate(z, gradient=False), self.step_size or 0.3)
 
-    def step(self, phi: Potential, state: PCNState, rng: Rng) -> tuple[PCNState, Info]:
-        here, h = Point(*state[:4]), state.log_h.exp()
-        if self.schedule is not None:
-            _, h = follow(self.schedule, state.clock, state.phi)
+    def step(self, phi: Potential, state: Tuned, rng: Rng) -> tuple[Tuned, Info]:
+        here, h = state.point, state.step_size(self.schedule)
         c, s = h.cos()[:, None], h.sin()[:, None]
         new = phi.evaluate(c * here.z + s * rng.normal(here.z.shape[1]), gradient=False)
         rise = new.phi - here.phi
         accept, accepted = metropolis(-rise, rng.uniform())
-        n, log_h = int(state.clock[0]), state.log_h
-        adapting = self.step_size is None and self.schedule is None
-        if adapting and n * self.gradients < self.budget // 2:
-            log_h = robbins_monro(log_h, accept, target=self.target, t=n, longest=math.pi / 2)
-        state = PCNState(*where(accepted, new, here), state.clock + 1, log_h)
+        point = where(accepted, new, here)
+        state = state.after(
+            point, accept, target=self.target, longest=math.pi / 2, until=self._settled
+        )
         return state, Info(accept, h, torch.ones_like(h), rise)
+
+    @property
+    def _settled(self) -> float:
+        """The step from which the step size stays."""
+        adapts = self.step_size is None and self.schedule is None
+        return self.budget // 2 / self.gradients if adapts else 0

@@ -18,26 +18,15 @@ References:
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from latentzoo.kernels.adapt import Schedule, follow, require, robbins_monro
+from latentzoo.kernels.adapt import Schedule, Tuned, require
 from latentzoo.kernels.baoab import baoab
-from latentzoo.kernels.types import Info, Kernel, Point, Potential, metropolis, where
+from latentzoo.kernels.types import Info, Kernel, Potential, metropolis, where
 from latentzoo.rng import Rng
-
-
-class PCNLState(NamedTuple):
-    """A point, the `clock` in gradients (B,), and the shared `log_h` (B,)."""
-
-    z: Tensor
-    phi: Tensor
-    grad: Tensor
-    terms: Tensor
-    clock: Tensor
-    log_h: Tensor
 
 
 @dataclass(frozen=True)
@@ -56,7 +45,7 @@ class PCNL(Kernel):
     schedule: Schedule | None = None
     budget: int = 200
     adjusted: ClassVar[bool] = True
-    State: ClassVar[type[Any]] = PCNLState
+    State: ClassVar[type[Any]] = Tuned
 
     def __post_init__(self) -> None:
         require(step_size=(self.step_size, 0, 3), target=(self.target, 0, 1))
@@ -64,19 +53,21 @@ class PCNL(Kernel):
     def plan(self, steps: int) -> "PCNL":
         return replace(self, budget=steps)
 
-    def init(self, phi: Potential, z: Tensor, rng: Rng) -> PCNLState:
-        point = phi.evaluate(z)
-        log_h = torch.full_like(point.phi, math.log(self.step_size or 0.2))
-        return PCNLState(*point, torch.ones_like(log_h, dtype=torch.long), log_h)
+    def init(self, phi: Potential, z: Tensor, rng: Rng) -> Tuned:
+        return Tuned.begin(phi.evaluate(z), self.step_size or 0.2)
 
-    def step(self, phi: Potential, state: PCNLState, rng: Rng) -> tuple[PCNLState, Info]:
-        here, one, h = Point(*state[:4]), torch.ones_like(state.phi), state.log_h.exp()
-        if self.schedule is not None:
-            _, h = follow(self.schedule, state.clock, state.phi)
+    def step(self, phi: Potential, state: Tuned, rng: Rng) -> tuple[Tuned, Info]:
+        here, one, h = state.point, torch.ones_like(state.phi), state.step_size(self.schedule)
         new, _, work = baoab(phi, here, rng.normal(here.z.shape[1]), None, h=h, beta=one)
         accept, accepted = metropolis(-work, rng.uniform())
-        n, log_h = int(state.clock[0]), state.log_h
-        if self.step_size is None and self.schedule is None and n < self.budget // 2:
-            log_h = robbins_monro(log_h, accept, target=self.target, t=n, longest=math.pi / 2)
         point = where(accepted, new, here)
-        return PCNLState(*point, state.clock + 1, log_h), Info(accept, h, one, work)
+        state = state.after(
+            point, accept, target=self.target, longest=math.pi / 2, until=self._settled
+        )
+        return state, Info(accept, h, one, work)
+
+    @property
+    def _settled(self) -> float:
+        """The step from which the step size stays."""
+        adapts = self.step_size is None and self.schedule is None
+        return self.budget // 2 / self.gradients if adapts else 0

@@ -51,34 +51,15 @@ FEWEST = 64
 """How many chains resampling needs to leave enough ancestors."""
 
 
-class SMCState(NamedTuple):
-    """The state of `anneal`, and of the population.
+_POPULATION = dict.fromkeys(("log_w", "log_z", "ancestor"), Tensor)
+SMCState = NamedTuple("SMCState", tuple((AnnealState.__annotations__ | _POPULATION).items()))
+"""The state of `anneal`, and of the population.
 
-    Attributes:
-        log_w: The log-weight of each chain, (B,).
-        log_z: The estimate of log Z so far, the same for each chain, (B,).
-        ancestor: The place in the batch that each chain started from, (B,).
-    """
-
-    z: Tensor
-    phi: Tensor
-    grad: Tensor
-    terms: Tensor
-    p: Tensor
-    clock: Tensor
-    beta: Tensor
-    landed: Tensor
-    log_h: Tensor
-    mean_log_h: Tensor
-    passed: Tensor
-    work2: Tensor
-    change2: Tensor
-    basis: Tensor
-    scale: Tensor
-    centre: Tensor
-    log_w: Tensor
-    log_z: Tensor
-    ancestor: Tensor
+Attributes:
+    log_w: The log-weight of each chain, (B,).
+    log_z: The estimate of log Z so far, the same for each chain, (B,).
+    ancestor: The place in the batch that each chain started from, (B,).
+"""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from latentzoo.nn.attention import attend
+
 Resample = Callable[[Tensor], Tensor]
 
 
@@ -130,7 +132,7 @@ class AttentionBlock(nn.Module):
         """Maps (B, C, H, W) to the same shape."""
         qkv = self.qkv(self.norm(x.flatten(2)))
         q, k, v = rearrange(qkv, "b (h n c) x -> n b h x c", h=self.heads, n=3)
-        h = rearrange(F.scaled_dot_product_attention(q, k, v), "b h x c -> b (h c) x")
+        h = rearrange(attend(q, k, v), "b h x c -> b (h c) x")
         return x + self.proj_out(h).reshape(x.shape)
 
 

@@ -17,6 +17,7 @@ References:
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -25,12 +26,11 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from latentzoo.diffusion.latent import Autoencoder
 from latentzoo.nn.ddpm import Downsample, Level, Middle, Upsample, normalise
 
 
-class FirstStage(Autoencoder):
-    """The networks on both sides of a code.
+class FirstStage(nn.Module, ABC):
+    """The networks on both sides of a code; images are in [-1, 1].
 
     Arguments:
         channels: The number of channels of the code.
@@ -59,6 +59,14 @@ class FirstStage(Autoencoder):
         self.decoder = Decoder(latent, width, mult, depth, attention)
         self.quant_conv = nn.Conv2d(moments * latent, moments * channels, 1)
         self.post_quant_conv = nn.Conv2d(channels, latent, 1)
+
+    @abstractmethod
+    def encode(self, image: Tensor) -> Tensor:
+        """Maps images (B, 3, H, W) to codes (B, C, h, w)."""
+
+    @abstractmethod
+    def decode(self, code: Tensor) -> Tensor:
+        """Maps codes (B, C, h, w) to images (B, 3, H, W)."""
 
 
 class KL(FirstStage):

@@ -23,6 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from latentzoo.nn.attention import attend
+
 
 def time_features(t: Tensor, features: int) -> Tensor:
     """Embeds times (B,) as sines, then cosines, of frequencies 1 to 1/10000: (B, features)."""
@@ -78,7 +80,7 @@ class AttnBlock(nn.Module):
         """Maps (B, C, H, W) to the same shape."""
         h = self.norm(x)
         q, k, v = (f(h).flatten(2).mT[:, None] for f in (self.q, self.k, self.v))
-        h = F.scaled_dot_product_attention(q, k, v)[:, 0].mT.reshape(x.shape)
+        h = attend(q, k, v)[:, 0].mT.reshape(x.shape)
         return x + self.proj_out(h)
 
 
@@ -140,8 +142,8 @@ class Level(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
         """Maps (B, i, H, W) through all of it, in a network without skips."""
-        for block, attend in self.units():
-            x = attend(block(x, time))
+        for block, attention in self.units():
+            x = attention(block(x, time))
         for passage in (self.downsample, self.upsample):
             x = x if passage is None else passage(x)
         return x

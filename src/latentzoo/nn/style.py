@@ -10,7 +10,7 @@ Parameters are stored with unit variance (divided by the learning rate multiplie
 they are used, the equalised learning rate; for the convolutions, demodulation does it.
 
 The attributes bear NVIDIA's names (`b8.conv1.affine`), except that the constant belongs to the whole
-network. `nvidia` and `rosinality` give the rules for the dialects in which official files are written.
+network. `latentzoo.hub.dialects` has the rules for the dialects in which official files are written.
 
 Users: StyleGAN2(-ADA), Diffusion-StyleGAN2, EG3D, StyleSDF, GIRAFFE-HD; `Linear` and `Mapping` also
 StyleGAN-XL, StyleNeRF, StyleSwin.
@@ -23,7 +23,7 @@ References:
     | https://arxiv.org/abs/2006.06676
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from math import sqrt
 
@@ -33,7 +33,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentzoo.errors import SpecError
-from latentzoo.hub.keys import Rule, prefixed
 from latentzoo.nn.fir import upsample
 from latentzoo.nn.modconv import modulated_conv2d
 
@@ -49,28 +48,6 @@ def activate(
     r"""Leaky ReLU of slope 0.2 times :math:`\sqrt 2`; the gain multiplies the clamp too."""
     x = F.leaky_relu(x, 0.2) * (sqrt(2) * gain)
     return x if clamp is None else x.clamp(-clamp * gain, clamp * gain)
-
-
-def truncate(
-    w: Float[Tensor, "B D"],
-    w_mean: Float[Tensor, "... D"],
-    psi: float,
-    layers: int,
-    cutoff: int | None = None,
-) -> Float[Tensor, "B L D"]:
-    r"""Pulls a style towards the mean, :math:`\bar w + \psi (w - \bar w)`, and repeats it.
-
-    Arguments:
-        w: The styles, with shape (B, D).
-        w_mean: The mean style, with shape (D,) or (B, D).
-        psi: The truncation; 1 changes nothing.
-        layers: The number of layers L.
-        cutoff: How many layers are truncated, from the first; None for all of them.
-    """
-    near = w if psi == 1 else w_mean + psi * (w - w_mean)
-    if cutoff is None:
-        return near[:, None].expand(-1, layers, -1)
-    return torch.stack([near] * min(cutoff, layers) + [w] * (layers - cutoff), dim=1)
 
 
 def normal(*shape: int, std: float = 1.0) -> nn.Parameter:
@@ -356,60 +333,19 @@ class Synthesis(nn.ModuleDict):
         return features, reduce(lambda rgb, new: upsample(rgb) + new, images)
 
 
-def require(*, classes: int, class_index: int, truncation: float) -> None:
-    """Checks the options of a generator.
-
-    Arguments:
-        classes: The number of classes; 0 if there are none.
-        class_index: The class, from 0 to `classes` - 1.
-        truncation: The truncation, positive.
+def noise_blocks(
+    noise: str, layers: Iterable[SynthesisLayer], *, choices: Sequence[str] = ("fixed", "latent")
+) -> dict[str, tuple[int, int]]:
+    """The blocks of a latent for the noise maps of layers: none unless `noise` is "latent".
 
     Raises:
-        SpecError: If one of them is out of range.
+        SpecError: If the noise is none of the choices.
     """
-    if not 0 <= class_index < max(classes, 1):
-        known = f"give a number from 0 to {classes - 1}" if classes else "it has none, give 0"
-        raise SpecError(f"the class {class_index} does not exist in this generator; {known}")
-    if not truncation > 0:
-        raise SpecError(
-            f"the truncation {truncation} is out of range; give a positive number, 1 for none"
-        )
-
-
-def nvidia(theirs: str = "", ours: str = "") -> list[Rule]:
-    """The rules for NVIDIA's names of `w_avg`, `mapping` and `synthesis`, below prefixes."""
-    rules = [
-        Rule("{x*}.resample_filter", None),
-        Rule("mapping.w_avg", "w_avg"),
-        Rule("synthesis.b4.const", "synthesis.const"),
-        Rule("{network}.{x*}", "{network}.{x*}"),
-    ]
-    return prefixed(theirs, rules, ours)
-
-
-def rosinality(synthesis: Synthesis, theirs: str = "", ours: str = "synthesis.") -> list[Rule]:
-    """The rules for the names of a synthesis network in rosinality's layout, below prefixes."""
-    rules = [Rule("{x*}.kernel", None), Rule("input.input", "const", "1 c h w -> c h w")]
-    k = 0
-    for n, name in enumerate(synthesis):
-        rules += _rosinality_layer("to_rgb1" if n == 0 else f"to_rgbs.{n - 1}", f"{name}.torgb")
-        convs = (
-            {"conv1": "conv1"}
-            if n == 0
-            else {f"convs.{2 * n - 2 + j}": f"conv{j}" for j in range(2)}
-        )
-        for conv, layer in convs.items():
-            rules += _rosinality_layer(conv, f"{name}.{layer}")
-            rules.append(
-                Rule(f"noises.noise_{k}", f"{name}.{layer}.noise_const", "1 1 h w -> h w")
-            )
-            k += 1
-    return prefixed(theirs, rules, ours)
-
-
-def _rosinality_layer(theirs: str, ours: str) -> Iterator[Rule]:
-    yield Rule(f"{theirs}.conv.weight", f"{ours}.weight", "1 o i h w -> o i h w")
-    yield Rule(f"{theirs}.conv.modulation.{{t}}", f"{ours}.affine.{{t}}")
-    yield Rule(f"{theirs}.noise.weight", f"{ours}.noise_strength", "1 ->")
-    yield Rule(f"{theirs}.activate.bias", f"{ours}.bias")
-    yield Rule(f"{theirs}.bias", f"{ours}.bias", "1 c 1 1 -> c")
+    if noise not in choices:
+        *first, last = map(repr, choices)
+        known = f"{', '.join(first)} or {last}"
+        raise SpecError(f"the noise cannot be '{noise}'; give {known}")
+    return {
+        f"noise_{i}": (layer.size, layer.size)
+        for i, layer in enumerate(layers if noise == "latent" else ())
+    }

@@ -14,7 +14,7 @@ from latentzoo.generator import Encodable, Generator, Restricted, encode
 from latentzoo.kernels.types import Kernel
 from latentzoo.posterior import Posterior
 from latentzoo.record import places, schedule, spec
-from latentzoo.rng import Rng
+from latentzoo.rng import Domain, Rng
 from latentzoo.run.probe import probe
 from latentzoo.run.sampling import seeds, usable
 from latentzoo.run.starts import usual_tries
@@ -62,7 +62,8 @@ class Experiment:
             generator = Views(generator, fan(generator.camera, self.run.energy_views))
         if self.run.vary is None:
             return generator
-        rest = Rng(self.run.rest_seed, device=self.device).normal(generator.space.dim)[0]
+        rng = Rng(self.run.rest_seed, domain=Domain.HELD, device=self.device)
+        rest = rng.normal(generator.space.dim)[0]
         return Restricted(generator, tuple(self.run.vary), rest)
 
     @cached_property

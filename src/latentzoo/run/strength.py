@@ -25,7 +25,7 @@ from latentzoo.errors import SpecError
 from latentzoo.kernels.adapt import raise_temperature
 from latentzoo.kernels.smc import FEWEST, SMC, SMCState, resample, reweight
 from latentzoo.kernels.types import Potential
-from latentzoo.rng import Rng
+from latentzoo.rng import Domain, Rng
 
 RAMP = 0.7
 """The part of the budget that a ramp may take; the rest is spent where it ends."""
@@ -112,7 +112,7 @@ class _Ramp:
     def __init__(self, phi: Potential, *, dim: int, chains: int, steps: int, seed: int) -> None:
         self.phi, self.steps = phi, steps
         self.kernel = SMC(tail=0.0).plan(4 * steps)
-        self.rng = Rng(*(2**62 + seed * 2**20 + chain for chain in range(chains)))
+        self.rng = Rng(*(seed * 2**32 + chain for chain in range(chains)), domain=Domain.RAMP)
         self.state: SMCState = self.kernel.init(phi, self.rng.normal(dim), self.rng)
         self.nats = self.slope = 0.0
 

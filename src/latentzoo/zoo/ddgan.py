@@ -35,6 +35,7 @@ from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule, prefixed
 from latentzoo.nn.adm import Conditional, Stage
+from latentzoo.nn.attention import attend
 from latentzoo.nn.ddpm import time_features
 from latentzoo.nn.fir import blur, downsample, upsample
 from latentzoo.space import Space
@@ -46,15 +47,15 @@ class DDGAN(Generator):
     Arguments:
         network: The network :math:`G(x_t, t, u_t)`.
         schedule: The noise at each of the :math:`T` times; part of the model.
-        checkpoint: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
+        recompute: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
     """
 
     def __init__(
-        self, network: "NCSNpp", schedule: Discrete, *, checkpoint: memory.Checkpoint = "auto"
+        self, network: "NCSNpp", schedule: Discrete, *, recompute: memory.Recompute = "auto"
     ) -> None:
         super().__init__()
         self.network, self.size = network, network.size
-        self.checkpoint: memory.Checkpoint = checkpoint
+        self.recompute: memory.Recompute = recompute
         T = len(schedule.alpha_bar)
         self.levels = schedule.levels(range(T - 1, -2, -1))
         self.space = Space(
@@ -70,7 +71,7 @@ class DDGAN(Generator):
             return posterior(x_t, x_0, t, s).push(noise[:, k]) if s.sigma > 0 else x_0
 
         steps = range(len(self.levels) - 1)
-        return (memory.fold(step, x_T, steps, checkpoint=self.checkpoint) + 1) / 2
+        return (memory.fold(step, x_T, steps, recompute=self.recompute) + 1) / 2
 
 
 def ddgan_schedule(steps: int, beta_min: float = 0.1, beta_max: float = 20.0) -> Discrete:
@@ -232,7 +233,7 @@ class Attention(nn.Module):
         """Maps (B, C, H, W) to the same shape."""
         h = self.norm(x)
         q, k, v = (f(h).flatten(2).mT[:, None] for f in (self.q, self.k, self.v))
-        h = F.scaled_dot_product_attention(q, k, v)[:, 0].mT.reshape(x.shape)
+        h = attend(q, k, v)[:, 0].mT.reshape(x.shape)
         return (x + self.out(h)) / math.sqrt(2)
 
 
@@ -273,7 +274,7 @@ def build(
     steps: int = 2,
     beta_min: float = 0.1,
     beta_max: float = 20.0,
-    checkpoint: memory.Checkpoint = "auto",
+    recompute: memory.Recompute = "auto",
 ) -> DDGAN:
     """Creates a DDGAN generator; the defaults are those of CelebA-HQ 256.
 
@@ -281,7 +282,7 @@ def build(
         steps: The number of steps the network was trained for.
         beta_min: The rate of noise at the start of the path.
         beta_max: The rate of noise at its end.
-        checkpoint: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
+        recompute: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
         others: See `NCSNpp`.
     """
     network = NCSNpp(
@@ -294,7 +295,7 @@ def build(
         style=style,
         mapping=mapping,
     )
-    return DDGAN(network, ddgan_schedule(steps, beta_min, beta_max), checkpoint=checkpoint)
+    return DDGAN(network, ddgan_schedule(steps, beta_min, beta_max), recompute=recompute)
 
 
 def official(network: NCSNpp) -> list[Rule]:

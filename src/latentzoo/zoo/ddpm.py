@@ -22,8 +22,8 @@ from typing import Any
 
 from latentzoo.diffusion import unet as networks
 from latentzoo.diffusion.generator import Diffusion, Reading
-from latentzoo.diffusion.memory import Checkpoint as Keep
-from latentzoo.diffusion.sampler import DDIM, DDPM, Multistep, Pairs, Sampler
+from latentzoo.diffusion.memory import Recompute
+from latentzoo.diffusion.sampler import DDIM, DDPM, Multistep, Pairs, Sampler, require
 from latentzoo.diffusion.schedule import (
     Discrete,
     Level,
@@ -56,7 +56,7 @@ def build(
     clip: bool | None = None,
     white_box_steps: int | None = None,
     seed: int = 0,
-    checkpoint: Keep = "auto",
+    recompute: Recompute = "auto",
 ) -> Diffusion:
     """Creates a DDPM or DDIM generator.
 
@@ -72,16 +72,13 @@ def build(
             the repository's choice. The sampler dpm++ never clips.
         white_box_steps: How many noises are latent, the first ones; None for all.
         seed: The seed of the others.
-        checkpoint: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
+        recompute: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
 
     Raises:
         MissingExtra: If diffusers is not installed.
         SpecError: If an option is out of range, or the repository asks for what is not there.
     """
-    if sampler not in SAMPLERS:
-        raise UnknownName("sampler", sampler, SAMPLERS)
-    if not 0 <= eta <= 1 or (eta > 0 and sampler != "ddim"):
-        raise SpecError(f"eta={eta} does not fit the sampler {sampler}; give [0, 1] with ddim")
+    require(sampler, eta, known=SAMPLERS)
     schedule = betas(scheduler)
     spacing = spacing or scheduler.get("timestep_spacing", "leading")
     if clip is None:
@@ -90,7 +87,7 @@ def build(
     kind = scheduler.get("prediction_type", "epsilon")
     if kind not in KINDS:
         raise UnknownName("prediction type", kind, KINDS)
-    network = networks.UNet(unet)
+    network = networks.UNet2D(unet)
     return Diffusion(
         network,
         reading=Reading(kind=KINDS[kind], clip=limit),
@@ -99,7 +96,7 @@ def build(
         sampler=choose(sampler, eta, str(scheduler.get("variance_type", "fixed_small"))),
         white_box_steps=white_box_steps,
         seed=seed,
-        checkpoint=checkpoint,
+        recompute=recompute,
     )
 
 

@@ -63,7 +63,7 @@ class DiffAE(Generator, Encodable):
         latent_steps: The number of steps of the chain of codes.
         latent: Which blocks vary: "all", or "semantic" alone, with a fixed start.
         seed: The seed of the fixed start.
-        checkpoint: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
+        recompute: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
 
     Raises:
         SpecError: If no stride gives that many steps, or `latent` is unknown.
@@ -86,7 +86,7 @@ class DiffAE(Generator, Encodable):
         latent_steps: int = 10,
         latent: str = "all",
         seed: int = 0,
-        checkpoint: memory.Checkpoint = "auto",
+        recompute: memory.Recompute = "auto",
     ) -> None:
         super().__init__()
         if latent not in ("all", "semantic"):
@@ -96,11 +96,11 @@ class DiffAE(Generator, Encodable):
             chain(schedule, steps),
             chain(latent_schedule, latent_steps),
         )
-        self.checkpoint: memory.Checkpoint = checkpoint
+        self.recompute: memory.Recompute = recompute
         self.register_buffer("conds_mean", torch.zeros(1, latent_net.style))
         self.register_buffer("conds_std", torch.ones(1, latent_net.style))
         blocks = {"semantic": (latent_net.style,), "start": (3, resolution, resolution)}
-        start = fixed_noise(torch.empty(1, *blocks["start"], device="cpu"), seed, 1)
+        start = fixed_noise(torch.empty(1, *blocks["start"], device="cpu"), seed, 0)
         self.register_buffer("fixed", start, persistent=False)
         self.space = Space(**blocks) if latent == "all" else Space(semantic=blocks["semantic"])
         self.size = (resolution, resolution)
@@ -112,9 +112,7 @@ class DiffAE(Generator, Encodable):
 
     def code(self, z_T: Tensor) -> Tensor:
         """The semantic codes (B, S) of latents (B, S)."""
-        code = DDIM_STEP.run(
-            Chain(self.estimate_code, self.latent_pairs, self.checkpoint), z_T, []
-        )
+        code = DDIM_STEP.run(Chain(self.estimate_code, self.latent_pairs, self.recompute), z_T, [])
         return code * self.conds_std + self.conds_mean
 
     def decode(self, x_T: Tensor, code: Tensor) -> Tensor:
@@ -126,7 +124,7 @@ class DiffAE(Generator, Encodable):
             return DDIM_STEP.step(estimate, x_t, *self.pairs[i]).mean, code
 
         steps = range(len(self.pairs))
-        x_0, _ = memory.fold(step, (x_T, code), steps, checkpoint=self.checkpoint)
+        x_0, _ = memory.fold(step, (x_T, code), steps, recompute=self.recompute)
         return (x_0 + 1) / 2
 
     def estimate_code(self, z_t: Tensor, t: Level) -> Estimate:
@@ -324,7 +322,7 @@ def build(
     latent_steps: int = 10,
     latent: str = "all",
     seed: int = 0,
-    checkpoint: memory.Checkpoint = "auto",
+    recompute: memory.Recompute = "auto",
 ) -> DiffAE:
     """Creates a diffusion autoencoder's generator.
 
@@ -348,7 +346,7 @@ def build(
         latent_steps: The number of steps of the chain of codes.
         latent: Which blocks vary: "all", or "semantic" alone, with a fixed start.
         seed: The seed of the fixed start.
-        checkpoint: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
+        recompute: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
 
     Raises:
         SpecError: If no stride gives that many steps, or a name is unknown.
@@ -385,7 +383,7 @@ def build(
         latent_steps=latent_steps,
         latent=latent,
         seed=seed,
-        checkpoint=checkpoint,
+        recompute=recompute,
     )
 
 

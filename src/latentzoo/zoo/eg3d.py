@@ -31,12 +31,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from latentzoo.errors import SpecError, UnknownName
+from latentzoo.errors import UnknownName
 from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
+from latentzoo.hub.dialects import nvidia
 from latentzoo.hub.keys import Rule
 from latentzoo.nn.fir import upsample
-from latentzoo.nn.style import Linear, Mapping, Synthesis, SynthesisLayer, ToRGB, nvidia, truncate
+from latentzoo.nn.style import Linear, Mapping, Synthesis, SynthesisLayer, ToRGB, noise_blocks
+from latentzoo.nn.truncation import require, truncate
 from latentzoo.nn.volume import composite, in_chunks, pixels, rays, refine, stratify, visibility
 from latentzoo.views.camera import Camera, Solid, Viewable
 
@@ -85,15 +87,9 @@ class EG3D(Viewable, Solid):
         noise: str = "fixed",
         chunk: int | None = 4096,
     ) -> None:
-        if not truncation > 0:
-            raise SpecError(
-                f"the truncation {truncation} is out of range; give a positive number, 1 for none"
-            )
-        if noise not in ("fixed", "latent"):
-            raise SpecError(f"the noise cannot be '{noise}'; give 'fixed' or 'latent'")
+        require(truncation=truncation)
         side = network.enlarge.size
-        sizes = [layer.size for layer in network.synthesis.layers] if noise == "latent" else []
-        maps = {f"noise_{i}": (size, size) for i, size in enumerate(sizes)}
+        maps = noise_blocks(noise, network.synthesis.layers)
         super().__init__(camera, own, (side, side), style=(network.mapping.z_dim,), **maps)
         self.network, self.truncation, self.resolution = network, truncation, resolution
         self.reach, self.chunk, self.extent = reach, chunk, network.box / 2

@@ -19,7 +19,7 @@ from typing import Any
 
 from latentzoo.diffusion import unet as networks
 from latentzoo.diffusion.generator import Diffusion, Reading
-from latentzoo.diffusion.memory import Checkpoint as Keep
+from latentzoo.diffusion.memory import Recompute
 from latentzoo.diffusion.sampler import DDIM, Heun
 from latentzoo.diffusion.schedule import Flow
 from latentzoo.errors import SpecError, UnknownName
@@ -34,7 +34,7 @@ def build(
     *,
     sampler: str = "euler",
     steps: int = 50,
-    checkpoint: Keep = "auto",
+    recompute: Recompute = "auto",
 ) -> Diffusion:
     """Creates a rectified flow generator.
 
@@ -43,7 +43,7 @@ def build(
         scheduler: The repository's `scheduler_config.json`.
         sampler: "euler", or "heun" of second order with two network calls per step.
         steps: The number of steps.
-        checkpoint: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
+        recompute: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
 
     Raises:
         MissingExtra: If diffusers is not installed.
@@ -52,7 +52,7 @@ def build(
     if sampler not in SAMPLERS:
         raise UnknownName("sampler", sampler, SAMPLERS)
     N = scheduler.get("num_train_timesteps", 1000)
-    network = networks.UNet(unet)
+    network = networks.UNet2D(unet)
     levels = Flow().levels([*times(scheduler, N, steps), 0.0])
     return Diffusion(
         network,
@@ -60,7 +60,7 @@ def build(
         size=network.size,
         pairs=list(pairwise(levels)),
         sampler=SAMPLERS[sampler],
-        checkpoint=checkpoint,
+        recompute=recompute,
     )
 
 

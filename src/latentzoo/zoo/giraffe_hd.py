@@ -38,8 +38,9 @@ from torch import Tensor, nn
 
 from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
+from latentzoo.hub.dialects import rosinality
 from latentzoo.hub.keys import Rule, prefixed
-from latentzoo.nn.style import Mapping, Synthesis, SynthesisLayer, ToRGB, rosinality
+from latentzoo.nn.style import Mapping, Synthesis, SynthesisLayer, ToRGB, noise_blocks
 from latentzoo.nn.volume import (
     composite,
     encode,
@@ -121,11 +122,8 @@ class GiraffeHD(Viewable):
             raise SpecError(
                 f"the temperature {temperature} is out of range; give a positive number"
             )
-        if noise not in ("fixed", "latent"):
-            raise SpecError(f"the noise cannot be '{noise}'; give 'fixed' or 'latent'")
         free = [scales[0] != scales[1], *(a != b for a, b in zip(*places, strict=True))]
-        layers = network.layers if noise == "latent" else []
-        maps = {f"noise_{i}": (layer.size, layer.size) for i, layer in enumerate(layers)}
+        maps = noise_blocks(noise, network.layers)
         placement = {"placement": (sum(free),)} if camera == "latent" and any(free) else {}
         parts = dict(zip(PARTS, ((n,) for n in network.sizes), strict=True))
         v, turn = sum(heights) / 2, sum(turns) / 2

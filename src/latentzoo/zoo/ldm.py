@@ -43,6 +43,7 @@ from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn import adm, ddpm
+from latentzoo.nn.attention import attend
 from latentzoo.nn.autoencoder import KL, VQ, read_shape
 
 
@@ -162,9 +163,7 @@ class CrossAttention(nn.Module):
         """Maps tokens (B, N, F), given the context (B, n, context), to (B, N, F)."""
         q, k, v = self.to_q(x), self.to_k(context), self.to_v(context)
         q, k, v = (rearrange(a, "b n (h c) -> b h n c", h=self.heads) for a in (q, k, v))
-        return self.to_out(
-            rearrange(F.scaled_dot_product_attention(q, k, v), "b h n c -> b n (h c)")
-        )
+        return self.to_out(rearrange(attend(q, k, v), "b h n c -> b n (h c)"))
 
 
 class FeedForward(nn.Module):
@@ -259,7 +258,7 @@ def build(
     class_index: int = 0,
     guidance: float = 1.0,
     quantise: bool = True,
-    checkpoint: memory.Checkpoint = "auto",
+    recompute: memory.Recompute = "auto",
 ) -> LDM:
     """Creates a latent diffusion generator.
 
@@ -280,7 +279,7 @@ def build(
         class_index: The class.
         guidance: The weight of the class against the empty class; 1 for the class alone.
         quantise: Whether a code is replaced by entries of the codebook before it is decoded.
-        checkpoint: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
+        recompute: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
 
     Raises:
         SpecError: If an option is out of range, or needs classes that the model does not have.
@@ -301,7 +300,7 @@ def build(
         class_index=class_index,
         guidance=guidance,
         scale=scale,
-        checkpoint=checkpoint,
+        recompute=recompute,
     )
 
 

@@ -18,47 +18,15 @@ References:
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor, nn
-
 from latentzoo.diffusion import memory
 from latentzoo.diffusion.latent import LDM
 from latentzoo.diffusion.sampler import Pairs
 from latentzoo.diffusion.schedule import Discrete, Level, scaled_linear_betas
-from latentzoo.diffusion.unet import RULES
-from latentzoo.errors import MissingExtra, SpecError
+from latentzoo.diffusion.unet import RULES, UNet2D
+from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule, prefixed
 from latentzoo.nn.autoencoder import KL, VQ, FirstStage
-
-
-class UNet(nn.Module):
-    """Creates a `UNet2DModel` of diffusers, for codes of any number of channels.
-
-    Arguments:
-        config: Its `config.json`.
-
-    Raises:
-        MissingExtra: If diffusers is not installed.
-    """
-
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        super().__init__()
-        try:
-            from diffusers.models.unets.unet_2d import UNet2DModel
-        except ImportError as error:
-            what = "a network in diffusers format"
-            raise MissingExtra("diffusers", "diffusers", what) from error
-        self.model = UNet2DModel(**{k: v for k, v in config.items() if not k.startswith("_")})
-        self.eval()
-
-    def train(self, mode: bool = True) -> "UNet":
-        """Keeps the network in evaluation mode, so that no switch changes the map."""
-        del mode
-        return super().train(False)
-
-    def forward(self, x_t: Tensor, time: Tensor) -> Tensor:
-        """The noise in codes (B, C, h, w) at times (B,)."""
-        return self.model(x_t, time, return_dict=False)[0]
 
 
 def first_stage(config: Mapping[str, Any], *, quantise: bool) -> FirstStage:
@@ -124,7 +92,7 @@ def build(
     white_box_steps: int | None = None,
     seed: int = 0,
     quantise: bool = True,
-    checkpoint: memory.Checkpoint = "auto",
+    recompute: memory.Recompute = "auto",
 ) -> LDM:
     """Creates a latent diffusion generator.
 
@@ -137,14 +105,14 @@ def build(
         white_box_steps: How many noises are latent, the first ones; None for all.
         seed: The seed of the others.
         quantise: Whether a code is replaced by entries of the codebook before it is decoded.
-        checkpoint: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
+        recompute: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
 
     Raises:
         MissingExtra: If diffusers is not installed.
         SpecError: If an option is out of range, or the repository asks for what is not there.
     """
     return LDM(
-        UNet(unet),
+        UNet2D(unet, channels=None),
         first_stage(vae, quantise=quantise),
         size=unet["sample_size"],
         pairs=chain(scheduler, steps),
@@ -152,7 +120,7 @@ def build(
         white_box_steps=white_box_steps,
         seed=seed,
         scale=vae.get("scaling_factor", 1.0),
-        checkpoint=checkpoint,
+        recompute=recompute,
     )
 
 

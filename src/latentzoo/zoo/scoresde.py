@@ -22,7 +22,7 @@ from typing import Any
 
 from latentzoo.diffusion import unet as networks
 from latentzoo.diffusion.generator import Diffusion, Reading
-from latentzoo.diffusion.memory import Checkpoint as Keep
+from latentzoo.diffusion.memory import Recompute
 from latentzoo.diffusion.sampler import (
     DDIM,
     EulerMaruyama,
@@ -30,9 +30,10 @@ from latentzoo.diffusion.sampler import (
     Pairs,
     PredictorCorrector,
     Sampler,
+    require,
 )
 from latentzoo.diffusion.schedule import VE, VP, Level
-from latentzoo.errors import SpecError, UnknownName
+from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 
 SAMPLERS = ("ddim", "heun", "sde")
@@ -50,7 +51,7 @@ def build(
     centred: bool | None = None,
     white_box_steps: int | None = None,
     seed: int = 0,
-    checkpoint: Keep = "auto",
+    recompute: Recompute = "auto",
 ) -> Diffusion:
     """Creates a ScoreSDE generator.
 
@@ -68,19 +69,16 @@ def build(
             is so where variance is preserved.
         white_box_steps: How many noises are latent, the first ones; None for all.
         seed: The seed of the others.
-        checkpoint: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
+        recompute: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
 
     Raises:
         MissingExtra: If diffusers is not installed.
         SpecError: If an option is out of range.
     """
-    if sampler not in SAMPLERS:
-        raise UnknownName("sampler", sampler, SAMPLERS)
-    if not 0 <= eta <= 1 or (eta > 0 and sampler != "ddim"):
-        raise SpecError(f"eta={eta} does not fit the sampler {sampler}; give [0, 1] with ddim")
+    require(sampler, eta, known=SAMPLERS)
     if steps < 2:
         raise SpecError(f"{steps} steps do not make a chain; give 2 or more")
-    network = networks.UNet(unet)
+    network = networks.UNet2D(unet)
     exploding = "ScoreSdeVp" not in str(scheduler.get("_class_name", ""))
     path = explode if exploding else preserve
     pairs, reading, stochastic, start = path(scheduler, steps, corrections)
@@ -94,7 +92,7 @@ def build(
         centred=not exploding if centred is None else centred,
         white_box_steps=white_box_steps,
         seed=seed,
-        checkpoint=checkpoint,
+        recompute=recompute,
     )
 
 

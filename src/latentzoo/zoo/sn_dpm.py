@@ -26,6 +26,7 @@ References:
 
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
 
@@ -34,18 +35,17 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from latentzoo.diffusion import encode, memory
-from latentzoo.diffusion.noise import Noise
+from latentzoo.diffusion.memory import Recompute
 from latentzoo.diffusion.parametrisation import Estimate, from_eps
+from latentzoo.diffusion.process import ReverseProcess
 from latentzoo.diffusion.reverse import Gaussian, ddim, posterior
+from latentzoo.diffusion.sampler import Denoise, Pairs, Single, require_eta
 from latentzoo.diffusion.schedule import Discrete, Level, linear_betas
 from latentzoo.errors import SpecError, UnknownName
-from latentzoo.generator import Encodable, Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn import ddpm
 from latentzoo.rng import Rng
-from latentzoo.space import Space
 
 UNCERTAINTY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "eps2": lambda eps, head: head - eps**2,
@@ -57,11 +57,27 @@ UNCERTAINTY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 PIXEL = {"ddpm": 2.0, "ddim": 1.0}
 """The forward processes, and how far the last noise may move a pixel: its expected distance in units of 1/255."""
 
-REFINE = 20
-"""How often the encoder refines the state before the picture."""
+
+@dataclass(frozen=True)
+class Doubtful(Single):
+    """Creates the sampler whose steps a network with two heads decides.
+
+    Arguments:
+        eta: How much of a step's mean is fresh noise, in [0, 1]; its doubt is, for any `eta`.
+        gaussian: The distribution of `x_s`, from `x_t` and the levels t and s.
+    """
+
+    eta: float
+    gaussian: Callable[[Tensor, Level, Level], Gaussian]
+
+    def noises(self, pairs: Pairs) -> int:
+        return len(pairs) - 1
+
+    def step(self, denoise: Denoise, x_t: Tensor, t: Level, s: Level) -> Gaussian:
+        return self.gaussian(x_t, t, s)
 
 
-class SNDPM(Generator, Encodable):
+class SNDPM(ReverseProcess):
     r"""Creates a generator with optimal reverse variances.
 
     Arguments:
@@ -76,7 +92,7 @@ class SNDPM(Generator, Encodable):
         white_box_steps: How many of the noises are part of the latent, the first ones; None for all. The others are
             fixed by the seed.
         seed: The seed of the fixed noises.
-        checkpoint: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
+        recompute: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
 
     Raises:
         SpecError, UnknownName: If an option is out of range or does not exist.
@@ -95,9 +111,8 @@ class SNDPM(Generator, Encodable):
         clip_index: int = 1,
         white_box_steps: int | None = None,
         seed: int = 0,
-        checkpoint: memory.Checkpoint = "auto",
+        recompute: Recompute = "auto",
     ) -> None:
-        super().__init__()
         N = len(schedule.alpha_bar)
         if not 2 <= steps <= N:
             raise SpecError(f"{steps} steps do not fit {N} times; give a number from 2 to {N}")
@@ -107,47 +122,43 @@ class SNDPM(Generator, Encodable):
             raise SpecError(f"the head '{head}' does not fit a network with {network.heads}")
         if forward_type not in PIXEL:
             raise UnknownName("forward process", forward_type, PIXEL)
-        if not 0 <= eta <= 1:
-            raise SpecError(f"eta={eta} is out of range; give a number in [0, 1]")
-        latent = steps - 1 if white_box_steps is None else white_box_steps
-        if not 0 <= latent < steps:
-            raise SpecError(f"white_box_steps={latent} is out of range; the chain has {steps - 1}")
+        require_eta(eta)
         if not 0 <= clip_index <= steps:
             raise SpecError(f"clip_index={clip_index} is out of range; give one from 0 to {steps}")
         times = [n - 1 for n in (0, *trajectory(steps, N))]
+        eta = 1.0 if forward_type == "ddpm" else eta
+        super().__init__(
+            shape=(3, *network.size),
+            size=network.size,
+            pairs=list(pairwise(schedule.levels(reversed(times)))),
+            sampler=Doubtful(eta, self.step),
+            white_box_steps=white_box_steps,
+            seed=seed,
+            recompute=recompute,
+        )
         self.network, self.uncertainty = network, UNCERTAINTY[head]
-        self.pairs = list(pairwise(schedule.levels(reversed(times))))
-        self.forward_type, self.eta = forward_type, 1.0 if forward_type == "ddpm" else eta
+        self.forward_type, self.eta = forward_type, eta
         pixel = PIXEL[forward_type] if clip_pixel is None else clip_pixel
         self.limit = (pixel * 2 / 255 * math.sqrt(math.pi / 2)) ** 2 if pixel else math.inf
         self.limited, self.unit = times[clip_index], 1000 / N
-        self.seed, self.checkpoint = seed, checkpoint
-        self.size = network.size
-        self.space = Space(
-            start=(3, *self.size), **({"noise": (latent, 3, *self.size)} if latent else {})
-        )
 
-    def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
-        blocks = self.space.split(z)
-        x_T = blocks["start"]
-        latent = blocks.get("noise", x_T[:, None][:, :0])
-        noise = Noise(latent, len(self.pairs) - 1, seed=self.seed)
-
-        def move(x_t: Tensor, i: int) -> Tensor:
-            p = self.step(x_t, *self.pairs[i])
-            return p.push(noise[i] if i < len(noise) else None)
-
-        x_0 = memory.fold(move, x_T, range(len(self.pairs)), checkpoint=self.checkpoint)
+    def show(self, x_0: Tensor) -> Tensor:
         return (x_0 + 1) / 2
+
+    def see(self, image: Tensor) -> Tensor:
+        return 2 * image - 1
+
+    def estimate(self, x_t: Tensor, t: Level) -> Estimate:
+        return self._read(self.heads(x_t, t)[0], x_t, t)
 
     def step(self, x_t: Tensor, t: Level, s: Level) -> Gaussian:
         """The distribution of `x_s`, given pictures (B, 3, H, W) with noise."""
         eps, second = self.heads(x_t, t)
-        x_0 = from_eps(eps, x_t, t).x_0.clamp(-1, 1)
+        q = self._read(eps, x_t, t)
         p = (
-            posterior(x_t, x_0, t, s)
+            posterior(x_t, q.x_0, t, s)
             if self.forward_type == "ddpm"
-            else ddim(Estimate(x_0, eps), t, s, eta=self.eta)
+            else ddim(q, t, s, eta=self.eta)
         )
         if s.sigma == 0:
             return p
@@ -157,6 +168,9 @@ class SNDPM(Generator, Encodable):
         limit = self.limit if s.time <= self.limited else math.inf
         least = torch.finfo(doubt.dtype).tiny  # the root of 0 has no gradient
         return p._replace(std=(variance + c**2 * doubt).clamp(least, limit).sqrt())
+
+    def _read(self, eps: Tensor, x_t: Tensor, t: Level) -> Estimate:
+        return Estimate(from_eps(eps, x_t, t).x_0.clamp(-1, 1), eps)
 
     def heads(self, x_t: Tensor, t: Level) -> tuple[Tensor, Tensor]:
         """Both predictions, of the shape of `x_t`; a single one is given twice."""
@@ -171,18 +185,7 @@ class SNDPM(Generator, Encodable):
         """
         if self.eta == 0:
             raise SpecError("an image has no latent where pixels have no noise; give eta above 0")
-        if self.space.blocks.get("noise", (0,))[0] < len(self.pairs) - 1:
-            raise SpecError("an image has no latent while noises are fixed; drop white_box_steps")
-        x_0 = 2 * image - 1
-        x_T, noises = encode.stochastic(
-            x_0,
-            self.step,
-            self.pairs,
-            draw=lambda: rng.normal(3, *self.size).to(x_0),
-            eta=self.eta,
-            iterations=REFINE,
-        )
-        return self.space.join(start=x_T, noise=torch.stack(noises, dim=1))
+        return super().encode(image, rng)
 
 
 def trajectory(steps: int, N: int) -> list[int]:
@@ -297,7 +300,7 @@ def build(
     clip_index: int = 1,
     white_box_steps: int | None = None,
     seed: int = 0,
-    checkpoint: memory.Checkpoint = "auto",
+    recompute: Recompute = "auto",
     **config: Any,
 ) -> SNDPM:
     """Builds a generator; the defaults are those of CelebA 64.
@@ -317,7 +320,7 @@ def build(
         clip_index=clip_index,
         white_box_steps=white_box_steps,
         seed=seed,
-        checkpoint=checkpoint,
+        recompute=recompute,
     )
 
 

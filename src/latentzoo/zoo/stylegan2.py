@@ -32,17 +32,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from latentzoo.errors import SpecError
 from latentzoo.generator import Generator
+from latentzoo.hub import dialects
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
-from latentzoo.nn import style
-from latentzoo.nn.style import Mapping, Synthesis, require, truncate
-from latentzoo.rng import Rng
+from latentzoo.nn.style import Mapping, Synthesis, noise_blocks
+from latentzoo.nn.truncation import MeanStyle, require, truncate
+from latentzoo.rng import Domain, Rng
 from latentzoo.space import Space
-
-DRAWS = 10_000
-"""The number of latents over which a mean style is taken that the file does not have."""
 
 
 class StyleGAN2(Generator):
@@ -82,23 +79,19 @@ class StyleGAN2(Generator):
         super().__init__()
         classes = mapping.c_dim
         require(classes=classes, class_index=class_index, truncation=truncation)
-        if noise not in ("fixed", "latent", "none"):
-            raise SpecError(f"the noise cannot be '{noise}'; give 'fixed', 'latent' or 'none'")
+        maps = noise_blocks(noise, synthesis.layers, choices=("fixed", "latent", "none"))
         self.mapping, self.synthesis = mapping, synthesis
         self.truncation, self.cutoff, self.noise = truncation, cutoff, noise
         label = F.one_hot(torch.tensor(class_index), classes).float() if classes else None
         self.register_buffer("label", label, persistent=False)
-        lacks_mean = "w_mean" in missing
-        w_avg = None if lacks_mean else torch.zeros(synthesis.w_dim)
-        self.register_buffer("w_avg", w_avg, persistent=not lacks_mean)
-        if lacks_mean:
-            self.register_load_state_dict_post_hook(_forget_mean)
-        rng = Rng(seed)
+        w_avg = None if "w_mean" in missing else torch.zeros(synthesis.w_dim)
+        self.register_buffer("w_avg", w_avg)
+        self.taken = MeanStyle(mapping.z_dim)
+        rng = Rng(seed, domain=Domain.MAP)
         for layer in synthesis.layers:
             fixed = rng.normal(layer.size, layer.size)[0].to(layer.noise_const.device)
             layer.register_buffer("noise_const", fixed, persistent="noise" not in missing)
-        maps = {f"noise_{i}": (layer.size,) * 2 for i, layer in enumerate(synthesis.layers)}
-        self.space = Space(style=(mapping.z_dim,), **(maps if noise == "latent" else {}))
+        self.space = Space(style=(mapping.z_dim,), **maps)
         self.size = (synthesis.size, synthesis.size)
 
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
@@ -119,19 +112,12 @@ class StyleGAN2(Generator):
     @property
     def w_mean(self) -> Float[Tensor, "W"]:
         """The mean style: the file's, or the mean over a fixed stream of latents, taken once."""
-        if self.w_avg is None:
-            with torch.no_grad():
-                z = Rng(0).normal(DRAWS, self.mapping.z_dim)[0]
-                self.w_avg = self._style(z.to(next(self.mapping.parameters()))).mean(dim=0)
-        return self.w_avg
+        if self.w_avg is not None:
+            return self.w_avg
+        return self.taken(self._style, like=next(self.mapping.parameters()))
 
     def _style(self, z: Tensor) -> Tensor:
         return self.mapping(z, None if self.label is None else self.label.expand(len(z), -1))
-
-
-def _forget_mean(generator: StyleGAN2, _: object) -> None:
-    """Lets the mean style be taken anew, from the weights that were just loaded."""
-    generator.w_avg = None
 
 
 def build(
@@ -178,7 +164,7 @@ def build(
 
 def nvidia(generator: Generator) -> list[Rule]:
     """The names of NVIDIA's pickles: ours but for the place of two tensors."""
-    return style.nvidia()
+    return dialects.nvidia()
 
 
 def rosinality(generator: StyleGAN2) -> list[Rule]:
@@ -188,7 +174,7 @@ def rosinality(generator: StyleGAN2) -> list[Rule]:
     return [
         *(Rule(f"style.{i + 1}.{{t}}", f"mapping.fc{i}.{{t}}") for i in layers),
         Rule("latent_avg", mean),
-        *style.rosinality(generator.synthesis),
+        *dialects.rosinality(generator.synthesis),
     ]
 
 

@@ -37,7 +37,8 @@ from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn.fir import decimate, interpolate, lowpass
 from latentzoo.nn.modconv import modulated_conv2d
-from latentzoo.nn.style import Linear, activate, normal, normalize, require, truncate
+from latentzoo.nn.style import Linear, activate, normal, normalize
+from latentzoo.nn.truncation import require, truncate
 from latentzoo.space import Space
 
 

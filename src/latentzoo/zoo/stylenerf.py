@@ -36,7 +36,8 @@ from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn.fir import blur, upsample
-from latentzoo.nn.style import Linear, Mapping, ToRGB, activate, modulated_conv2d, truncate
+from latentzoo.nn.style import Linear, Mapping, ToRGB, activate, modulated_conv2d
+from latentzoo.nn.truncation import require, truncate
 from latentzoo.nn.volume import (
     composite,
     encode,
@@ -101,10 +102,7 @@ class StyleNeRF(Viewable):
         normal: bool = True,
         chunk: int | None = 4096,
     ) -> None:
-        if not truncation > 0:
-            raise SpecError(
-                f"the truncation {truncation} is out of range; give a positive number, 1 for none"
-            )
+        require(truncation=truncation)
         own = Camera(sum(azimuths) / 2, sum(elevations) / 2, fov, radius, (0.0, 0.0, 0.0))
         blocks = {} if network.bg_field is None else {"background": (network.bg_field.z_dim,)}
         size = (network.size, network.size)

@@ -33,14 +33,12 @@ from torch import Tensor, nn
 
 from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
+from latentzoo.hub.dialects import rosinality
 from latentzoo.hub.keys import Rule
-from latentzoo.nn.style import Mapping, Synthesis, rosinality
+from latentzoo.nn.style import Mapping, Synthesis, noise_blocks
+from latentzoo.nn.truncation import MeanStyle, require
 from latentzoo.nn.volume import composite, in_chunks, pixels, rays, stratify, visibility
-from latentzoo.rng import Rng
 from latentzoo.views.camera import Camera, Solid, Viewable
-
-DRAWS = 10_000
-"""The number of latents over which the mean styles are taken."""
 
 
 class Scene(NamedTuple):
@@ -71,9 +69,6 @@ class StyleSDF(Viewable, Solid):
         SpecError: If an argument is out of range.
     """
 
-    mean: Tensor | None
-    mean_decoder: Tensor | None
-
     def __init__(
         self,
         network: "StyleSDFNetwork",
@@ -86,22 +81,14 @@ class StyleSDF(Viewable, Solid):
         noise: str = "fixed",
         chunk: int | None = 4096,
     ) -> None:
-        if not truncation > 0:
-            raise SpecError(
-                f"the truncation {truncation} is out of range; give a positive number, 1 for none"
-            )
-        if noise not in ("fixed", "latent"):
-            raise SpecError(f"the noise cannot be '{noise}'; give 'fixed' or 'latent'")
-        layers = network.decoder.layers if network.decoder and noise == "latent" else []
-        maps = {f"noise_{i}": (layer.size, layer.size) for i, layer in enumerate(layers)}
+        require(truncation=truncation)
+        maps = noise_blocks(noise, network.decoder.layers if network.decoder else ())
         size = network.decoder.size if network.decoder else network.resolution
         own = Camera(0.0, 0.0, fov, 1.0, (0.0, 0.0, 0.0))
         super().__init__(camera, own, (size, size), style=(network.field.width,), **maps)
         self.network, self.truncation, self.extent = network, truncation, reach
         self.spread, self.chunk = spread, chunk
-        self.register_buffer("mean", None, persistent=False)
-        self.register_buffer("mean_decoder", None, persistent=False)
-        self.register_load_state_dict_post_hook(_forget_means)
+        self.mean, self.mean_decoder = (MeanStyle(network.field.width) for _ in range(2))
 
     def scene(self, blocks: Record[str, Tensor]) -> Scene:
         noise = [maps[:, None] for name, maps in blocks.items() if name.startswith("noise_")]
@@ -132,17 +119,11 @@ class StyleSDF(Viewable, Solid):
 
     def means(self) -> tuple[Tensor, Tensor | None]:
         """The mean styles of the field and of the decoder over a fixed stream of latents, taken once."""
-        if self.mean is None:
-            z = Rng(0).normal(DRAWS, self.network.field.width)[0]
-            with torch.no_grad():
-                means = self.network.means(z.to(self.network.field.rgb.weight))
-            self.mean, self.mean_decoder = means
-        return self.mean, self.mean_decoder
-
-
-def _forget_means(generator: StyleSDF, _: object) -> None:
-    """Lets the means be taken anew, from the weights that were just loaded."""
-    generator.mean = generator.mean_decoder = None
+        network, like = self.network, self.network.field.rgb.weight
+        mean = self.mean(network.field_style, like=like)
+        if (mapping := network.mapping) is None:
+            return mean, None
+        return mean, self.mean_decoder(lambda z: mapping(network.field_style(z)), like=like)
 
 
 class Rendering(NamedTuple):
@@ -209,19 +190,19 @@ class StyleSDFNetwork(nn.Module):
         mean_decoder: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """The styles of the field (B, W) and of the decoder (B, V), drawn towards means where they are given."""
-        w = z
-        for layer in self.style:
-            w = F.leaky_relu(layer(w), 0.2)
+        w = self.field_style(z)
         w = w if mean is None else mean + truncation * (w - mean)
         if self.mapping is None:
             return w, None
         v = self.mapping(w)
         return w, v if mean_decoder is None else mean_decoder + truncation * (v - mean_decoder)
 
-    def means(self, z: Float[Tensor, "N W"]) -> tuple[Tensor, Tensor | None]:
-        """The mean styles (1, W) and (1, V) over latents (N, W)."""
-        w, v = self.styles(z)
-        return w.mean(dim=0, keepdim=True), None if v is None else v.mean(dim=0, keepdim=True)
+    def field_style(self, z: Float[Tensor, "B W"]) -> Float[Tensor, "B W"]:
+        """The style of the field."""
+        w = z
+        for layer in self.style:
+            w = F.leaky_relu(layer(w), 0.2)
+        return w
 
     def render(
         self,

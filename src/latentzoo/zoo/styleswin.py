@@ -33,7 +33,7 @@ from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn import fir
 from latentzoo.nn.style import Linear, Mapping
-from latentzoo.rng import Rng
+from latentzoo.nn.truncation import MeanStyle
 from latentzoo.space import Space
 
 WINDOW = 8
@@ -54,7 +54,6 @@ class StyleSwin(Generator):
 
     mean: Tensor
     std: Tensor
-    w_mean: Tensor | None
 
     def __init__(
         self, network: "StyleSwinNetwork", *, truncation: float = 1.0, samples: int = 50_000
@@ -62,11 +61,10 @@ class StyleSwin(Generator):
         super().__init__()
         if not 0 <= truncation <= 1:
             raise SpecError(f"the truncation {truncation} is out of range; give one in [0, 1]")
-        self.network, self.truncation, self.samples = network, truncation, samples
+        self.network, self.truncation = network, truncation
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
-        self.register_buffer("w_mean", None, persistent=False)
-        self.register_load_state_dict_post_hook(forget_mean_style)
+        self.w_mean = MeanStyle(network.style_dim, draws=samples)
         self.space, self.size = Space(style=(network.style_dim,)), network.size
 
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
@@ -76,20 +74,8 @@ class StyleSwin(Generator):
         return self.network(w) * self.std + self.mean
 
     def mean_style(self) -> Float[Tensor, "D"]:
-        """Estimates the mean of w, once for the weights as they are loaded."""
-        if self.w_mean is not None:
-            return self.w_mean
-        constant = self.network.constant
-        rng = Rng(0, device=constant.device, dtype=constant.dtype)
-        with torch.inference_mode(False), torch.no_grad():
-            w_mean = self.network.mapping(rng.normal(self.samples, self.space.dim)[0]).mean(0)
-        self.w_mean = w_mean
-        return w_mean
-
-
-def forget_mean_style(generator: StyleSwin, _: object) -> None:
-    """Other weights have another mean style."""
-    generator.w_mean = None
+        """The mean of w over `samples` latents."""
+        return self.w_mean(self.network.mapping, like=self.network.constant)
 
 
 class StyleSwinNetwork(nn.Module):

@@ -107,7 +107,7 @@ def call(network, name, inputs, options, config):
         plain = name.startswith("decode_noquant")
         if plain:
             G.first_stage.quantise = False
-        dec = 2 * G.decode(inputs["lat_in"]) - 1
+        dec = 2 * G.show(inputs["lat_in"]) - 1
         G.first_stage.quantise = True
         return {"dec_nq" if plain else "dec": dec}
     if name.startswith("encode"):
@@ -124,9 +124,9 @@ def call(network, name, inputs, options, config):
         return {f"{k}{suffix}": torch.tensor(v, dtype=torch.float64) for k, v in columns.items()}
     if name.startswith("ddim"):
         x_T = inputs["z"].unflatten(1, G.space.blocks["start"])
-        latent = G.denoise(x_T, inputs.get("noises", x_T[:, None][:, :0]))
+        latent = G.reverse(x_T, inputs.get("noises"))
         suffix = suffix or name.removeprefix("ddim").removesuffix("_f64")
-        return {f"latent{suffix}": latent, f"image{suffix}": G.decode(latent)}
+        return {f"latent{suffix}": latent, f"image{suffix}": G.show(latent)}
     if name.startswith("grad"):
         z = inputs["z"].requires_grad_()
         return {"grad_z": torch.autograd.grad((G(z) * inputs["probe"]).sum(), z)[0]}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from latentzoo.hub.keys import Rule
-from latentzoo.nn.style import truncate
+from latentzoo.nn.truncation import truncate
 from latentzoo.zoo import stylegan2
 from latentzoo.zoo.stylegan2 import StyleGAN2
 

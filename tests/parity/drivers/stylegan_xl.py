@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from latentzoo.hub.keys import Rule
-from latentzoo.nn.style import truncate
+from latentzoo.nn.truncation import truncate
 from latentzoo.zoo import stylegan_xl
 from latentzoo.zoo.stylegan_xl import StyleGANXL, plan
 

@@ -59,8 +59,12 @@ def call(
             zip(("extrinsics_out", "focal_out", "near_out", "far_out"), values, strict=True)
         )
     if name == "mean_latent":
-        means = network.means(inputs["z_many"])
-        return dict(zip(("mean_renderer_out", "mean_decoder_out"), means, strict=True))
+        styles = zip(
+            ("mean_renderer_out", "mean_decoder_out"),
+            network.styles(inputs["z_many"]),
+            strict=True,
+        )
+        return {name: style.mean(0, keepdim=True) for name, style in styles}
     z = inputs["z"].requires_grad_(name.startswith("grad"))
     if name == "wrapper":
         fixed = StyleSDF(
@@ -69,7 +73,9 @@ def call(
             fov=2 * options["fov_ang"],
             reach=options["dist_radius"],
         )
-        fixed.mean, fixed.mean_decoder = inputs["mean_renderer"], inputs["mean_decoder"]
+        fixed.mean.w, fixed.mean_decoder.w = (
+            inputs[f"mean_{part}"][0] for part in ("renderer", "decoder")
+        )
         azimuth, elevation = inputs["locations_front"].rad2deg().unbind(1)
         scene = fixed.scene({"style": z})
         return {

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from latentzoo.nn.attention import attend
+
 
 class Residual(nn.Module):
     r"""Creates a residual block :math:`x + f(x)` of two 3x3 convolutions, each after normalisation and SiLU.
@@ -57,7 +59,7 @@ class Attention(nn.Module):
         b, c, h, w = x.shape
         qkv = self.qkv(self.norm(x)).view(b, 3, self.heads, c // self.heads, h * w)
         q, k, v = qkv.transpose(-1, -2).unbind(dim=1)
-        mixed = F.scaled_dot_product_attention(q, k, v)
+        mixed = attend(q, k, v)
         return x + self.out(mixed.transpose(-1, -2).reshape(b, c, h, w))
 
 

@@ -44,12 +44,14 @@ from latentzoo.builtin.train.data import Pictures
 from latentzoo.builtin.train.trainer import Recipe, tile
 from latentzoo.builtin.weights import autoencoder
 from latentzoo.nn.style import Synthesis
-from latentzoo.zoo.stylegan2 import DRAWS, StyleGAN2, build
+from latentzoo.zoo.stylegan2 import StyleGAN2, build
 
 WIDTHS = (96, 96, 80, 48, 24)
 DIM = 128
 NVIDIA_LR = 0.01
 """The learning rate multiplier of the mapping in NVIDIA's files; here it learns at that of the others."""
+MEAN_DRAWS = 10_000
+"""From how many latents the mean style is taken."""
 LAYERS = 4
 """How many layers of the guide's tower the discriminator looks through: those up to the grid 16x16."""
 
@@ -157,7 +159,7 @@ class GANRecipe(Recipe):
         g = copy.deepcopy(averaged["generator"])
         if not isinstance(g, StyleGAN2):
             raise TypeError("the averaged network is not a StyleGAN2")
-        z = torch.randn(DRAWS, DIM, generator=torch.Generator().manual_seed(0))
+        z = torch.randn(MEAN_DRAWS, DIM, generator=torch.Generator().manual_seed(0))
         mapping = {f"mapping.{name}": x / NVIDIA_LR for name, x in g.mapping.state_dict().items()}
         state = g.state_dict() | mapping | {"w_avg": g.mapping(z).mean(0)}
         theirs = {"w_avg": "mapping.w_avg", "synthesis.const": "synthesis.b4.const"}

@@ -70,7 +70,7 @@ class TurboRecipe(Recipe):
 
     @torch.no_grad()
     def _ends(self, teacher: LatentDiffusion) -> Tensor:
-        return torch.cat([teacher.latents(z.flatten(1)) for z in self.starts.split(64)])
+        return torch.cat([teacher.reverse(z) for z in self.starts.split(64)])
 
     def ask(self, z: Tensor) -> Tensor:
         """The student's answer at starts `(B, 4, 16, 16)`."""

@@ -1,0 +1,179 @@
+"""What `peers.py` measures: each function sets a load up and returns one turn of it.
+
+They are written so that older builds run them too.
+"""
+
+import importlib.util
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import latentzoo as lz
+from latentzoo.kernels.types import Function
+
+Turn = Callable[[], float | None]
+"""One turn; returns what is compared, None for the processor seconds it took."""
+
+
+def forward(f: Callable[[Tensor], Tensor], x: Tensor) -> Turn:
+    def turn() -> None:
+        with torch.no_grad():
+            f(x)
+
+    return turn
+
+
+def gradient(f: Callable[[Tensor], Tensor], x: Tensor) -> Turn:
+    def turn() -> None:
+        z = x.clone().requires_grad_()
+        torch.autograd.grad(f(z).sum(), z)
+
+    return turn
+
+
+def kept(f: Callable[[Tensor], Tensor], x: Tensor, network: nn.Module) -> Turn:
+    """The MB that a forward pass keeps for the backward pass, without the weights."""
+    own = {p.untyped_storage().data_ptr() for p in network.parameters()}
+
+    def turn() -> float:
+        seen: dict[int, int] = {}
+
+        def pack(v: Tensor) -> Tensor:
+            seen[v.untyped_storage().data_ptr()] = v.untyped_storage().nbytes()
+            return v
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda v: v):
+            y = f(x.clone().requires_grad_())
+        seen[y.untyped_storage().data_ptr()] = 0
+        return sum(n for p, n in seen.items() if p not in own) / 2**20
+
+    return turn
+
+
+def unet(way: Callable[..., Turn]) -> Turn:
+    """The U-Net of a latent diffusion on 64 x 64 x 3 codes, of width 96, with random weights."""
+    from latentzoo.zoo import ldm
+
+    network: dict[str, Any] = {"width": 96, "mult": [1, 2, 3, 4], "depth": 2}
+    network |= {"attention": [8, 4, 2], "heads": None, "head_width": 32}
+    stage = {"channels": 3, "latent": 3, "width": 32, "mult": [1, 2, 4], "depth": 1}
+    model = ldm.build(
+        unet=network | {"modulate": False, "resample": False},
+        first_stage=stage | {"attention": [], "codebook": 16},
+        size=64,
+    ).requires_grad_(False)
+    f = lambda x: model.eps(x, torch.full((1,), 500.0))
+    x = torch.randn(1, 3, 64, 64)
+    return way(f, x, model) if way is kept else way(f, x)
+
+
+def avatar(name: str, chains: int) -> Turn:
+    """A built-in generator's gradient."""
+    generator = lz.load(name)
+    return gradient(generator, torch.randn(chains, generator.space.dim))
+
+
+def copies(side: int, count: int) -> Turn:
+    """A text energy of altered copies, with OpenAI's ViT-B/32 of random weights."""
+    from latentzoo.guides.clip import CLIP
+    from latentzoo.guides.text_image import OpenAI
+
+    network = CLIP(
+        embed_dim=512,
+        image_resolution=224,
+        vision_layers=12,
+        vision_width=768,
+        vision_patch_size=32,
+        context_length=77,
+        vocab_size=100,
+        transformer_width=64,
+        transformer_heads=1,
+        transformer_layers=1,
+    ).requires_grad_(False)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.02)
+    tokens = lambda texts, **options: {"input_ids": torch.full((len(texts), 77), 99)}
+    energy = lz.Clip("a", OpenAI(network, tokens), copies=count)
+    return gradient(energy, torch.rand(1, 3, side, side))
+
+
+def resize(side: int) -> Turn:
+    """One altered copy's change of size."""
+    from latentzoo.energies.augment import resize
+
+    u = torch.tensor([0.6], dtype=torch.float64)
+    return gradient(lambda x: resize(x, u), torch.rand(1, 3, side, side))
+
+
+def interpolate(side: int) -> Turn:
+    """The same by torch's own function, and a crop."""
+    n = int(side * (0.6 * (1.2 - 0.8) + 0.8))
+    first = (n - side) // 2
+    crop = lambda y: y[:, :, first : first + side, first : first + side]
+    larger = lambda x: crop(F.interpolate(x, size=(n, n), mode="bilinear"))
+    return gradient(larger, torch.rand(1, 3, side, side))
+
+
+def stylegan2(chains: int) -> Turn:
+    """StyleGAN2 at 256 px with random weights."""
+    from latentzoo.zoo import stylegan2
+
+    widths = [512, 512, 512, 512, 256, 128, 64]
+    generator = stylegan2.build(widths=widths).requires_grad_(False)
+    return gradient(generator, torch.randn(chains, 512))
+
+
+def half_square(z: Tensor) -> Tensor:
+    return 0.5 * z.square().sum(1)
+
+
+def walk(kernel: str, chains: int, dim: int, steps: int = 50) -> Turn:
+    """Steps of a sampler, with its loop and trace, on a potential that costs nothing."""
+    new = importlib.util.find_spec("latentzoo.run") is not None
+    module = import_module("latentzoo.run.walk" if new else "latentzoo.walk")
+    rng = lz.Rng(*range(chains))
+    run = module.Walk(Function(half_square), lz.kernels.load(kernel), rng, steps=100_000)
+    run.begin(torch.randn(chains, dim))
+    frames = iter(run)
+
+    def turn() -> None:
+        for _ in range(steps):
+            next(frames)
+
+    return turn
+
+
+def ten_lines(chains: int, dim: int, steps: int = 50) -> Turn:
+    """The same with the unadjusted Langevin algorithm, as it is written in ten lines."""
+    z, h = torch.randn(chains, dim), 0.01
+
+    def turn() -> None:
+        nonlocal z
+        for _ in range(steps):
+            z = z.detach().requires_grad_()
+            (grad,) = torch.autograd.grad(half_square(z).sum(), z)
+            z = (z - h / 2 * (grad + z) + h**0.5 * torch.randn_like(z)).detach()
+
+    return turn
+
+
+def noise(chains: int, dim: int) -> Turn:
+    rng = lz.Rng(*range(chains))
+
+    def turn() -> None:
+        for _ in range(20):
+            rng.normal(dim)
+
+    return turn
+
+
+def randn(chains: int, dim: int) -> Turn:
+    def turn() -> None:
+        for _ in range(20):
+            torch.randn(chains, dim)
+
+    return turn
