@@ -213,11 +213,12 @@ def rebuild_tensor(
     bits: Any = None,
 ) -> View:
     """Stands for `torch._utils._rebuild_tensor` and `_v2`."""
-    return View(storage, offset, size, stride, **lazy(bits))
+    conjugate, negative = lazy(bits)
+    return View(storage, offset, size, stride, None, conjugate, negative)
 
 
-def lazy(bits: Any) -> dict[str, bool]:
-    """What torch notes of a tensor that it had not conjugated or negated yet.
+def lazy(bits: Any) -> tuple[bool, bool]:
+    """Whether torch notes of a tensor that it had yet to be conjugated, and negated.
 
     Raises:
         ValueError: If it notes something else.
@@ -225,7 +226,7 @@ def lazy(bits: Any) -> dict[str, bool]:
     bits = bits or {}
     if not isinstance(bits, Mapping) or bits.keys() - {"conj", "neg"}:
         raise ValueError(f"a tensor is declared with the properties {str(bits)[:80]}")
-    return {"conjugate": bool(bits.get("conj")), "negative": bool(bits.get("neg"))}
+    return bool(bits.get("conj")), bool(bits.get("neg"))
 
 
 def rebuild_parameter(data: Declared, *_: Any) -> Declared:

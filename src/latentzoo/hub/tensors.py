@@ -48,9 +48,11 @@ class Sparse(Declared):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of compressed layouts, "in beta state"
             if self.layout == torch.sparse_coo:
-                return torch.sparse_coo_tensor(*parts, self.size, check_invariants=True)
+                places, values = parts
+                return torch.sparse_coo_tensor(places, values, self.size, check_invariants=True)
+            starts, places, values = parts
             return torch.sparse_compressed_tensor(
-                *parts, self.size, layout=self.layout, check_invariants=True
+                starts, places, values, self.size, layout=self.layout, check_invariants=True
             )
 
 
@@ -154,7 +156,7 @@ def rebuild_typed(
     bits: Any = None,
 ) -> View:
     """Stands for `torch._utils._rebuild_tensor_v3`: bytes of which the tensor knows the type (float8, uint16)."""
-    return View(storage, offset, size, stride, type_named(dtype), **lazy(bits))
+    return View(storage, offset, size, stride, type_named(dtype), *lazy(bits))
 
 
 def rebuild_sparse(layout: Any, data: Any) -> Sparse:
