@@ -48,6 +48,7 @@ def toy(monkeypatch):
     family = ModuleType("toy_family")
     family.build, family.infer, family.KEYS = build, infer, {"official": lambda generator: RULES}
     monkeypatch.setitem(sys.modules, "toy_family", family)
+    zoo.names()  # read once, with all families there
     monkeypatch.setattr(zoo, "families", lambda: {"toy": "toy_family"})
     weights = torch.Generator().manual_seed(0)
     normal = lambda *shape: torch.randn(*shape, generator=weights)

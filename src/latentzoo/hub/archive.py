@@ -4,6 +4,7 @@ import os
 import shutil
 import struct
 import zlib
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
@@ -57,8 +58,13 @@ def distrust(path: Path, fact: str) -> CheckpointError:
     return CheckpointError(f"{path}: this archive {fact}; do not trust it")
 
 
-def stored(info: ZipInfo, buffer: memoryview) -> memoryview:
+def stored(info: ZipInfo, buffer: memoryview, *, summed: bool = True) -> memoryview:
     """The bytes of a member that is not compressed, as a view of the archive, its checksum verified.
+
+    Arguments:
+        info: The member.
+        buffer: The archive.
+        summed: Whether the archive has checksums; see `summed`.
 
     Raises:
         ValueError: If it is compressed, not where the directory says, or damaged.
@@ -72,9 +78,14 @@ def stored(info: ZipInfo, buffer: memoryview) -> memoryview:
     sizes = bytes(buffer[header + 26 : header + 30])
     start = header + 30 + int.from_bytes(sizes[:2], "little") + int.from_bytes(sizes[2:], "little")
     data = buffer[start : start + info.file_size]
-    if len(data) != info.file_size or zlib.crc32(data) != info.CRC:
+    if len(data) != info.file_size or (summed and zlib.crc32(data) != info.CRC):
         raise ValueError(f"its member {name!r} is damaged (checksum)")
     return data
+
+
+def summed(found: Iterable[ZipInfo]) -> bool:
+    """Whether an archive has checksums: all are zero after `torch.serialization.set_crc32_options(False)`."""
+    return any(info.CRC for info in found)
 
 
 def directory_size(path: Path) -> int:

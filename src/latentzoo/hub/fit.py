@@ -73,8 +73,26 @@ def fit(
             raise CheckpointError(
                 f"{source}: '{name}' holds {value.dtype}, the network {own[name].dtype}"
             )
-        if value.is_floating_point() and not value.isfinite().all():
-            raise CheckpointError(
-                f"{source}: '{name}' holds NaN or infinite numbers; the file is damaged"
-            )
+        state[name] = numbers(value, name, source=source)
     network.load_state_dict(state, strict=True)
+
+
+def numbers(value: Tensor, name: str, *, source: str) -> Tensor:
+    """A tensor of a file as a network takes it: dense, and finite.
+
+    Raises:
+        CheckpointError: If it has no numbers, or some are not finite.
+    """
+    if value.is_meta:
+        raise CheckpointError(
+            f"{source}: '{name}' has a shape and no numbers; it was saved from the device 'meta'"
+        )
+    value = value.to_dense() if value.layout != torch.strided else value
+    if not value.is_floating_point():
+        return value
+    value = value.float() if value.element_size() == 1 else value  # float8 knows no `isfinite`
+    if not value.isfinite().all():
+        raise CheckpointError(
+            f"{source}: '{name}' holds NaN or infinite numbers; the file is damaged"
+        )
+    return value

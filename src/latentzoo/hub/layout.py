@@ -14,7 +14,7 @@ from typing import Any, no_type_check
 from latentzoo.hub.names import MODULES
 from latentzoo.hub.pickles import Built
 from latentzoo.hub.records import Plain, Trail
-from latentzoo.hub.storage import View
+from latentzoo.hub.storage import Declared
 
 HOLDERS = (
     *("g_ema", "G_ema", "ema", "ema_state_dict", "state_dict_ema", "params_ema", "netG_ema"),
@@ -22,7 +22,7 @@ HOLDERS = (
 )
 
 
-def split(root: Any) -> tuple[dict[str, View], dict[str, Any]]:
+def split(root: Any) -> tuple[dict[str, Declared], dict[str, Any]]:
     """Splits the object of a file into the tensors of its weights and the plain records beside them.
 
     Raises:
@@ -38,22 +38,22 @@ def split(root: Any) -> tuple[dict[str, View], dict[str, Any]]:
         raise ValueError("it holds no dictionary of tensors")
     tensors = dict(flatten(weights, "", Trail()))
     for name, value in beside.items():
-        if isinstance(value, View) and value.size:
+        if isinstance(value, Declared) and value.size:
             if name in tensors:
                 raise ValueError(f"it has two tensors of the name '{name}'")
             tensors[name] = value
-    rest = {**beside, **{k: v for k, v in weights.items() if not isinstance(v, (View, Mapping))}}
+    rest = {**beside, **{k: v for k, v in weights.items() if not isinstance(v, Declared)}}
     plain = Plain()
     return tensors, plain(
-        {k: v for k, v in rest.items() if not isinstance(v, View) and not holds_tensors(v)}
+        {k: v for k, v in rest.items() if not isinstance(v, Declared) and not holds_tensors(v)}
     )
 
 
-def split_module(root: Any) -> tuple[dict[str, View], dict[str, Any]]:
+def split_module(root: Any) -> tuple[dict[str, Declared], dict[str, Any]]:
     """The same for the attributes of a module, of which none is taken for a wrapping."""
     if not isinstance(root, Mapping):
         raise ValueError("it holds no module")
-    rest = {k: v for k, v in root.items() if not isinstance(v, View) and not holds_tensors(v)}
+    rest = {k: v for k, v in root.items() if not isinstance(v, Declared) and not holds_tensors(v)}
     return dict(flatten(root, "", Trail())), Plain()(rest)
 
 
@@ -88,7 +88,7 @@ def holds_tensors(value: Any) -> bool:
     left = [value]
     while left:
         value = left.pop()
-        if isinstance(value, View):
+        if isinstance(value, Declared):
             return True
         if id(value) not in seen:
             seen.add(id(value))
@@ -99,11 +99,11 @@ def holds_tensors(value: Any) -> bool:
 
 
 @no_type_check
-def flatten(value: Mapping[Any, Any], name: str, trail: Trail) -> Iterator[tuple[str, View]]:
+def flatten(value: Mapping[Any, Any], name: str, trail: Trail) -> Iterator[tuple[str, Declared]]:
     """The tensors of nested dictionaries, names joined with dots."""
     with trail.into(value, name) as path:
         for key, inner in value.items():
-            if isinstance(inner, View):
+            if isinstance(inner, Declared):
                 yield f"{path}.{key}" if path else str(key), inner
             elif isinstance(inner, Mapping):
                 yield from flatten(inner, str(key), trail)

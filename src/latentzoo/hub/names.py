@@ -15,7 +15,8 @@ from typing import Any, NoReturn
 
 from latentzoo.errors import CheckpointError
 from latentzoo.hub.pickles import Built, Name, key, words
-from latentzoo.hub.storage import DTYPES, rebuild_parameter, rebuild_tensor
+from latentzoo.hub.storage import DTYPES, rebuild_parameter
+from latentzoo.hub.tensors import NUMERIC, REBUILD, layout_of, rebuild_with_attributes
 
 PYTHON2 = {"__builtin__", "commands", "copy_reg", "cPickle", "imp", "popen2", "urllib2"}
 STANDARD = sys.stdlib_module_names | PYTHON2
@@ -23,6 +24,10 @@ TYPES = words(
     "set frozenset list dict tuple int float str bytes bytearray bool complex object slice range"
 )
 NUMBERS = words("float64 float32 float16 int64 int32 int16 int8 uint8 bool")
+SCHEMES = words(
+    "per_tensor_affine per_tensor_symmetric per_channel_affine per_channel_symmetric "
+    "per_channel_affine_float_qparams"
+)
 NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
 
 
@@ -38,18 +43,38 @@ def encode(text: str, encoding: str = "latin1") -> bytes:
     return text.encode(encoding)
 
 
+def array_of_bytes(content: Any = b"", encoding: str = "latin1") -> bytes:
+    """Stands for `bytearray`, given bytes, or text as protocol 2 spells them."""
+    if isinstance(content, (bytes, bytearray, memoryview)):
+        return bytes(content)
+    if not isinstance(content, str):  # a number would be so many zeros
+        raise ValueError("the pickle makes bytes of what is neither bytes nor text")
+    return encode(content, encoding)
+
+
+def complex_number(real: Any = 0.0, imaginary: Any = 0.0) -> complex:
+    """Stands for `complex`, given two numbers."""
+    if not all(isinstance(part, (int, float)) for part in (real, imaginary)):
+        raise ValueError("the pickle makes a complex number of what are not numbers")
+    return complex(real, imaginary)
+
+
 def create_array(function: Any, args: Any, state: Any, attributes: Any = None) -> Built:
     """Stands for `dill._dill._create_array`, dill's way to store numpy arrays."""
     return Built(Name(NUMPY[0], "_reconstruct"), args, state)
 
 
 CALLS: Mapping[str, Callable[..., Any]] = {
+    **REBUILD,
     "collections.OrderedDict": ordered,
+    "collections.Counter": ordered,
     "dnnlib.util.EasyDict": ordered,
     "_codecs.encode": encode,
-    "torch._utils._rebuild_tensor": rebuild_tensor,
-    "torch._utils._rebuild_tensor_v2": rebuild_tensor,
     "torch._utils._rebuild_parameter": rebuild_parameter,
+    "torch._utils._rebuild_parameter_with_state": rebuild_parameter,
+    "torch.nn.parameter.Parameter": rebuild_parameter,
+    "torch._tensor._rebuild_from_type_v2": rebuild_with_attributes,
+    "torch.serialization._get_layout": layout_of,
     "torch.Size": lambda size=(): tuple(size),
     "dill._dill._create_array": create_array,
     "dill._dill._load_type": lambda name: Name("builtins", str(name)[:80]),
@@ -58,6 +83,8 @@ CALLS: Mapping[str, Callable[..., Any]] = {
     for module in ("builtins", "__builtin__")
     for name, call in {
         "bytes": lambda: b"",  # as protocol 2 spells none at all
+        "bytearray": array_of_bytes,
+        "complex": complex_number,
         "dict": ordered,
         "list": lambda items=(): list(items),
         "tuple": lambda items=(): tuple(items),
@@ -91,8 +118,10 @@ BESIDE = {
         for name in words("Path PurePath PosixPath PurePosixPath WindowsPath PureWindowsPath")
     ),
     *(f"{module}.{storage}" for module in ("torch", "torch.storage") for storage in DTYPES),
-    *(f"torch.{str(dtype).removeprefix('torch.')}" for dtype in DTYPES.values()),
+    *NUMERIC,
     "torch.device",
+    "torch.Tensor",  # the kind of a tensor with attributes
+    *(f"torch.{scheme}" for scheme in SCHEMES),
 }
 PACKAGES = ("pytorch_lightning", "lightning", "lightning_fabric", "omegaconf")
 INERT_MODULES = set(words("abc collections dataclasses datetime enum logging math typing weakref"))

@@ -16,7 +16,7 @@ from latentzoo.errors import CheckpointError
 from latentzoo.hub.names import CALLS, LOAD, admit_nvidia
 from latentzoo.hub.pickles import Budget, Built, Window, parse
 from latentzoo.hub.records import Plain, Trail
-from latentzoo.hub.storage import Storage, View
+from latentzoo.hub.storage import Declared, Storage
 from latentzoo.hub.torch_file import read_legacy
 
 PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
@@ -31,7 +31,7 @@ INNER = {
 }
 
 
-def read(buffer: memoryview) -> tuple[dict[str, View], dict[str, Any]]:
+def read(buffer: memoryview) -> tuple[dict[str, Declared], dict[str, Any]]:
     """Reads the averaged generator of a file.
 
     Arguments:
@@ -56,7 +56,7 @@ def read(buffer: memoryview) -> tuple[dict[str, View], dict[str, Any]]:
     if network is None:
         have = ", ".join(str(name)[:40] for name in list(whole)[:8])
         raise CheckpointError(f"the pickle has no G_ema that is a network (it has {have})")
-    tensors: dict[str, View] = {}
+    tensors: dict[str, Declared] = {}
     modules: dict[str, Any] = {}
     plain = Plain()
     for path, kind, state in walk(network, "", Trail()):
@@ -110,13 +110,13 @@ def walk(value: Any, name: str, trail: Trail) -> Iterator[tuple[str, str, dict[s
                 yield from walk(child, inner, trail)
 
 
-def own_tensors(path: str, state: dict[str, Any]) -> dict[str, View]:
+def own_tensors(path: str, state: dict[str, Any]) -> dict[str, Declared]:
     """The parameters and persistent buffers of one module, by their names in the state dict."""
     passing = state.get("_non_persistent_buffers_set", set())
     buffers = {k: v for k, v in state.get("_buffers", {}).items() if k not in passing}
     named = chain(state["_parameters"].items(), buffers.items())
     tensors = {f"{path}.{name}".lstrip("."): value for name, value in named if value is not None}
     for name, value in tensors.items():
-        if not isinstance(value, View):
+        if not isinstance(value, Declared):
             raise ValueError(f"'{name[:120]}' is not a tensor")
     return tensors

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from typing import Any, no_type_check
 
 import numpy as np
+import torch
 
 from latentzoo.hub.pickles import Built, Name
-from latentzoo.hub.storage import Storage, View
+from latentzoo.hub.storage import Declared, Storage
 
 DEPTH, VISITS, ELEMENTS = 64, 50_000, 4096
 LEFT_OUT = object()
@@ -69,7 +70,11 @@ class Plain:
             return value
         if isinstance(value, Name):
             return str(value)
-        if isinstance(value, (View, Storage, bytes, bytearray, memoryview)):
+        if isinstance(value, complex):
+            return [value.real, value.imag]
+        if isinstance(value, torch.layout):
+            return str(value)
+        if isinstance(value, (Declared, Storage, bytes, bytearray, memoryview)):
             return LEFT_OUT
         with self.trail.into(value, name):
             return self.convert(value)

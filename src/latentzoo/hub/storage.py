@@ -1,10 +1,15 @@
 """Tensors as a file describes them: a view (offset, size, stride) of a storage (a run of equal numbers).
 
-Nothing is copied or allocated until a tensor is asked for, and then never more than the file holds: a view may neither
-leave its storage nor have more elements than it.
+Nothing is copied or allocated until a tensor is asked for. A view may not leave its storage; one whose elements lie on
+top of each other (a row that was expanded, windows of a signal) is itself again no copy, and has a bounded number of
+elements, so that what is done with it stays within reason.
+
+The rarer tensors (sparse, quantised, nested) are in `hub.tensors`.
 """
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -28,7 +33,13 @@ DTYPES = {
     "BoolStorage": torch.bool,
     "ComplexFloatStorage": torch.complex64,
     "ComplexDoubleStorage": torch.complex128,
+    "UntypedStorage": torch.uint8,
+    "QUInt8Storage": torch.uint8,  # of quantised tensors: the whole numbers
+    "QInt8Storage": torch.int8,
+    "QInt32Storage": torch.int32,
 }
+OVERLAID = 2**24
+"""Elements of a view that its storage does not have as many of: one picture's noise for all pictures, say."""
 
 
 def dtype_of(storage: Any) -> torch.dtype:
@@ -78,6 +89,10 @@ class Storage:
             )
         self.data = data
 
+    def part(self, offset: int, numel: int) -> "Part":
+        """A run inside of this one, as legacy files declare it."""
+        return Part(self.dtype, numel, None, self, offset)
+
     @cached_property
     def flat(self) -> Tensor:
         """The numbers, (numel,): a view of the file where its bytes are aligned and writable."""
@@ -94,48 +109,128 @@ class Storage:
 
 
 @dataclass(eq=False)
-class View:
-    """A tensor as declared: a strided view of a storage, checked when it is made."""
+class Part(Storage):
+    """A run inside of another storage; see `Storage.part`."""
+
+    whole: Storage | None = None
+    offset: int = 0
+
+    @cached_property
+    def flat(self) -> Tensor:
+        if self.whole is None or not 0 <= self.offset <= self.whole.numel - self.numel:
+            raise ValueError("a part of a storage leaves it")
+        return self.whole.flat[self.offset : self.offset + self.numel]
+
+
+class Declared(ABC):
+    """A tensor as a file declares it; checked when it is made, and given its memory when it is asked for."""
+
+    size: tuple[int, ...]
+
+    @abstractmethod
+    def tensor(self) -> Tensor:
+        """The tensor.
+
+        Raises:
+            ValueError: If what it is declared on does not hold it.
+        """
+
+
+@dataclass(eq=False)
+class View(Declared):
+    """A strided view of a storage.
+
+    Arguments:
+        storage: The storage.
+        offset: Where it begins, in elements.
+        size: Its shape.
+        stride: How far the neighbours in each dimension are, in elements.
+        dtype: The type that its bytes are read as; the storage's own by default.
+        conjugate: Whether it stands for the complex conjugate of the numbers in the storage.
+        negative: Whether it stands for their negatives.
+    """
 
     storage: Storage
     offset: int
     size: tuple[int, ...]
     stride: tuple[int, ...]
+    dtype: torch.dtype | None = None
+    conjugate: bool = False
+    negative: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.storage, Storage):
             raise TypeError("a tensor is declared on what is not a storage")
-        if not all(
-            isinstance(n, (list, tuple)) and len(n) <= 32 for n in (self.size, self.stride)
-        ):
-            raise TypeError("a tensor is declared with a size or stride that is none")
-        self.size, self.stride = tuple(self.size), tuple(self.stride)
-        numbers = (self.offset, *self.size, *self.stride)
-        sound = all(type(n) is int and 0 <= n < 2**48 for n in numbers)
-        if not sound or len(self.size) != len(self.stride):
+        self.size, self.stride = shape(self.size), shape(self.stride)
+        if len(self.size) != len(self.stride) or len(shape((self.offset,))) != 1:
             raise ValueError("a tensor is declared with a size or stride that is none")
         elements = math.prod(self.size)
         reach = sum((n - 1) * step for n, step in zip(self.size, self.stride, strict=True))
-        if elements and max(self.offset + reach + 1, elements) > self.storage.numel:
-            shape = "x".join(map(str, self.size))
+        there = self.numel
+        if elements and (self.offset + reach + 1 > there or elements > max(there, OVERLAID)):
+            whole = "x".join(map(str, self.size))
             raise ValueError(
-                f"a tensor of {shape} = {elements} elements is declared on a storage of {self.storage.numel}"
+                f"a tensor of {whole} = {elements} elements is declared on a storage of {there}"
             )
 
+    @property
+    def numel(self) -> int:
+        """How many elements of the view's type the storage has."""
+        return self.storage.nbytes // (self.dtype or self.storage.dtype).itemsize
+
     def tensor(self) -> Tensor:
-        """The tensor."""
+        flat, dtype = self.storage.flat, self.dtype or self.storage.dtype
         if 0 in self.size:
-            return torch.empty(self.size, dtype=self.storage.dtype)
-        return torch.as_strided(self.storage.flat, self.size, self.stride, self.offset)
+            return torch.empty(self.size, dtype=dtype)
+        if dtype != flat.dtype:
+            flat = flat[: self.numel * dtype.itemsize // flat.dtype.itemsize].view(dtype)
+        numbers = torch.as_strided(flat, self.size, self.stride, self.offset)
+        if self.conjugate:
+            numbers = numbers.conj().resolve_conj()
+        return -numbers if self.negative else numbers
 
 
-def rebuild_tensor(storage: Storage, offset: int, size: Any, stride: Any, *_: Any) -> View:
+def shape(numbers: Any) -> tuple[int, ...]:
+    """Sizes, strides or places as a file gives them.
+
+    Raises:
+        TypeError, ValueError: If they are none.
+    """
+    if not isinstance(numbers, (list, tuple)) or len(numbers) > 32:
+        raise TypeError("a tensor is declared with a size or stride that is none")
+    if not all(type(n) is int and 0 <= n < 2**48 for n in numbers):
+        raise ValueError("a tensor is declared with a size or stride that is none")
+    return tuple(numbers)
+
+
+def rebuild_tensor(
+    storage: Storage,
+    offset: int,
+    size: Any,
+    stride: Any,
+    gradient: Any = False,
+    hooks: Any = None,
+    bits: Any = None,
+) -> View:
     """Stands for `torch._utils._rebuild_tensor` and `_v2`."""
-    return View(storage, offset, size, stride)
+    conjugate, negative = lazy(bits)
+    return View(storage, offset, size, stride, None, conjugate, negative)
 
 
-def rebuild_parameter(data: View, *_: Any) -> View:
-    """Stands for `torch._utils._rebuild_parameter`."""
-    if not isinstance(data, View):
+def lazy(bits: Any) -> tuple[bool, bool]:
+    """Whether torch notes of a tensor that it had yet to be conjugated, and negated.
+
+    Raises:
+        ValueError: If it notes something else.
+    """
+    bits = bits or {}
+    if not isinstance(bits, Mapping) or bits.keys() - {"conj", "neg"}:
+        raise ValueError(f"a tensor is declared with the properties {str(bits)[:80]}")
+    return bool(bits.get("conj")), bool(bits.get("neg"))
+
+
+def rebuild_parameter(data: Declared, *_: Any) -> Declared:
+    """Stands for `torch._utils._rebuild_parameter`, with or without attributes, and `torch.nn.Parameter` itself."""
+    if not isinstance(data, Declared):
         raise TypeError("a parameter is declared on what is not a tensor")
     return data

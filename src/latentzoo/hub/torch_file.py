@@ -3,9 +3,9 @@
 And those of `torch.jit.save`, as OpenAI's CLIP comes: the same archive with the source text of its modules beside it,
 which is never looked at. Its pickle names each module's class, and the state of a module are its tensors and modules.
 
-Both are read as data, with the names of `admit_torch` only, which are those that `torch.load(weights_only=True)` lets
-pass and a few that lie beside the weights in official files (`argparse.Namespace`, Lightning's callbacks). Storages are
-windows on the file: what is declared must be there before anything is made of it.
+Both are read as data, with the names of `admit_torch` only: those that `torch.load(weights_only=True)` lets pass, but
+for tensors packed in less than a byte, and those that lie beside the weights in official files (`argparse.Namespace`,
+Lightning's callbacks). Storages are windows on the file: what is declared must be there before anything is made of it.
 
     zip:     NAME/data.pkl, NAME/data/KEY per storage, NAME/byteorder
     script:  as zip, and NAME/constants.pkl, NAME/code/...
@@ -46,7 +46,8 @@ def read_zip(path: Path, buffer: memoryview) -> Any:
             f"an archive that torch did not write; name what is meant of it, FILE#MEMBER ({some})"
         )
     prefix = pickles[0].removesuffix("data.pkl")
-    content = lambda name: archive.stored(members[prefix + name], buffer)
+    summed = archive.summed(members.values())
+    content = lambda name: archive.stored(members[prefix + name], buffer, summed=summed)
     if prefix + "byteorder" in members and bytes(content("byteorder")) != b"little":
         raise ValueError("its numbers are big-endian")
     storages: dict[str, Storage] = {}
@@ -83,12 +84,12 @@ def read_legacy(buffer: memoryview, budget: Budget | None = None) -> Any:
     storages: dict[str, Storage] = {}
 
     def persistent(reference: Any) -> Storage:
-        kind, dtype, key, _, numel, view = reference
-        if kind != "storage" or view is not None:
-            raise ValueError("it refers to what is not a whole storage")
+        kind, dtype, key, _, numel, part = reference
+        if kind != "storage":
+            raise ValueError("it refers to what is not a storage")
         if key not in storages:
             storages[key] = Storage(dtype_of(dtype), numel)
-        return storages[key]
+        return storages[key] if part is None else storages[key].part(*part[1:])
 
     window, budget = Window(buffer), budget or Budget(len(buffer))
     plain = lambda: parse(window, calls={}, admit=admit_torch, budget=budget)
