@@ -1,8 +1,10 @@
 """Labels of any classifier: log-probabilities by hand, stable, found by name; preprocessing as Pillow does it."""
 
+import math
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +16,10 @@ from torch.nn import functional as F
 from energies import guides
 from energies.guides import obey, pictures
 from latentzoo import energies
-from latentzoo.energies.attribute import Label
+from latentzoo.energies.attribute import Attribute, Label
 from latentzoo.errors import CheckpointError, MissingExtra, SpecError, UnknownName
 from latentzoo.guides.classifier import Classifier, load
-from latentzoo.guides.preprocess import Preprocess, declared
+from latentzoo.guides.preprocess import Preprocess
 
 LABELS = ["tabby, tabby cat", "tiger cat", "crane", "crane"]
 
@@ -106,7 +108,7 @@ def test_far_from_the_label_there_is_a_slope() -> None:
     logits = nn.Parameter(torch.tensor([[0.0, 1e4, 0.0, 0.0]]))
     fixed = nn.Module()
     fixed.forward = lambda image: logits
-    energy = Label(Classifier(fixed, Preprocess(None), LABELS), "tabby")
+    energy = Label(Classifier(fixed, Preprocess(), LABELS), "tabby")
     value = energy(pictures(8, 1))
     (slope,) = torch.autograd.grad(value.sum(), logits)
     assert value.item() == 1e4 and slope[0].tolist() == [-1, 1, 0, 0]
@@ -121,6 +123,23 @@ def test_an_unknown_label_gives_the_nearest(tmp_path: Path) -> None:
         energies.load("attribute", "Young", model="nowhere/best.pth")
 
 
+def timm_transform(
+    *, input_size: tuple[int, ...], crop_pct: float, mean: Any, std: Any, **_: Any
+) -> Any:
+    """What timm makes of the table for a square crop: torchvision's resize and centre crop, by Pillow."""
+
+    def transform(picture: Image.Image) -> torch.Tensor:
+        side = input_size[-1]
+        short = math.floor(side / crop_pct)
+        width, height = (short * n // min(picture.size) for n in picture.size)
+        small = picture.resize((width, height), Image.Resampling.BICUBIC)
+        left, top = round((width - side) / 2), round((height - side) / 2)
+        pixels = np.array(small.crop((left, top, left + side, top + side))) / 255
+        return torch.from_numpy((pixels - mean) / std).permute(2, 0, 1).float()
+
+    return transform
+
+
 def test_timm_by_its_extra_and_its_own_preprocessing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(MissingExtra, match=r"latentzoo\[timm\]"):
@@ -132,6 +151,7 @@ def test_timm_by_its_extra_and_its_own_preprocessing(monkeypatch: pytest.MonkeyP
         infer_imagenet_subset=lambda network: "imagenet-1k",
         resolve_model_data_config=lambda network: settings,
         ImageNetInfo=lambda subset: SimpleNamespace(label_descriptions=lambda: LABELS),
+        create_transform=timm_transform,
     )
     make = lambda name, pretrained: network
     monkeypatch.setitem(sys.modules, "timm", SimpleNamespace(create_model=make, data=data))
@@ -142,20 +162,11 @@ def test_timm_by_its_extra_and_its_own_preprocessing(monkeypatch: pytest.MonkeyP
     assert Label(classifier, "tabby").places == [0]
 
 
-@pytest.mark.parametrize(("resample", "filter"), [(2, "BILINEAR"), (3, "BICUBIC")])
-def test_preprocessing_is_that_of_pillow(resample: int, filter: str) -> None:
-    wave = torch.linspace(0, 30, 3 * 40 * 60).sin().view(1, 3, 40, 60)
-    pixels = ((wave + 1) * 110 + 17).round()
-    settings = {"size": {"shortest_edge": 20}, "crop_size": {"height": 16, "width": 18}}
-    settings |= {"do_center_crop": True, "do_normalize": False, "resample": resample}
-    ours = declared(settings, source="x")(pixels / 255)[0] * 255
-    whole = Image.fromarray(pixels[0].permute(1, 2, 0).numpy().astype(np.uint8))
-    small = whole.resize((30, 20), Image.Resampling[filter]).crop((6, 2, 24, 18))
-    theirs = torch.from_numpy(np.array(small)).permute(2, 0, 1).float()
-    assert ours.shape == theirs.shape == (3, 16, 18)
-    assert (ours - theirs).abs().max() < 1.01
-
-
-def test_pictures_of_another_range_are_refused() -> None:
-    with pytest.raises(CheckpointError, match="not in"):
-        declared({"do_rescale": False, "size": 8}, source="x")
+def test_classifiers_that_are_given_are_put_to_rest() -> None:
+    """In training mode, a batch norm makes each energy depend on the batch, and its statistics move."""
+    network = nn.Sequential(
+        nn.AvgPool2d(224), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(3, 1), nn.Flatten(0)
+    )
+    energy, image = Attribute([network.train()], [True]), pictures(32)
+    torch.testing.assert_close(energy(image)[:1], energy(image[:1]), rtol=1e-5, atol=1e-6)
+    assert not network.training and network[1].num_batches_tracked == 0

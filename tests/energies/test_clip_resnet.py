@@ -42,6 +42,6 @@ def test_its_sizes_are_read_off_the_file(tmp_path: Path) -> None:
     state = {name: fill(name, value) for name, value in network.state_dict().items()}
     torch.save(state, tmp_path / "RN.pt")
     model = text_image.load(str(tmp_path / "RN.pt"))
-    assert model.side == 64
+    assert model.network.side == 64
     for name, value in model.network.state_dict().items():
         assert torch.equal(value, state[name]), name

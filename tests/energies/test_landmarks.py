@@ -9,8 +9,8 @@ from torch import Tensor
 
 from energies import guides
 from latentzoo import energies, picture
-from latentzoo.energies.identity import crop
 from latentzoo.errors import ImageError, SpecError
+from latentzoo.guides.arcface import crop
 from latentzoo.guides.landmarks import FACE, align, similarity, template
 
 

@@ -194,3 +194,18 @@ def test_every_operator_makes_an_energy_with_a_gradient() -> None:
         operator = load(name)
         (slope,) = torch.autograd.grad(Measure(operator, operator(x.detach() + 0.1))(x).sum(), x)
         assert slope.abs().sum() > 0
+
+
+def test_each_chain_has_its_own_measurement_whatever_the_micro_batch() -> None:
+    generator = Waves()
+    each = generator(
+        torch.randn(4, generator.space.dim, generator=torch.Generator().manual_seed(1))
+    )
+    energy = Measure("identity", each, 0.5)
+    target = Posterior(generator, {"y": energy}, micro_batch=3)
+    z = torch.zeros(4, generator.space.dim)
+    image = generator(z)
+    expected = (image - each).square().flatten(1).sum(1) / (2 * 0.5**2)
+    torch.testing.assert_close(target.evaluate(z).phi, expected)
+    torch.testing.assert_close(energy.select(torch.tensor([2, 0]))(image[:2]), expected[[2, 0]])
+    assert lz.sample(target, chains=4, steps=2, kernel=MALA(0.1)).z.shape == z.shape

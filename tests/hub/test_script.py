@@ -68,7 +68,7 @@ def test_it_is_the_official_map(network: Official, archive: Path) -> None:
     loaded = text_image.load(str(archive))
     pixels = torch.linspace(-1, 1, 2 * 3 * 256).view(2, 3, 16, 16)
     torch.testing.assert_close(loaded.encode_image(pixels), network.encode_image(pixels))
-    assert loaded.side == 16
+    assert loaded.network.side == 16
 
 
 class Scripted(nn.Module):

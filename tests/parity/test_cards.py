@@ -27,3 +27,16 @@ def test_every_architecture_has_cards_and_a_driver():
     cards = {p.parent.name for p in CARDS}
     assert cards == {p.stem for p in (check.HERE / "drivers").glob("*.py")}
     assert {name(p).split("-")[0] for p in MANIFESTS} <= cards
+
+
+TWINS = [
+    p for p in CARDS if p.parent.name in ("celeba_classifier", "clip_hf", "clip_openai", "ir_se50")
+]
+
+
+@pytest.mark.parametrize("path", TWINS, ids=lambda p: f"{p.parent.name}-{name(p)}")
+def test_an_energy_in_double_precision_is_the_official_one_to_rounding(path):
+    doubles = [v for v in check.check(path) if v.call.endswith("_f64")]
+    assert doubles
+    for verdict in doubles:  # nothing on the way is in single precision
+        assert verdict.ok and verdict.error < 1e-13, str(verdict)

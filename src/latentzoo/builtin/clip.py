@@ -21,6 +21,7 @@ from latentzoo.builtin.captions import vocabulary, words
 from latentzoo.builtin.networks.clip import LENGTH, Contrast
 from latentzoo.builtin.weights import fill, tensors
 from latentzoo.errors import SpecError
+from latentzoo.guides.preprocess import Crop, Preprocess, Resize
 from latentzoo.guides.text_image import TextImage
 
 
@@ -62,7 +63,7 @@ class AvatarTextImage(TextImage):
     usual = 150.0
 
     def __init__(self) -> None:
-        super().__init__(64, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        super().__init__(Preprocess(Resize(64, "bicubic"), Crop((64, 64))))
         self.guide = guide()
         self.network = fill(
             Contrast(len(vocabulary()) + 1, sum(SIZES.values())), tensors("avatar-clip")
@@ -74,9 +75,8 @@ class AvatarTextImage(TextImage):
         Raises:
             SpecError: No word of a text is known.
         """
-        return torch.cat(
-            [self.network.text(tokenize(text).to(self.mean.device)) for text in texts]
-        )
+        device = next(self.network.parameters()).device
+        return torch.cat([self.network.text(tokenize(text).to(device)) for text in texts])
 
     def encode_image(self, pixels: Float[Tensor, "B 3 64 64"]) -> Float[Tensor, "B d"]:
         """Embeds pictures."""

@@ -26,11 +26,10 @@ from latentzoo.energies.base import Energy
 from latentzoo.errors import SpecError
 from latentzoo.guides.classifier import Classifier
 from latentzoo.guides.classifier import load as load_named
-from latentzoo.guides.files import fill
-from latentzoo.guides.resnet import SIDE, AttributeClassifier
-from latentzoo.hub.read import read
+from latentzoo.guides.preprocess import at_least_single, in_type_of
+from latentzoo.guides.resnet import PREPROCESS
+from latentzoo.guides.resnet import load as load_celeba
 
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SATURATION = 1e-8
 FILES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
 
@@ -49,8 +48,6 @@ class Attribute(Energy):
         SpecError: If the lists have different lengths.
     """
 
-    mean: Tensor
-    std: Tensor
     usual = 5.0  # the paper's
 
     def __init__(
@@ -68,25 +65,18 @@ class Attribute(Energy):
             raise SpecError(
                 "attributes, signs and weights have different lengths; give one of each per attribute"
             )
-        self.classifiers = nn.ModuleList(classifiers)
+        self.classifiers = nn.ModuleList(c.eval().requires_grad_(False) for c in classifiers)
         self.wanted, self.weights = tuple(wanted), tuple(weights)
         self.antialias, self.exact = antialias, exact
-        for name, value in zip(("mean", "std"), IMAGENET, strict=True):
-            self.register_buffer(name, torch.tensor(value).view(3, 1, 1), persistent=False)
 
     def logits(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B K"]:
         """The logit of each attribute."""
-        size = (SIDE, SIDE)
-        if image.shape[-2:] != size:
-            image = F.interpolate(
-                image, size, mode="bilinear", align_corners=False, antialias=self.antialias
-            )
-        pixels = (image - self.mean) / self.std
+        pixels = PREPROCESS(in_type_of(image, self.classifiers), antialias=self.antialias)
         return torch.stack([classifier(pixels) for classifier in self.classifiers], 1)
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
-        sign = torch.tensor([1.0 if w else -1.0 for w in self.wanted], device=image.device)
-        logits = self.logits(image).float()
+        logits = at_least_single(self.logits(image))
+        sign = logits.new_tensor([1.0 if w else -1.0 for w in self.wanted])
         if self.exact:
             surprise = F.softplus(-sign * logits)
         else:
@@ -120,30 +110,12 @@ class Label(Energy):
             raise SpecError(f"every label of the classifier is called '{label}'; take another")
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
-        logits = self.classifier(image).float()
+        logits = at_least_single(self.classifier(image))
         if self.classifier.exclusive:
             chosen = logits[:, self.places if self.wanted else self.others]
             return logits.logsumexp(1) - chosen.logsumexp(1)
         sign = -1 if self.wanted else 1
         return F.softplus(sign * logits[:, self.places]).sum(1)
-
-
-def load(path: str | Path) -> AttributeClassifier:
-    """Reads `ckpts/celeba/<attribute>/best.pth`, or a file of the same layout.
-
-    Raises:
-        CheckpointError: If the file is another network's.
-    """
-    tensors = read(path).tensors
-    width = tensors["resnet.fc.weight"].shape[0] if "resnet.fc.weight" in tensors else 2048
-    network = AttributeClassifier(_layers(tensors), width)
-    return fill(network, tensors, source=str(path))
-
-
-def _layers(tensors: dict[str, Tensor]) -> tuple[int, ...]:
-    blocks = {tuple(k.split(".")[1:3]) for k in tensors if k.startswith("resnet.layer")}
-    stages = sorted({stage for stage, _ in blocks})
-    return tuple(sum(s == stage for s, _ in blocks) for stage in stages)
 
 
 def build(target: str, *, model: str | None = None, **options: Any) -> Energy:
@@ -173,5 +145,5 @@ def build(target: str, *, model: str | None = None, **options: Any) -> Energy:
         )
     wanted = value != "0"
     if Path(model).is_file() or Path(model).suffix in FILES:
-        return Attribute([load(model)], [wanted], **options)
+        return Attribute([load_celeba(model)], [wanted], **options)
     return Label(model, name, wanted=wanted, **options)

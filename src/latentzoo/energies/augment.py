@@ -55,7 +55,7 @@ class Draws(NamedTuple):
         """Draws for `count` copies of pictures of a size, once and for all."""
         u = Rng(seed, domain=Domain.COPY).uniform(8, count)[0].double()
         rows, cols = size
-        brightness, saturation, contrast = u[:3].float()
+        brightness, saturation, contrast = u[:3]
         return cls(
             brightness,
             saturation,

@@ -25,6 +25,7 @@ from latentzoo.energies.augment import Draws, augment
 from latentzoo.energies.base import Energy
 from latentzoo.errors import SpecError
 from latentzoo.guides import text_image
+from latentzoo.guides.preprocess import at_least_single
 from latentzoo.guides.text_image import TextImage
 
 MODEL = "openai/clip-vit-base-patch32"
@@ -70,7 +71,7 @@ class Clip(Energy):
         self.copies, self.seed, self.antialias, self.draws = copies, seed, antialias, draws
         self._fixed: dict[tuple[int, int], Draws] = {}
         with torch.no_grad():
-            each = F.normalize(self.model.encode_text(texts).float(), dim=1)
+            each = F.normalize(at_least_single(self.model.encode_text(texts)), dim=1)
             target = each if per_chain else F.normalize(each.mean(0), dim=0)
             self.register_buffer("target", target, persistent=False)
 
@@ -102,9 +103,9 @@ class Clip(Energy):
             raise SpecError(
                 f"there are texts for {self.chains} chains and {len(image)} pictures; give one picture per chain"
             )
-        pixels = self.model.preprocess(image, antialias=self.antialias)
-        seen = F.normalize(self.model.encode_image(pixels).float(), dim=1)
-        return 1 - (seen @ self.target if self.chains is None else (seen * self.target).sum(1))
+        seen = self.model.embed(image, antialias=self.antialias)
+        target = self.target.to(seen)
+        return 1 - (seen @ target if self.chains is None else (seen * target).sum(1))
 
     def _altered(self, image: Tensor, draw: Draws) -> Tensor:
         return self.distance(augment(image, draw.repeat(len(image))))
@@ -147,15 +148,14 @@ class Directional(Energy):
         super().__init__()
         self.model = text_image.load(model) if isinstance(model, str) else model
         with torch.no_grad():
-            before, after = F.normalize(self.model.encode_text([source, target]).float(), dim=1)
+            each = at_least_single(self.model.encode_text([source, target]))
+            before, after = F.normalize(each, dim=1)
             self.register_buffer("direction", F.normalize(after - before, dim=0), persistent=False)
-            self.register_buffer("origin", self._embed(reference), persistent=False)
-
-    def _embed(self, image: Tensor) -> Tensor:
-        return F.normalize(self.model.encode_image(self.model.preprocess(image)).float(), dim=1)
+            self.register_buffer("origin", self.model.embed(reference), persistent=False)
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
-        return 1 - F.normalize(self._embed(image) - self.origin, dim=1) @ self.direction
+        seen = self.model.embed(image)
+        return 1 - F.normalize(seen - self.origin.to(seen), dim=1) @ self.direction.to(seen)
 
 
 def build(target: str, *, model: str | None = None, **options: Any) -> Clip:

@@ -10,23 +10,18 @@ References:
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from latentzoo import picture
 from latentzoo.energies.base import Energy
-from latentzoo.errors import ImageError, SpecError
-from latentzoo.guides.arcface import SIDE, UNITS, ArcFace
-from latentzoo.guides.files import fill
+from latentzoo.errors import SpecError
+from latentzoo.guides.arcface import crop, load, read_reference
 from latentzoo.guides.landmarks import align
-from latentzoo.hub.read import read
+from latentzoo.guides.preprocess import at_least_single, in_type_of
 
 
 class Identity(Energy):
@@ -49,58 +44,15 @@ class Identity(Energy):
             raise SpecError("an identity needs at least one reference picture; give its path")
         self.network = network.eval().requires_grad_(False)
         with torch.no_grad():
-            embedded = torch.cat([self.network(crop(reference)) for reference in references])
+            embedded = torch.cat([self._embed(reference) for reference in references])
         self.register_buffer("embedded", embedded, persistent=False)
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
-        return 1 - (self.network(crop(image)) @ self.embedded.T).mean(1)
+        seen = self._embed(image)
+        return 1 - (seen @ self.embedded.to(seen).T).mean(1)
 
-
-def crop(image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 112 112"]:
-    """Pools FFHQ-aligned pictures to 256 pixels, takes the face, and pools it to 112.
-
-    Values stay in [0, 1], as the paper gave them to the network.
-
-    Raises:
-        ImageError: If a picture of height 256 has another width, where the face cannot be found.
-    """
-    if image.shape[2] == 256 != image.shape[3]:
-        raise ImageError(
-            f"pictures of 256x{image.shape[3]} are not square, so the face is not where it should be"
-        )
-    whole = image if image.shape[2] == 256 else F.adaptive_avg_pool2d(image, 256)
-    return F.adaptive_avg_pool2d(whole[:, :, 35:223, 32:220], SIDE)
-
-
-def read_reference(path: str | Path) -> Float[Tensor, "1 3 h w"]:
-    """Reads a reference as the paper did: its shorter edge becomes 112 pixels.
-
-    Raises:
-        ImageError: If it is not a picture.
-    """
-    pixels = picture.to_uint8(picture.read(path))[0]
-    height, width = pixels.shape[:2]
-    short = min(height, width)
-    size = (int(SIDE * width / short), int(SIDE * height / short))
-    small = Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(small)).permute(2, 0, 1)[None].float() / 255
-
-
-def load(path: str | Path) -> ArcFace:
-    """Reads `model_ir_se50.pth`, or a file of the same layout."""
-    tensors = read(path).tensors
-    return fill(ArcFace(_units(tensors)), tensors, source=str(path))
-
-
-def _units(tensors: dict[str, Tensor]) -> tuple[int, ...]:
-    """The units per stage, from the widths of the second convolutions."""
-    blocks = {
-        int(k.split(".")[1]): v.shape[0]
-        for k, v in tensors.items()
-        if k.endswith("res_layer.3.weight")
-    }
-    widths = list(blocks.values())
-    return tuple(widths.count(width) for width in (64, 128, 256, 512)) if widths else UNITS
+    def _embed(self, image: Tensor) -> Tensor:
+        return at_least_single(self.network(crop(in_type_of(image, self.network))))
 
 
 def build(

@@ -15,10 +15,11 @@ References:
 
 import math
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -73,6 +74,17 @@ class Measure(Energy):
         self.sigma = sigma
         self.register_buffer("y", y.detach(), persistent=False)
         self.lpips = lpips("a perceptual measurement") if perceptual else None
+
+    @property
+    def chains(self) -> int | None:
+        return len(self.y) if len(self.y) > 1 else None
+
+    def select(self, index: Int64[Tensor, "b"]) -> Energy:
+        if self.chains is None:
+            return self
+        chosen = copy(self)  # the same operator, other measurements
+        chosen._buffers = {**self._buffers, "y": self.y[index.to(self.y.device)]}
+        return chosen
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
         measured, y = self.operator(image), self.y.to(image)

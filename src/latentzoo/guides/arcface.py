@@ -10,10 +10,19 @@ References:
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
+import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from latentzoo import picture
+from latentzoo.errors import ImageError
+from latentzoo.guides.files import fill
+from latentzoo.hub.read import read
 
 WIDTHS = (64, 128, 256, 512)
 UNITS = (3, 4, 14, 3)
@@ -86,3 +95,50 @@ def _stages(units: tuple[int, ...]) -> Iterator[Unit]:
         for i in range(count):
             yield Unit(inputs, width, 2 if i == 0 else 1)
             inputs = width
+
+
+def crop(image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 112 112"]:
+    """Pools FFHQ-aligned pictures to 256 pixels, takes the face, and pools it to 112.
+
+    Values stay in [0, 1], as the paper gave them to the network.
+
+    Raises:
+        ImageError: If a picture of height 256 has another width, where the face cannot be found.
+    """
+    if image.shape[2] == 256 != image.shape[3]:
+        raise ImageError(
+            f"pictures of 256x{image.shape[3]} are not square, so the face is not where it should be"
+        )
+    whole = image if image.shape[2] == 256 else F.adaptive_avg_pool2d(image, 256)
+    return F.adaptive_avg_pool2d(whole[:, :, 35:223, 32:220], SIDE)
+
+
+def read_reference(path: str | Path) -> Float[Tensor, "1 3 h w"]:
+    """Reads a reference as the paper did: its shorter edge becomes 112 pixels.
+
+    Raises:
+        ImageError: If it is not a picture.
+    """
+    pixels = picture.to_uint8(picture.read(path))[0]
+    height, width = pixels.shape[:2]
+    short = min(height, width)
+    size = (int(SIDE * width / short), int(SIDE * height / short))
+    small = Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(small)).permute(2, 0, 1)[None].float() / 255
+
+
+def load(path: str | Path) -> ArcFace:
+    """Reads `model_ir_se50.pth`, or a file of the same layout."""
+    tensors = read(path).tensors
+    return fill(ArcFace(_units(tensors)), tensors, source=str(path))
+
+
+def _units(tensors: dict[str, Tensor]) -> tuple[int, ...]:
+    """The units per stage, from the widths of the second convolutions."""
+    blocks = {
+        int(k.split(".")[1]): v.shape[0]
+        for k, v in tensors.items()
+        if k.endswith("res_layer.3.weight")
+    }
+    widths = list(blocks.values())
+    return tuple(widths.count(width) for width in (64, 128, 256, 512)) if widths else UNITS

@@ -16,9 +16,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from latentzoo.errors import CheckpointError, UnknownName
-from latentzoo.guides.preprocess import Preprocess
+from latentzoo.guides import declared
+from latentzoo.guides.preprocess import Preprocess, in_type_of
 from latentzoo.guides.pretrained import load as pretrained
-from latentzoo.guides.pretrained import package, preprocess
+from latentzoo.guides.pretrained import package
 
 TIMM = "timm:"
 
@@ -47,7 +48,7 @@ class Classifier(nn.Module):
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B K"]:
         """The logits of pictures."""
-        output = self.network(self.preprocess(image))
+        output = self.network(self.preprocess(in_type_of(image, self.network)))
         return output if isinstance(output, Tensor) else output.logits
 
     def find(self, label: str) -> list[int]:
@@ -78,7 +79,7 @@ def load(name: str) -> Classifier:
     config = network.config
     labels = [config.id2label[i] for i in range(len(config.id2label))]
     exclusive = config.problem_type != "multi_label_classification"
-    return Classifier(network, preprocess(name), labels, exclusive=exclusive)
+    return Classifier(network, declared.load(name), labels, exclusive=exclusive)
 
 
 def _timm(name: str) -> Classifier:
@@ -94,14 +95,9 @@ def _timm(name: str) -> Classifier:
             f"timm knows no names for the labels of '{name}'; take another model"
         )
     data = library.data.resolve_model_data_config(network)
-    side = data["input_size"][-1]
-    ready = Preprocess(
-        round(side / data["crop_pct"]),
-        (side, side),
-        data["mean"],
-        data["std"],
-        mode=data["interpolation"],
-    )
+    ready = declared.timm(data, source=name)
+    theirs = library.data.create_transform(**data, is_training=False)
+    declared.agree(ready, theirs, source=f"'{name}' of timm")
     return Classifier(network, ready, library.data.ImageNetInfo(subset).label_descriptions())
 
 

@@ -2,7 +2,7 @@
 
 avatar-judge                      the held-out judge of the avatars, for pictures of 64x64
 openai/clip-vit-base-patch32      the picture's embedding, of any CLIP or SigLIP of `transformers`
-facebook/dinov2-base              the class token, of any other transformer over patches
+facebook/dinov2-base              the class token of any other network, or the mean over its places
 
 References:
     | DINOv2: Learning Robust Visual Features without Supervision (Oquab et al., 2023)
@@ -14,11 +14,13 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from latentzoo.errors import SpecError
-from latentzoo.guides import pretrained
-from latentzoo.guides.preprocess import Preprocess
+from latentzoo.errors import CheckpointError, SpecError
+from latentzoo.guides import declared, pretrained, text_image
+from latentzoo.guides.preprocess import Preprocess, in_type_of
 
 DEFAULT, AVATARS = "facebook/dinov2-base", "avatar-judge"
+CLASS = ("cls_token", "class_embedding", "class_token")
+"""What the parameter of a class token is called."""
 
 
 class Features(nn.Module):
@@ -35,11 +37,21 @@ class Features(nn.Module):
         self.joint = hasattr(network, "get_image_features")
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B F"]:
-        pixels = self.preprocess(image)
-        if not self.joint:
-            return self.network(pixel_values=pixels).last_hidden_state[:, 0]
-        output = self.network.get_image_features(pixel_values=pixels)
-        return output if isinstance(output, Tensor) else output.pooler_output
+        pixels = self.preprocess(in_type_of(image, self.network))
+        if self.joint:
+            return text_image.features(self.network.get_image_features(pixel_values=pixels))
+        return summary(self.network, self.network(pixel_values=pixels))
+
+
+def summary(network: nn.Module, output: Any) -> Float[Tensor, "B F"]:
+    """One vector a picture: the class token where the network has one, what it pools, or the mean over all places."""
+    states = output.last_hidden_state
+    if states.ndim == 4:
+        return states.mean((2, 3))
+    if any(name.rsplit(".", 1)[-1] in CLASS for name, _ in network.named_parameters()):
+        return states[:, 0]
+    pooled = getattr(output, "pooler_output", None)
+    return states.mean(1) if pooled is None else pooled.flatten(1)
 
 
 class AvatarFeatures(nn.Module):
@@ -72,4 +84,9 @@ def load(name: str) -> nn.Module:
     """
     if name == AVATARS:
         return AvatarFeatures()
-    return Features(pretrained.load("AutoModel", name), pretrained.preprocess(name))
+    network = pretrained.load("AutoModel", name)
+    if hidden := getattr(network.config, "mask_ratio", 0):
+        raise CheckpointError(
+            f"'{name}' hides {hidden:.0%} of every picture at random, so its features are no function; take another"
+        )
+    return Features(network, declared.load(name))

@@ -2,107 +2,124 @@ r"""From a picture in [0, 1] to what a network was trained on, as differentiable
 
 .. math:: x \mapsto \frac{\text{crop}(\text{resize}(x)) - m}{s}
 
-The resize smooths as Pillow's does. Nothing is clamped or rounded.
+The steps and their order are those of the network's own library. Nothing is clamped or rounded, the numbers keep their
+type, and resizing smooths as Pillow does.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentzoo.errors import CheckpointError
+Sides = tuple[int, int]
+Mode = Literal["nearest-exact", "bilinear", "bicubic"]
 
-MODES = {
-    0: "nearest",
-    1: "bicubic",
-    2: "bilinear",
-    3: "bicubic",
-}  # 1 is Lanczos, which torch lacks
-WHOLE = 384  # from this side on, ConvNeXt's processor crops nothing
+
+@dataclass(frozen=True)
+class Resize:
+    """Creates the step that resizes.
+
+    Arguments:
+        size: The shorter edge in pixels, the longer one in proportion and rounded down; or height and width.
+        mode: How pixels are interpolated.
+    """
+
+    size: int | Sides
+    mode: Mode = "bilinear"
+
+    def __call__(self, image: Tensor, *, antialias: bool = True) -> Tensor:
+        height, width = image.shape[2:]
+        short = min(height, width)
+        size = self.size
+        if isinstance(size, int):
+            size = (int(size * height / short), int(size * width / short))
+        if size == (height, width):
+            return image
+        if self.mode == "nearest-exact":
+            return F.interpolate(image, size, mode=self.mode)
+        return F.interpolate(image, size, mode=self.mode, align_corners=False, antialias=antialias)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Creates the step that takes the centre; black is put around what is too small.
+
+    Arguments:
+        size: Height and width in pixels.
+        down: Whether an odd remainder is rounded down, as `transformers` does, or half to even, as torchvision does.
+    """
+
+    size: Sides
+    down: bool = False
+
+    def __call__(self, image: Tensor, **_: bool) -> Tensor:
+        lacks = [max(0, m - n) for n, m in zip(image.shape[2:], self.size, strict=True)]
+        if any(lacks):
+            above, left = ((n + self.down) // 2 for n in lacks)
+            image = F.pad(image, [left, lacks[1] - left, above, lacks[0] - above])
+        over = [n - m for n, m in zip(image.shape[2:], self.size, strict=True)]
+        top, left = (n // 2 if self.down else round(n / 2) for n in over)
+        return image[:, :, top : top + self.size[0], left : left + self.size[1]]
+
+
+@dataclass(frozen=True)
+class Normalise:
+    """Creates the step (x - mean) / std, three numbers each."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, image: Tensor, **_: bool) -> Tensor:
+        mean, std = (image.new_tensor(part).view(-1, 1, 1) for part in (self.mean, self.std))
+        return (image - mean) / std
 
 
 class Preprocess(nn.Module):
     """Creates the way of a picture into a network.
 
     Arguments:
-        size: The shorter edge in pixels, or height and width; None keeps the picture's own.
-        crop: Height and width of the centre that is taken; None takes all.
-        mean, std: The normalisation of the channels, three numbers each.
-        mode: How pixels are interpolated: bilinear, bicubic or nearest.
+        steps: Functions of pictures, one after the other; each takes `antialias`.
     """
 
-    mean: Tensor
-    std: Tensor
-
-    def __init__(
-        self,
-        size: int | tuple[int, int] | None,
-        crop: tuple[int, int] | None = None,
-        mean: Sequence[float] = (0.0, 0.0, 0.0),
-        std: Sequence[float] = (1.0, 1.0, 1.0),
-        *,
-        mode: str = "bilinear",
-    ) -> None:
+    def __init__(self, *steps: Callable[..., Tensor]) -> None:
         super().__init__()
-        self.size, self.crop, self.mode = size, crop, mode
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+        self.steps = steps
 
-    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 h w"]:
-        size = self._size(image.shape[2], image.shape[3])
-        if size != tuple(image.shape[2:]):
-            smooth = {} if self.mode == "nearest" else {"align_corners": False, "antialias": True}
-            image = F.interpolate(image, size, mode=self.mode, **smooth)
-        if self.crop is not None:
-            top, left = (round((n - m) / 2) for n, m in zip(size, self.crop, strict=True))
-            image = F.pad(image, [max(0, -left)] * 2 + [max(0, -top)] * 2)
-            top, left = max(0, top), max(0, left)
-            image = image[:, :, top : top + self.crop[0], left : left + self.crop[1]]
-        return (image - self.mean.to(image)) / self.std.to(image)
+    def forward(
+        self, image: Float[Tensor, "B 3 H W"], *, antialias: bool = True
+    ) -> Float[Tensor, "B 3 h w"]:
+        """Makes pictures in [0, 1] ready; without `antialias`, those that shrink are not smoothed."""
+        for step in self.steps:
+            image = step(image, antialias=antialias)
+        return image
 
-    def _size(self, height: int, width: int) -> tuple[int, int]:
-        if self.size is None:
-            return height, width
-        if isinstance(self.size, tuple):
-            return self.size
-        short = min(height, width)
-        return int(self.size * height / short), int(self.size * width / short)
+    def extra_repr(self) -> str:
+        return ", ".join(map(repr, self.steps))
 
 
-def declared(settings: Mapping[str, Any], *, source: str) -> Preprocess:
-    """What an image processor of `transformers` declares.
+def centred(
+    side: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    *,
+    short: int | None = None,
+    mode: Mode = "bicubic",
+) -> Preprocess:
+    """The usual way: the shorter edge becomes `short` (or the side), the centre is taken, and normalised."""
+    resize, crop = Resize(short or side, mode), Crop((side, side))
+    return Preprocess(resize, crop, Normalise(tuple(mean), tuple(std)))
 
-    Arguments:
-        settings: Its settings, as `to_dict` gives them.
-        source: What to call it in errors.
 
-    Raises:
-        CheckpointError: If it asks for something else than resize, crop and normalisation of [0, 1].
-    """
-    if not settings.get("do_rescale", True) or settings.get("rescale_offset"):
-        raise CheckpointError(
-            f"'{source}' takes pictures that are not in [0, 1], which is not known here; take another model"
-        )
-    size, crop = settings.get("size") or {}, None
-    if isinstance(size, int):
-        size = {"shortest_edge": size}
-    edge: int | None = size.get("shortest_edge")
-    target: int | tuple[int, int] | None = edge
-    if edge and (share := settings.get("crop_pct")):
-        target = int(edge / share) if edge < WHOLE else (edge, edge)
-        crop = (edge, edge)
-    elif not edge and size:
-        target = (size["height"], size["width"])
-    if settings.get("do_center_crop") and (wanted := settings.get("crop_size")):
-        crop = (wanted, wanted) if isinstance(wanted, int) else (wanted["height"], wanted["width"])
-    normal = bool(settings.get("do_normalize", True))
-    return Preprocess(
-        target if settings.get("do_resize", True) else None,
-        crop,
-        settings["image_mean"] if normal else (0.0,) * 3,
-        settings["image_std"] if normal else (1.0,) * 3,
-        mode=MODES[int(settings.get("resample", 2))],
-    )
+def in_type_of(image: Float[Tensor, "B 3 H W"], network: nn.Module) -> Float[Tensor, "B 3 H W"]:
+    """The pictures in the type of a network's numbers, so that both can meet; as they are, if it has none."""
+    numbers = next((p for p in network.parameters() if p.is_floating_point()), None)
+    return image if numbers is None else image.to(numbers.dtype)
+
+
+def at_least_single(x: Tensor) -> Tensor:
+    """Half precision becomes single, in which energies are computed; what is finer stays."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -11,7 +11,6 @@ from typing import Any
 from torch import nn
 
 from latentzoo.errors import CheckpointError, MissingExtra
-from latentzoo.guides.preprocess import Preprocess, declared
 from latentzoo.hub import cache
 
 
@@ -54,11 +53,6 @@ def load(kind: str, source: str) -> Any:
     if not isinstance(found, nn.Module):
         return found
     return found.float().eval().requires_grad_(False)
-
-
-def preprocess(source: str) -> Preprocess:
-    """How a repository's pictures are made ready for its network."""
-    return declared(load("AutoImageProcessor", source).to_dict(), source=source)
 
 
 @contextmanager

@@ -8,12 +8,20 @@ References:
 """
 
 from collections import OrderedDict
+from pathlib import Path
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from latentzoo.guides.files import fill
+from latentzoo.guides.preprocess import Normalise, Preprocess, Resize
+from latentzoo.hub.read import read
+
 LAYERS = (3, 4, 6, 3)
 SIDE = 224
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+PREPROCESS = Preprocess(Resize((SIDE, SIDE)), Normalise(*IMAGENET))
+"""What the classifiers were trained on: both sides are resized, whatever the picture's shape."""
 
 
 class AttributeClassifier(nn.Module):
@@ -84,3 +92,21 @@ class Bottleneck(nn.Module):
         y = self.bn1(self.conv1(x)).relu()
         y = self.bn2(self.conv2(y)).relu()
         return (self.downsample(x) + self.bn3(self.conv3(y))).relu()
+
+
+def load(path: str | Path) -> AttributeClassifier:
+    """Reads `ckpts/celeba/<attribute>/best.pth`, or a file of the same layout.
+
+    Raises:
+        CheckpointError: If the file is another network's.
+    """
+    tensors = read(path).tensors
+    width = tensors["resnet.fc.weight"].shape[0] if "resnet.fc.weight" in tensors else 2048
+    network = AttributeClassifier(_layers(tensors), width)
+    return fill(network, tensors, source=str(path))
+
+
+def _layers(tensors: dict[str, Tensor]) -> tuple[int, ...]:
+    blocks = {tuple(k.split(".")[1:3]) for k in tensors if k.startswith("resnet.layer")}
+    stages = sorted({stage for stage, _ in blocks})
+    return tuple(sum(s == stage for s, _ in blocks) for stage in stages)

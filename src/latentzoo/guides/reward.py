@@ -30,7 +30,7 @@ from torch.nn import functional as F
 from latentzoo.errors import CheckpointError, UnknownName
 from latentzoo.guides import pretrained, text_image
 from latentzoo.guides.files import fill
-from latentzoo.guides.preprocess import Preprocess
+from latentzoo.guides.preprocess import at_least_single, centred, in_type_of
 from latentzoo.guides.text_image import OPENAI, TextImage
 from latentzoo.hub.keys import Rule
 from latentzoo.hub.read import read
@@ -71,10 +71,11 @@ class Preference(RewardModel):
 
     @torch.no_grad()
     def understand(self, prompt: str) -> Tensor:
-        return F.normalize(self.model.encode_text([prompt]).float(), dim=1)[0]
+        return F.normalize(at_least_single(self.model.encode_text([prompt])), dim=1)[0]
 
     def rate(self, image: Float[Tensor, "B 3 H W"], understood: Tensor) -> Float[Tensor, "B"]:
-        return self.scale * (embed(self.model, image) @ understood)
+        seen = self.model.embed(image)
+        return self.scale * (seen @ understood.to(seen))
 
 
 class Aesthetic(RewardModel):
@@ -93,7 +94,7 @@ class Aesthetic(RewardModel):
         return torch.empty(0)
 
     def rate(self, image: Float[Tensor, "B 3 H W"], understood: Tensor) -> Float[Tensor, "B"]:
-        return self.head(embed(self.model, image))[:, 0]
+        return self.head(self.model.embed(image))[:, 0]
 
 
 class ImageReward(RewardModel):
@@ -114,7 +115,7 @@ class ImageReward(RewardModel):
     ) -> None:
         super().__init__()
         self.vision, self.text, self.head, self.tokenizer = vision, text, head, tokenizer
-        self.preprocess = Preprocess(side, (side, side), *OPENAI, mode="bicubic")
+        self.preprocess = centred(side, *OPENAI)
 
     def understand(self, prompt: str) -> Tensor:
         settings = {"padding": "max_length", "truncation": True, "max_length": self.LENGTH}
@@ -122,7 +123,9 @@ class ImageReward(RewardModel):
         return torch.stack([tokens["input_ids"][0], tokens["attention_mask"][0]])
 
     def rate(self, image: Float[Tensor, "B 3 H W"], understood: Tensor) -> Float[Tensor, "B"]:
-        seen = self.vision(pixel_values=self.preprocess(image)).last_hidden_state
+        seen = self.vision(
+            pixel_values=self.preprocess(in_type_of(image, self.vision))
+        ).last_hidden_state
         words, mask = understood.to(image.device)[:, None].expand(2, len(image), -1)
         state = self.text(
             input_ids=words,
@@ -131,11 +134,6 @@ class ImageReward(RewardModel):
             encoder_attention_mask=torch.ones_like(seen[..., 0], dtype=torch.long),
         ).last_hidden_state[:, 0]
         return (self.head(state)[:, 0] - self.MEAN) / self.STD
-
-
-def embed(model: TextImage, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B d"]:
-    """The unit embeddings of pictures."""
-    return F.normalize(model.encode_image(model.preprocess(image)).float(), dim=1)
 
 
 def load(name: str, *, texts: str | None = None, model: str | None = None) -> RewardModel:

@@ -11,69 +11,57 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentzoo.errors import CheckpointError
-from latentzoo.guides import pretrained
+from latentzoo.guides import declared, pretrained, words
 from latentzoo.guides.clip import CLIP, config
 from latentzoo.guides.files import fill
+from latentzoo.guides.preprocess import Preprocess, at_least_single, centred, in_type_of
 from latentzoo.hub.read import read
 
 TOKENS = "openai/clip-vit-base-patch32"
 OPENAI = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+UNMASKED = ("siglip", "siglip2")  # trained without attention masks: padding is read too
 
 
 class TextImage(nn.Module, ABC):
     """A pair of frozen encoders.
 
+    Arguments:
+        preprocess: From pictures in [0, 1] to the picture encoder's input.
+
     Attributes:
-        side: The picture's side in pixels.
-        mean, std: The normalisation of the picture's channels, three numbers each.
         usual: The weight that suits the spread of its cosines; 500, the paper's, suits CLIP's.
     """
 
     usual: float = 500.0
 
-    side: int
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, side: int, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, preprocess: Preprocess) -> None:
         super().__init__()
-        self.side = side
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+        self.preprocess = preprocess
 
     @abstractmethod
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "N d"]:
         """Embeds texts; not of unit length."""
 
     @abstractmethod
-    def encode_image(self, pixels: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B d"]:
+    def encode_image(self, pixels: Float[Tensor, "B 3 h w"]) -> Float[Tensor, "B d"]:
         """Embeds preprocessed pictures; not of unit length."""
 
-    def preprocess(
+    def embed(
         self, image: Float[Tensor, "B 3 H W"], *, antialias: bool = True
-    ) -> Float[Tensor, "B 3 S S"]:
-        """Resizes the shorter edge to the model's side (bicubic), crops the centre and normalises.
+    ) -> Float[Tensor, "B d"]:
+        """Embeds pictures in [0, 1] as unit vectors, at least in single precision.
 
         Arguments:
-            image: Pictures in [0, 1]; nothing is clamped.
-            antialias: Whether the resize smooths; its kernel differs for enlarging too.
+            image: The pictures; nothing is clamped.
+            antialias: Whether they are smoothed when they shrink.
         """
-        height, width = image.shape[2:]
-        short = min(height, width)
-        if short != self.side:
-            size = [int(self.side * height / short), int(self.side * width / short)]
-            image = F.interpolate(
-                image, size, mode="bicubic", align_corners=False, antialias=antialias
-            )
-        top, left = (round((n - self.side) / 2) for n in image.shape[2:])
-        image = image[:, :, top : top + self.side, left : left + self.side]
-        return (image - self.mean.to(image)) / self.std.to(image)
+        pixels = self.preprocess(in_type_of(image, self), antialias=antialias)
+        return F.normalize(at_least_single(self.encode_image(pixels)), dim=1)
 
 
 class OpenAI(TextImage):
@@ -85,79 +73,80 @@ class OpenAI(TextImage):
     """
 
     def __init__(self, network: CLIP, tokenizer: Any = None) -> None:
-        super().__init__(network.side, *OPENAI)
+        super().__init__(centred(network.side, *OPENAI))
         self.network, self.tokenizer = network, tokenizer
 
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "N d"]:
         self.tokenizer = self.tokenizer or pretrained.load("AutoTokenizer", TOKENS)
-        length = len(self.network.positional_embedding)
-        tokens = self.tokenizer(
-            list(texts),
-            padding="max_length",
-            max_length=length,
-            truncation=True,
-            return_tensors="pt",
-        )
-        return self.network.encode_text(tokens["input_ids"].to(self.mean.device))
+        table = self.network.positional_embedding
+        made = words.tokens(self.tokenizer, [words.cleaned(text) for text in texts], len(table))
+        return self.network.encode_text(made["input_ids"].to(table.device))
 
-    def encode_image(self, pixels: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B d"]:
+    def encode_image(self, pixels: Float[Tensor, "B 3 h w"]) -> Float[Tensor, "B d"]:
         return self.network.encode_image(pixels)
 
 
 class Transformers(TextImage):
-    """Creates a CLIP or SigLIP of `transformers` with its tokenizer.
+    """Creates a text-image model of `transformers` with its tokenizer.
 
     Arguments:
         network: The model.
         tokenizer: Its tokenizer.
-        mean, std: The normalisation of its pictures.
+        preprocess: From pictures in [0, 1] to its input.
     """
 
-    def __init__(
-        self, network: Any, tokenizer: Any, mean: Sequence[float], std: Sequence[float]
-    ) -> None:
-        super().__init__(network.config.vision_config.image_size, mean, std)
+    def __init__(self, network: Any, tokenizer: Any, preprocess: Preprocess) -> None:
+        super().__init__(preprocess)
         self.network, self.tokenizer = network.eval().requires_grad_(False), tokenizer
-        self.length = network.config.text_config.max_position_embeddings
+        config = network.config
+        self.length = getattr(config.text_config, "max_position_embeddings", None)
+        self.unmasked = config.model_type in UNMASKED
+        asked = getattr(tokenizer, "init_kwargs", {}).get("do_lower_case", False)
+        self.lower = self.unmasked and (asked or "Gemma" in type(tokenizer).__name__)
 
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "N d"]:
-        tokens = self.tokenizer(
-            list(texts),
-            padding="max_length",
-            max_length=self.length,
-            truncation=True,
-            return_tensors="pt",
+        made = words.tokens(
+            self.tokenizer, [t.lower() if self.lower else t for t in texts], self.length
         )
-        known = {
-            k: v.to(self.mean.device)
-            for k, v in tokens.items()
-            if k in ("input_ids", "attention_mask")
-        }
+        taken = ("input_ids",) if self.unmasked else ("input_ids", "attention_mask")
+        known = {k: made[k].to(self.network.device) for k in taken if k in made}
         return features(self.network.get_text_features(**known))
 
-    def encode_image(self, pixels: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B d"]:
+    def encode_image(self, pixels: Float[Tensor, "B 3 h w"]) -> Float[Tensor, "B d"]:
         return features(self.network.get_image_features(pixel_values=pixels))
 
 
 class OpenClip(TextImage):
-    """Creates a model of open_clip."""
+    """Creates a model of open_clip.
 
-    def __init__(self, network: Any, tokenizer: Any) -> None:
-        visual = network.visual
-        side = visual.image_size[0] if isinstance(visual.image_size, tuple) else visual.image_size
-        super().__init__(side, visual.image_mean or OPENAI[0], visual.image_std or OPENAI[1])
+    Raises:
+        CheckpointError: If its pictures are made ready in a way that is not known here.
+    """
+
+    def __init__(self, network: Any, tokenizer: Any, *, source: str = "a model") -> None:
+        super().__init__(declared.open_clip(network.visual.preprocess_cfg, source=source))
         self.network, self.tokenizer = network.eval().requires_grad_(False), tokenizer
 
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "N d"]:
-        return self.network.encode_text(self.tokenizer(list(texts)).to(self.mean.device))
+        device = next(self.network.parameters()).device
+        return self.network.encode_text(self.tokenizer(list(texts)).to(device))
 
-    def encode_image(self, pixels: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B d"]:
+    def encode_image(self, pixels: Float[Tensor, "B 3 h w"]) -> Float[Tensor, "B d"]:
         return self.network.encode_image(pixels)
 
 
-def features(output: Any) -> Tensor:
-    """The embedding: `transformers` 4 returns the tensor itself, 5 an object that holds it."""
-    return output if isinstance(output, Tensor) else output.pooler_output
+def features(output: Any) -> Float[Tensor, "B d"]:
+    """The embedding: `transformers` 4 returns the tensor itself, 5 an object that holds it.
+
+    Raises:
+        CheckpointError: If there is not one vector for each picture or text.
+    """
+    embedding = output if isinstance(output, Tensor) else output.pooler_output
+    if embedding is None or embedding.ndim != 2:
+        raise CheckpointError(
+            "the model gives no single vector for a picture or a text (FLAVA gives one per token); take another"
+        )
+    return embedding
 
 
 def load(name: str) -> TextImage:
@@ -212,12 +201,12 @@ def from_transformers(repository: str, processor: str | None = None) -> Transfor
     network = pretrained.load("AutoModel", repository)
     if not hasattr(network, "get_text_features"):
         raise CheckpointError(f"'{repository}' is no text-image model; give a CLIP or a SigLIP")
-    ready = pretrained.load("AutoImageProcessor", processor or repository)
+    ready = declared.load(processor or repository)
     tokenizer = pretrained.load("AutoTokenizer", processor or repository)
-    return Transformers(network, tokenizer, ready.image_mean, ready.image_std)
+    return Transformers(network, tokenizer, ready)
 
 
 def _open_clip(model: str, pretrained_on: str = "openai") -> OpenClip:
     package = pretrained.package("open_clip", "open_clip", f"the text-image model '{model}'")
     network, _, _ = package.create_model_and_transforms(model, pretrained=pretrained_on)
-    return OpenClip(network, package.get_tokenizer(model))
+    return OpenClip(network, package.get_tokenizer(model), source=model)

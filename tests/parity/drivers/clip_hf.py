@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel
 
+from latentzoo.guides.preprocess import centred
 from latentzoo.guides.text_image import OPENAI, Transformers, features
 from latentzoo.hub.keys import Rule
 
@@ -45,5 +46,10 @@ def call(
 ) -> dict[str, Tensor]:
     encode = lambda tokens: features(network.get_text_features(input_ids=tokens))
     return clip_openai.run(
-        Transformers(network, None, *OPENAI), encode, name, inputs, options, Given
+        Transformers(network, None, centred(network.config.vision_config.image_size, *OPENAI)),
+        encode,
+        name,
+        inputs,
+        options,
+        Given,
     )

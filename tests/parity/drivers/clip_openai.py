@@ -41,7 +41,7 @@ class Given(TextImage):
     """A text-image model whose text is given as token numbers."""
 
     def __init__(self, model: TextImage, tokens: Tensor) -> None:
-        super().__init__(model.side, model.mean.flatten().tolist(), model.std.flatten().tolist())
+        super().__init__(model.preprocess)
         self.model, self.tokens = model, tokens
 
     def encode_image(self, pixels: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from latentzoo.energies.identity import Identity, crop, read_reference
-from latentzoo.guides.arcface import UNITS, ArcFace
+from latentzoo.energies.identity import Identity
+from latentzoo.guides.arcface import UNITS, ArcFace, crop, read_reference
 from latentzoo.hub.keys import Rule
 
 

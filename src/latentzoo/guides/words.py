@@ -1,0 +1,67 @@
+"""Texts to token numbers, and a warning that says which words a model does not read."""
+
+import html
+import unicodedata
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from latentzoo.errors import SpecError
+
+CURLED = str.maketrans("\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f", "''''\"\"\"\"")
+
+
+def tokens(tokenizer: Any, texts: Sequence[str], length: int | None) -> Any:
+    """The token numbers of texts by a tokenizer of `transformers`, cut and padded to a length.
+
+    What is cut, and what the vocabulary does not have, is named in a warning.
+
+    Arguments:
+        tokenizer: The tokenizer.
+        texts: The texts.
+        length: The longest text that the network reads; None takes the tokenizer's own limit.
+
+    Raises:
+        SpecError: If neither says how long a text may be.
+    """
+    longest = min(length or tokenizer.model_max_length, tokenizer.model_max_length)
+    if longest > 1 << 20:
+        raise SpecError(
+            "neither network nor tokenizer says how long a text may be; give another model"
+        )
+    made = tokenizer(
+        list(texts),
+        padding="max_length",
+        max_length=longest,
+        truncation=True,
+        return_tensors="pt",
+    )
+    for text, numbers in zip(texts, made["input_ids"].tolist(), strict=True):
+        if lost := unread(tokenizer, text, numbers):
+            warnings.warn(f"the model does not read {lost} of '{text}'", stacklevel=3)
+    return made
+
+
+def unread(tokenizer: Any, text: str, numbers: Sequence[int]) -> str:
+    """The words of a text that are not among its token numbers, in quotes; empty if all are."""
+    whole = tokenizer(text, add_special_tokens=False, truncation=False)["input_ids"]
+    ends = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
+    unknown = {tokenizer.unk_token_id} - ends - {None}  # CLIP's is its end token: it knows all
+    kept = sum(number not in set(tokenizer.all_special_ids) - unknown for number in numbers)
+    lost = [] if kept >= len(whole) else [tokenizer.decode(whole[kept:]).strip()]
+    lost += [word for word in text.split() if unknown and _unknown(tokenizer, word)]
+    return " and ".join(f"'{words}'" for words in dict.fromkeys(lost) if words)
+
+
+def _unknown(tokenizer: Any, word: str) -> bool:
+    return tokenizer.unk_token_id in tokenizer(word, add_special_tokens=False)["input_ids"]
+
+
+def cleaned(text: str) -> str:
+    """A text as OpenAI's tokenizer reads it: entities resolved, quotes straight, ligatures and wide letters apart."""
+    text = html.unescape(html.unescape(text)).translate(CURLED)
+    return "".join(unicodedata.normalize("NFKC", c) if _compound(c) else c for c in text).strip()
+
+
+def _compound(letter: str) -> bool:
+    return "\ufb00" <= letter <= "\ufb06" or "\uff01" <= letter <= "\uff5e"

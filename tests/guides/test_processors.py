@@ -1,0 +1,115 @@
+"""What a guide sees is what its own library shows it: every image processor of the installed transformers."""
+
+import re
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from latentzoo.errors import CheckpointError
+from latentzoo.guides import declared
+
+transformers = pytest.importorskip("transformers")
+
+SIZES = (
+    (53, 40),
+    (37, 75),
+    (151, 111),
+    (120, 203),
+)  # height, width: up and down, odd sides, not square
+WHOLE = {"shortest_edge": 384}
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "ConvNext": [{}, {"size": WHOLE}, {"crop_pct": 0.9}],
+    "EfficientNet": [
+        {"include_top": False},
+        {"include_top": True},
+        {"resample": 0},
+        {
+            "rescale_offset": True,
+            "include_top": False,
+            "do_normalize": False,
+            "rescale_factor": 1 / 127.5,
+        },
+    ],
+    "Bit": [{}, {"do_resize": False}, {"do_normalize": False}, {"do_rescale": False}],
+    "CLIP": [{}, {"resample": 2}, {"size": {"height": 39, "width": 45}}],
+    "ViT": [{}, {"resample": 0}, {"image_mean": 0.4, "image_std": 0.2}],
+    "PoolFormer": [{}, {"crop_pct": None}],
+    "Perceiver": [{"crop_size": {"height": 47, "width": 47}}],
+}
+CLASSIFIERS = {
+    *("Beit", "Bit", "Blip", "CLIP", "ChineseCLIP", "ConvNext", "DeiT", "EfficientNet", "Levit"),
+    *("MobileNetV1", "MobileNetV2", "MobileViT", "Perceiver", "PoolFormer", "Pvt", "Segformer"),
+    *("Siglip", "ViT", "OwlViT", "Flava"),
+}
+"""The kinds that classifiers and text-image models have, and that must be understood."""
+
+
+def classes() -> list[type]:
+    from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
+
+    names = {n for v in IMAGE_PROCESSOR_MAPPING_NAMES.values() for n in (v or {}).values() if n}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return [getattr(transformers, name) for name in sorted(names)]
+
+
+def kind(processor: type) -> str:
+    return re.sub(r"ImageProcessor(Pil|Fast)?$", "", processor.__name__)
+
+
+def small(processor: Any) -> dict[str, Any]:
+    """The sizes of a processor, a few pixels each, so that a test takes no time."""
+    given = {}
+    for key, side in (("size", 40), ("crop_size", 33)):
+        table = getattr(processor, key, None)
+        if table is not None:
+            names = [name for name, n in dict(table).items() if n is not None]
+            if set(names) in ({"height", "width"}, {"shortest_edge"}):
+                given[key] = dict.fromkeys(names, side)
+    return given
+
+
+def gap(processor: Any, ours: Any, height: int, width: int) -> float:
+    """The largest difference of what both make of a picture, in [0, 1]."""
+    noise = np.random.default_rng(height).integers(-20, 20, (height, width, 3))
+    y, x, c = np.ogrid[:height, :width, :3]
+    pixels = (125 + 30 * np.sin(y / 5 + c) + 30 * np.cos(x / 7) + noise).astype(np.uint8)
+    theirs = processor(Image.fromarray(pixels), return_tensors="pt")["pixel_values"][0]
+    image = torch.from_numpy(pixels).permute(2, 0, 1)[None].double() / 255
+    seen = ours(image)[0]
+    assert theirs.shape == seen.shape
+    scale = (ours(image + 1) - ours(image))[0].abs().amax((1, 2)).view(3, 1, 1)
+    return ((seen - theirs) / scale).abs().max().item()
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[str, list[str]]:
+    """The kinds that are understood and those that are refused, both proven."""
+    understood, refused = [], []
+    for processor in classes():
+        for variant in VARIANTS.get(kind(processor), [{}]):
+            try:
+                made = processor(**{**small(processor), **variant})
+            except ImportError:  # it needs torchvision
+                break
+            try:
+                ours = declared.of(made, source="repository")
+            except CheckpointError as error:
+                assert kind(processor) in str(error), "refused by name"
+                assert not variant, f"{processor.__name__} {variant}: {error}"
+                refused.append(kind(processor))
+                continue
+            gaps = [gap(made, ours, *size) for size in SIZES]
+            assert max(gaps) <= declared.GAP, (processor.__name__, variant, gaps)
+            understood.append(kind(processor))
+    return {"understood": understood, "refused": refused}
+
+
+def test_every_processor_is_met_or_refused_by_name(known: dict[str, list[str]]) -> None:
+    understood = set(known["understood"])
+    assert understood >= CLASSIFIERS, CLASSIFIERS - understood
+    assert "ImageGPT" in known["refused"] and "Siglip2" in known["refused"]  # colours; patches
