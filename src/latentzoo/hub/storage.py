@@ -5,6 +5,7 @@ leave its storage nor have more elements than it.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -127,6 +128,16 @@ class View:
         if 0 in self.size:
             return torch.empty(self.size, dtype=self.storage.dtype)
         return torch.as_strided(self.storage.flat, self.size, self.stride, self.offset)
+
+
+def dense(dtype: torch.dtype, shape: Sequence[int], data: memoryview) -> View:
+    """A tensor whose numbers stand one after the other, the last dimension fastest, and fill their bytes.
+
+    Raises:
+        ValueError: If there are more or fewer bytes than its shape has.
+    """
+    stride = [math.prod(shape[i + 1 :]) for i in range(len(shape))]
+    return View(Storage(dtype, math.prod(shape), data), 0, tuple(shape), tuple(stride))
 
 
 def rebuild_tensor(storage: Storage, offset: int, size: Any, stride: Any, *_: Any) -> View:
