@@ -6,10 +6,10 @@ import re
 import struct
 
 import numpy as np
-import plain_files as write
 import pytest
 import torch
 
+import plain_files as write
 from latentzoo.errors import CheckpointError
 from latentzoo.hub.read import read
 
