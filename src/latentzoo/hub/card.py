@@ -9,6 +9,7 @@ import msgspec
 import yaml
 
 from latentzoo.errors import SpecError, UnknownName
+from latentzoo.hub.package import Package
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +22,11 @@ class Card:
         url: Where the official file is ("https://...", "https://.../archive.zip#member", "hf://owner/repo/file",
             "package:file"); None if it must be given by path.
         mirrors: Other places of the same file.
+        source: The package of a registry in which the files stand, in the place of `url`; see `hub.package`.
         base: Where the file is that this one changes, as `url`: the weights are those of `base`, with the tensors of
             this file in the places of theirs; None if the file is whole.
         sha256: The file's hash, or None: then the first download's hash is recorded and must match from then on.
-        container: The reader: "torch", "safetensors", "nvidia" or "folder".
+        container: The reader: "torch", "safetensors", "nvidia", "folder", "openvino", "tfjs" or "equinox".
         keys: The dialect of tensor names, a key of the family's `KEYS`.
         config: The arguments of the family's `build`.
         companions: The model that judges this generator's images, for a kind of energy: `{"text": "avatar-clip"}`.
@@ -40,6 +42,7 @@ class Card:
     family: str
     url: str | None
     mirrors: tuple[str, ...] = ()
+    source: Package | None = None
     base: str | None = None
     sha256: str | None = None
     container: str

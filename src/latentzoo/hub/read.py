@@ -11,10 +11,10 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from latentzoo.errors import CheckpointError
-from latentzoo.hub import folder, layout, nvidia, safe, torch_file
+from latentzoo.hub import equinox, folder, layout, nvidia, openvino, safe, tfjs, torch_file
 from latentzoo.hub.checkpoint import Checkpoint
 
-Container = Literal["folder", "safetensors", "torch", "nvidia"]
+Container = Literal["folder", "safetensors", "torch", "nvidia", "openvino", "tfjs", "equinox"]
 LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the magic number of a legacy torch file, pickled
 UNSOUND = (
     *(
@@ -29,6 +29,13 @@ UNSOUND = (
     ),
     *(struct.error, zipfile.BadZipFile, SafetensorError, RuntimeError),
 )
+PLAIN = {
+    "safetensors": safe.read,
+    "openvino": openvino.read,
+    "tfjs": tfjs.read,
+    "equinox": equinox.read,
+}
+"""The readers of files that hold declarations and numbers, and nothing like a program."""
 STRANGERS = {
     b"<": "a web page, not weights: the address asks for a login or a confirmation; download the file by hand",
     b"version https://git-lfs": "a Git LFS pointer, not the weights: fetch them with `git lfs pull`",
@@ -86,7 +93,8 @@ def sniff(path: Path) -> Container:
         CheckpointError: If it is none that is known.
     """
     if path.is_dir():
-        return "folder"
+        graphs = any(path.glob("*.xml")) and not any(path.glob("*.safetensors"))
+        return "openvino" if graphs else "folder"
     with path.open("rb") as file:
         head = file.read(64)
     if head.startswith(b"PK"):
@@ -95,6 +103,12 @@ def sniff(path: Path) -> Container:
         return "safetensors"
     if head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):
         return "torch" if LEGACY in head[:32] else "nvidia"
+    if head.startswith(equinox.MAGIC):
+        return "equinox"
+    if path.suffix == ".xml" and head.lstrip().startswith((b"<?xml", b"<net")):
+        return "openvino"
+    if path.suffix == ".json" and head.lstrip()[:1] in (b"{", b"["):
+        return "tfjs"
     for start, what in STRANGERS.items():
         if head.lstrip().startswith(start):
             raise CheckpointError(f"{path}: {what}")
@@ -107,8 +121,8 @@ def open_as(container: Container, path: Path) -> tuple[dict[str, Tensor], dict[s
     """Reads a path as what it is."""
     if container == "folder":
         return folder.read(path, lambda part: dict(read(part).tensors))
-    if container == "safetensors":
-        return safe.read(path)
+    if container in PLAIN:
+        return PLAIN[container](path)
     with path.open("rb") as file:
         buffer = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
     if container == "nvidia":

@@ -9,7 +9,7 @@ The rarer tensors (sparse, quantised, nested) are in `hub.tensors`.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -201,6 +201,16 @@ def shape(numbers: Any) -> tuple[int, ...]:
     if not all(type(n) is int and 0 <= n < 2**48 for n in numbers):
         raise ValueError("a tensor is declared with a size or stride that is none")
     return tuple(numbers)
+
+
+def dense(dtype: torch.dtype, shape: Sequence[int], data: memoryview) -> View:
+    """A tensor whose numbers stand one after the other, the last dimension fastest, and fill their bytes.
+
+    Raises:
+        ValueError: If there are more or fewer bytes than its shape has.
+    """
+    stride = [math.prod(shape[i + 1 :]) for i in range(len(shape))]
+    return View(Storage(dtype, math.prod(shape), data), 0, tuple(shape), tuple(stride))
 
 
 def rebuild_tensor(

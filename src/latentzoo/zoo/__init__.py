@@ -80,6 +80,8 @@ def where(card: Card) -> Path | None:
         path = packaged(url)
         return local(url) if path is None else path if path.is_file() else None
 
+    if card.source is not None:
+        return card.source.path if card.source.here() else None
     if card.url is None or (card.base is not None and here(card.base) is None):
         return None
     return here(card.url)
@@ -132,6 +134,29 @@ def load(
     plan = Plan.of(os.fspath(x), family=family, progress=progress)
     generator = plan.build(**options).eval().requires_grad_(False)
     return generator.to(device=device, dtype=dtype or torch.float32)
+
+
+def fetch(x: str, *, progress: "Progress | None" = None) -> Path:
+    """Gets the files of a generator, and builds nothing.
+
+    Arguments:
+        x: What `load` takes.
+        progress: Told of every block of a download.
+
+    Returns:
+        The file or the folder on this disk.
+
+    Raises:
+        UnknownName: If the name does not exist.
+        CheckpointError: If a file is not what its card says, or the card has no address.
+        DownloadError: If a file cannot be had.
+    """
+    from latentzoo.zoo._plan import find, place
+
+    card, path = find(x, progress)
+    if card is not None and card.base is not None:
+        place(card.base, progress)
+    return path
 
 
 def convert(

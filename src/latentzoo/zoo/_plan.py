@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from latentzoo import zoo
 from latentzoo.errors import CheckpointError, UnknownName
 from latentzoo.generator import Generator
-from latentzoo.hub import archive, fetch, fit
+from latentzoo.hub import archive, fetch, fit, package
 from latentzoo.hub import card as cards
 from latentzoo.hub.cache import sha256
 from latentzoo.hub.card import Card
@@ -131,6 +131,7 @@ class Plan:
         made |= {
             "url": None,
             "mirrors": [],
+            "source": None,
             "base": None,
             "sha256": None,
             "resolution": generator.size[0],
@@ -162,6 +163,8 @@ def find(x: str, progress: fetch.Progress | None) -> tuple[Card | None, Path]:
     """
     if x in zoo.names():
         card = zoo.card(x)
+        if card.source is not None:
+            return card, package.fetch(card.source, progress)
         if card.url is None:
             where = card.notes or "see its paper"
             raise CheckpointError(

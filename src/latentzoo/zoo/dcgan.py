@@ -1,0 +1,98 @@
+r"""DCGAN: transposed convolutions from a latent to a picture, each with batch normalisation and a ReLU.
+
+.. math:: x_0 = z, \qquad x_k = \max(0, \mathrm{BN}_k(W_k^\top x_{k-1})), \qquad G(z) = \tanh(W_K^\top x_{K-1})
+
+The normalisation takes the moments that training left in the file, so that a picture does not depend on its batch.
+
+References:
+    | Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks
+    | (Radford et al., 2015), https://arxiv.org/abs/1511.06434
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from latentzoo.generator import Generator
+from latentzoo.hub.checkpoint import Checkpoint
+from latentzoo.hub.keys import Rule
+from latentzoo.space import Space
+
+HOLDER = "netG_state_dict.main"
+
+
+class DCGAN(Generator):
+    """Creates a DCGAN generator; its latent is the block `z`.
+
+    Arguments:
+        widths: The number of coordinates of the latent, then of channels at 4, 8, ... pixels; the picture is twice as
+            large as the last.
+    """
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            Layer(i, o, first=k == 0) for k, (i, o) in enumerate(pairwise(widths))
+        )
+        self.last = nn.ConvTranspose2d(widths[-1], 3, 4, 2, 1, bias=False)
+        self.space, self.size = Space(z=(widths[0],)), (2 ** (len(widths) + 1),) * 2
+
+    def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
+        x = z[:, :, None, None]
+        for layer in self.layers:
+            x = layer(x)
+        return (self.last(x).tanh() + 1) / 2
+
+
+class Layer(nn.Module):
+    """Creates a layer: one pixel to 4 x 4 if it is the first, else to twice the side."""
+
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, inputs: int, outputs: int, *, first: bool) -> None:
+        super().__init__()
+        stride, padding = (1, 0) if first else (2, 1)
+        self.conv = nn.ConvTranspose2d(inputs, outputs, 4, stride, padding, bias=False)
+        self.weight, self.bias = (
+            nn.Parameter(torch.ones(outputs)),
+            nn.Parameter(torch.zeros(outputs)),
+        )
+        self.register_buffer("mean", torch.zeros(outputs))
+        self.register_buffer("variance", torch.ones(outputs))
+
+    def forward(self, x: Float[Tensor, "B I h w"]) -> Float[Tensor, "B O H W"]:
+        return F.batch_norm(self.conv(x), self.mean, self.variance, self.weight, self.bias).relu()
+
+
+def build(widths: Sequence[int]) -> DCGAN:
+    """Creates a DCGAN generator, see `DCGAN`."""
+    return DCGAN(widths)
+
+
+def official(generator: DCGAN) -> list[Rule]:
+    """The rules for the names of PyTorch's tutorial, layers counted through."""
+    rules = [Rule(f"{HOLDER}.{{i}}.num_batches_tracked", None)]
+    for k in range(len(generator.layers)):
+        norm, ours = f"{HOLDER}.{3 * k + 1}", f"layers.{k}"
+        rules.append(Rule(f"{HOLDER}.{3 * k}.weight", f"{ours}.conv.weight"))
+        rules.append(Rule(f"{norm}.running_mean", f"{ours}.mean"))
+        rules.append(Rule(f"{norm}.running_var", f"{ours}.variance"))
+        rules.append(Rule(f"{norm}.{{t}}", f"{ours}.{{t}}"))
+    return [*rules, Rule(f"{HOLDER}.{3 * len(generator.layers)}.weight", "last.weight")]
+
+
+KEYS = {"official": official}
+
+
+def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """Describes a checkpoint of the tutorial's training loop, `netG_state_dict` and `netD_state_dict`."""
+    kernels = [t for k, t in checkpoint.tensors.items() if k.startswith(HOLDER) and t.ndim == 4]
+    if not kernels or kernels[-1].shape[1] != 3:
+        return None
+    return {"config": {"widths": [t.shape[0] for t in kernels]}, "keys": "official"}
