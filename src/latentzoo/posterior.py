@@ -50,7 +50,7 @@ class Posterior(Potential):
         self.terms = dict(_named_terms(energies))
         self.names = tuple(self.terms)
         self.dim = generator.space.dim
-        self.chains = shared_chains(energy for _, energy in self.terms.values())
+        self.chains = shared_chains([generator, *(energy for _, energy in self.terms.values())])
 
     def evaluate(self, z: Float[Tensor, "B D"], *, gradient: bool = True) -> Point:
         """Computes phi (B,), the unweighted energies (B, K) and, where asked, the gradient (B, D).
@@ -78,7 +78,7 @@ class Posterior(Potential):
         if self.chains is None:
             return self
         chosen = {name: w * energy.select(index) for name, (w, energy) in self.terms.items()}
-        return Posterior(self.generator, chosen, micro_batch=self.micro_batch)
+        return Posterior(self.generator.select(index), chosen, micro_batch=self.micro_batch)
 
     def _evaluate(self, z: Tensor, gradient: bool) -> Point:
         z = z.detach()
@@ -117,7 +117,11 @@ def images(
     generator: Generator, z: Float[Tensor, "B D"], micro_batch: int | None = None
 ) -> Float[Tensor, "B 3 H W"]:
     """Maps latents to images of shape (B, 3, H, W), micro-batch by micro-batch, without gradients."""
-    return torch.cat([generator(part) for part in z.split(micro_batch or len(z))])
+    size = micro_batch or len(z)
+    if generator.chains is None or size >= len(z):
+        return torch.cat([generator(part) for part in z.split(size)])
+    each = torch.arange(len(z)).split(size)
+    return torch.cat([generator.select(index)(z[index]) for index in each])
 
 
 def _named_terms(energies: Mapping[str, Energy]) -> Iterator[tuple[str, tuple[float, Energy]]]:
