@@ -78,15 +78,40 @@ def fold(
         segments = [items[i : i + stride] for i in range(0, len(items), stride)]
         walk = lambda x, segment: fold(step, x, segment, recompute=True)
         return fold(walk, x, segments, recompute=True)
-    budget = SHARE * _free(_tensors(x)[0].device) if recompute == "auto" else 0.0
-    kept = _Kept()
+    budget = Budget(recompute, _tensors(x)[0].device)
     for item in items:
-        if kept.bytes + kept.last < budget:
-            with kept:
-                x = step(x, item)
-        else:
-            x = _forget(step, x, item)
+        x = budget.run(step, x, item)
     return x
+
+
+class Budget:
+    """Creates the memory that the steps of one forward pass share, whatever each of them is.
+
+    Arguments:
+        recompute: True, False or "auto", see above.
+        device: Where the steps run.
+
+    Raises:
+        SpecError: If `recompute` is none of the three.
+    """
+
+    def __init__(self, recompute: Recompute, device: torch.device) -> None:
+        if recompute not in ("auto", True, False):
+            raise SpecError(
+                f"recompute={recompute!r} is unknown here; choose 'auto', True or False"
+            )
+        share = SHARE * _free(device) if recompute == "auto" else 0.0
+        self.bytes, self._kept = math.inf if recompute is False else share, _Kept()
+
+    def run(self, step: Callable[[X, Item], X], x: X, item: Item) -> X:
+        """Runs `step(x, item)`, a pure function as for `fold`, and keeps what is saved for its
+        gradient while there is room; the last of all such steps tells how much it is."""
+        if not torch.is_grad_enabled():
+            return step(x, item)
+        if self._kept.bytes + self._kept.last < self.bytes:
+            with self._kept:
+                return step(x, item)
+        return _forget(step, x, item)
 
 
 def _tensors(x: Any) -> tuple[Tensor, ...]:
@@ -137,7 +162,7 @@ def _forget(step: Callable[[X, Item], X], x: X, item: Item) -> X:
     plain = tuple(v.detach() for v in inputs)
     with torch.no_grad(), _Outside() as outside:
         outputs = call(plain)
-    run = _Run(call, tuple(outside.found), outputs)
+    run = _Run(call, len(inputs), tuple(outside.found), outputs)
     # Asked for by a function, since a step within a step that is run again has stand-ins for them.
     result = _Again.apply(run, *inputs, *(v.view_as(v) for v in run.outside))
     return result[0] if single else result
@@ -190,11 +215,13 @@ class _Run:
 
     Arguments:
         call: From its states to the next ones.
+        inputs: How many states it starts from.
         outside: The tensors with a gradient that it reads beside them.
         outputs: The next states, until they are handed on.
     """
 
     call: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
+    inputs: int
     outside: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
 
@@ -220,9 +247,9 @@ class _Again(torch.autograd.Function):
         tensors, outputs = ctx.saved_tensors[:-count], ctx.saved_tensors[-count:]
         leaves = [v.detach().requires_grad_(n) for v, n in zip(tensors, needed, strict=True)]
         ends = [v.detach().requires_grad_(twice) for v in grads]
-        stand_ins = dict(zip(run.outside, leaves[count:], strict=True))
+        stand_ins = dict(zip(run.outside, leaves[run.inputs :], strict=True))
         with torch.enable_grad(), _Outside(stand_ins) if stand_ins else nullcontext():
-            again = run.call(tuple(leaves[:count]))
+            again = run.call(tuple(leaves[: run.inputs]))
         if not all(map(_near, again, outputs)):
             raise LatentzooError(
                 "a step came to another state when it was run again, so it is not a pure "

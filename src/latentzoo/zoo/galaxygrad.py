@@ -52,7 +52,7 @@ class Galaxies(Generator):
         unit: The flux that is white, in the network's units.
         steps: The number of steps, even in log t.
         end: The time at which the flow stops; the scores blow up towards 0.
-        checkpoint: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
+        recompute: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
 
     Raises:
         SpecError: If there is no step, or the end is not before the start.
@@ -66,7 +66,7 @@ class Galaxies(Generator):
         unit: float = 1.0,
         steps: int = 40,
         end: float = 0.01,
-        checkpoint: Recompute = "auto",
+        recompute: Recompute = "auto",
     ) -> None:
         super().__init__()
         if steps < 1:
@@ -75,7 +75,7 @@ class Galaxies(Generator):
             raise SpecError(f"the end {end} is out of range; give a time between 0 and {T:g}")
         if not unit > 0:
             raise SpecError(f"the unit {unit} is out of range; give a positive flux")
-        self.network, self.unit, self.checkpoint = network, unit, checkpoint
+        self.network, self.unit, self.recompute = network, unit, recompute
         times = [T * (end / T) ** (i / steps) for i in range(steps + 1)]
         self.pairs = list(pairwise(VP(1.0, 1.0).levels(times)))
         self.space, self.size = Space(start=(1, side, side)), (side, side)
@@ -85,7 +85,7 @@ class Galaxies(Generator):
 
     def logarithm(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 1 H W"]:
         """The end y of the flow, the logarithm of the flux in units of `SIGMA`."""
-        chain = Chain(self.denoise, self.pairs, self.checkpoint)
+        chain = Chain(self.denoise, self.pairs, self.recompute)
         return Heun().run(chain, self.space.split(z)["start"], [])
 
     def denoise(self, y: Tensor, t: Level) -> Estimate:
@@ -152,11 +152,11 @@ def build(
     unit: float = 1.0,
     steps: int = 40,
     end: float = 0.01,
-    checkpoint: Recompute = "auto",
+    recompute: Recompute = "auto",
 ) -> Galaxies:
     """Creates a galaxy generator, see `Galaxies` and `Mixer`."""
     network = Mixer(side, channels, patch, blocks, width)
-    return Galaxies(network, side, unit=unit, steps=steps, end=end, checkpoint=checkpoint)
+    return Galaxies(network, side, unit=unit, steps=steps, end=end, recompute=recompute)
 
 
 def equinox(generator: Galaxies) -> list[Rule]:
