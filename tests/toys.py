@@ -15,7 +15,7 @@ class Affine(Generator):
         super().__init__()
         self.space = Space(style=(dim - 2,), shift=(2,))
         self.size = (4, 4)
-        weight = torch.linspace(-1, 1, 48 * dim).sin().view(48, dim) / dim**0.5
+        weight = torch.linspace(-1, 1, 48 * dim).sin().view(48, dim) / (4 * dim**0.5)
         self.weight = nn.Parameter(weight, requires_grad=False)
 
     def forward(self, z: Tensor) -> Tensor:

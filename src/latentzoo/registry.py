@@ -5,13 +5,18 @@ the file's, the description the first line of its docstring.
 """
 
 import ast
+import re
+import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from latentzoo.errors import UnknownName
+from latentzoo.errors import SpecError, UnknownName
+
+OBJECT = re.compile(r"(?P<module>[^\W\d][\w.]*):(?P<name>[^\W\d]\w*)")
+"""How an object of one's own is named: `module:Class`, or `module:object`."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,30 @@ def find(kind: str, name: str, known: dict[str, Entry]) -> Entry:
     if name not in known:
         raise UnknownName(kind, name, known)
     return known[name]
+
+
+def imported(words: str) -> Any:
+    """Imports an object of one's own, `package.module:name`, from what is installed or from this folder.
+
+    Raises:
+        SpecError: If the words are no such name, there is no such module or object, or the module
+            cannot be imported.
+    """
+    match = OBJECT.fullmatch(words)
+    if match is None:
+        raise SpecError(f"'{words}' names no object; write module:Class")
+    module, name = match.groups()
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        return getattr(import_module(module), name)
+    except AttributeError:
+        raise SpecError(f"the module '{module}' has no '{name}'; look at its spelling") from None
+    except ImportError as error:
+        raise SpecError(
+            f"'{words}' cannot be imported ({error}); call this from its folder, or install it"
+        ) from error
+    finally:
+        sys.path.pop(0)
 
 
 def _symbol(node: ast.stmt, base: str | None, function: str | None) -> str | None:

@@ -40,6 +40,48 @@ def test_check_passes_on_the_built_in(command: Command) -> None:
     assert any("gradient reaches" in law["name"] for law in laws)
 
 
+OWN = """
+import latentzoo as lz
+from torch import nn
+
+class Own(lz.Generator):
+    def __init__(self, side: int = 4, grey: bool = False) -> None:
+        super().__init__()
+        self.space, self.size, self.channels = lz.Space(z=(3,)), (side, side), 1 if grey else 3
+        self.net = nn.Linear(3, self.channels * side * side)
+
+    def forward(self, z):
+        return self.net(z).sigmoid().unflatten(1, (self.channels, *self.size))
+
+grey = Own(grey=True)
+"""
+
+
+def test_check_takes_a_class_and_an_object_of_ones_own(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "maps.py").write_text(OWN)
+    made = command("check", "maps:Own", "--option", "side=8")
+    assert made.returncode == 0 and "shape (B, 3, 8, 8)" in made.stdout, made.stderr
+    broken = command("check", "maps:grey", "--json")
+    why = [json.loads(line)["why"] for line in broken.stdout.splitlines()]
+    assert broken.returncode == 1 and any("returned shape (3, 1, 4, 4)" in words for words in why)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("maps:Owl",), "the module 'maps' has no 'Owl'"),
+        (("mops:Own",), "'mops:Own' cannot be imported"),
+        (("maps:Own", "--option", "sides=8"), "maps:Own cannot be made"),
+    ],
+)
+def test_an_object_that_is_not_there_is_one_line(
+    command: Command, tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "maps.py").write_text(OWN)
+    done = command("check", *words)
+    assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_the_schema_describes_a_run(command: Command) -> None:
     schema = json.loads(command("schema").stdout)
     assert "generator" in schema["$defs"]["Run"]["required"]

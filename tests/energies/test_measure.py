@@ -19,7 +19,7 @@ from latentzoo.kernels.mala import MALA
 from latentzoo.posterior import Posterior
 from toys import Affine
 
-SIGMA = 1.0
+SIGMA = 1 / 8
 
 
 class Waves(Affine):
@@ -28,7 +28,7 @@ class Waves(Affine):
     def __init__(self) -> None:
         super().__init__()
         waves = torch.outer(torch.arange(48) + 0.5, torch.arange(1, 7))
-        self.weight.copy_((math.pi / 24 * waves).cos() / 2)
+        self.weight.copy_((math.pi / 24 * waves).cos() / 16)
 
 
 def _images(side: int = 8, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -39,7 +39,7 @@ def _images(side: int = 8, dtype: torch.dtype = torch.float64) -> Tensor:
 def test_weight_one_gives_the_bayesian_posterior(words: str) -> None:
     generator, operator = Waves(), load(words)
     truth = torch.linspace(-1, 1.5, 6)[None]
-    y = operator(generator(truth)) + 0.1
+    y = operator(generator(truth)) + 0.1 * SIGMA
 
     base = operator(generator(torch.zeros(1, 6))).flatten()
     jacobian = operator(generator(torch.eye(6))).flatten(1).T - base[:, None]

@@ -5,15 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentzoo import energies, kernels, zoo
+from latentzoo import energies, kernels, registry, zoo
 from latentzoo.cli.app import Debug, command
 from latentzoo.cli.progress import emit
-from latentzoo.errors import UnknownName
+from latentzoo.errors import SpecError, UnknownName
 from latentzoo.guides import networks
 from latentzoo.zoo import pipelines
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from latentzoo.generator import Generator
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON line per row on standard output.")]
 
@@ -99,7 +101,12 @@ def show(
 
 @command(example="latentzoo check avatar-turbo")
 def check(
-    generator: Annotated[str, typer.Argument(help="A name, a checkpoint file, or an address.")],
+    generator: Annotated[
+        str,
+        typer.Argument(
+            help="A name, a checkpoint file, an address, or module:Class (module:object) of your own."
+        ),
+    ],
     family: Annotated[
         str | None, typer.Option(help="The family of a checkpoint file.", show_default=False)
     ] = None,
@@ -110,23 +117,37 @@ def check(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Check that a generator is a map: repeatable, batch-independent, differentiable in every block."""
+    """Check that a generator is a map: repeatable, batch-independent, in range, differentiable in every block."""
     from latentzoo.cli.runs import options
     from latentzoo.diagnosis.check import check as measure
 
-    laws = measure(zoo.load(generator, family=family, **options(option or [])), seed=seed)
+    report = measure(_made(generator, family, options(option or [])), seed=seed)
     if as_json:
-        for law in laws:
-            emit("law", name=law.name, measured=law.measured, allowed=law.allowed, holds=law.holds)
+        for law in report.laws:
+            emit("law", **dataclasses.asdict(law))
     else:
         table = _table(f"the laws on {generator}", "law", "measured", "allowed", "")
-        for law in laws:
-            table.add_row(
-                law.name, f"{law.measured:.3g}", law.allowed, "ok" if law.holds else "BREACH"
-            )
+        for law in report.laws:
+            verdict = "ok" if law.holds else f"BREACH {law.why}".rstrip()
+            table.add_row(law.name, f"{law.measured:.3g}", law.allowed, verdict)
         _print(table)
-    if not all(law.holds for law in laws):
+    if not report.holds:
         raise typer.Exit(1)
+
+
+def _made(words: str, family: str | None, options: dict[str, Any]) -> "Generator":
+    """The generator of a name, or of `module:Class`, or one that exists as `module:object`."""
+    if registry.OBJECT.fullmatch(words) is None:
+        return zoo.load(words, family=family, **options)
+    found = registry.imported(words)
+    if not isinstance(found, type):
+        return found
+    try:
+        return found(**options)
+    except TypeError as error:
+        raise SpecError(
+            f"{words} cannot be made ({error}); give its arguments by --option KEY=VALUE"
+        ) from error
 
 
 def _generator(name: str) -> dict[str, Any]:

@@ -1,43 +1,106 @@
-"""What can be seen of a potential before the first step."""
+r"""What can be seen of a map and its energies before the first step: the laws of `laws`, measured on a few chains.
+
+Up to three chains are evaluated a few times, as many at once as the run itself evaluates. What cannot be sampled is
+an error; what can, but hardly as it is meant, is a note.
+"""
 
 import warnings
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentzoo.errors import EnergyError
+from latentzoo.energies.base import Energy
+from latentzoo.errors import EnergyError, SpecError
 from latentzoo.kernels.types import Potential
+from latentzoo.posterior import Posterior
+from latentzoo.run.laws import (
+    kept,
+    moved,
+    out_of_range,
+    precision,
+    require_eval,
+    require_images,
+    require_numbers,
+    unsteady,
+)
 
 
 def probe(phi: Potential, z: Float[Tensor, "B D"]) -> tuple[str, ...]:
-    """Evaluates one chain twice and names the terms that are random between calls.
+    """Evaluates up to three chains a few times and says what is wrong with the map and its energies.
+
+    Arguments:
+        phi: What will be sampled.
+        z: Where its chains begin.
 
     Returns:
         One sentence per finding; they are also warned about.
 
     Raises:
-        EnergyError: If the potential's shape is wrong.
+        SpecError: If the generator makes no images of its size, or its chains are mixed by a layer
+            in train mode.
+        EnergyError: The same of an energy, or if it does not give one number per image.
     """
+    chains, z = _rows(phi, z)
     with torch.no_grad():
-        one = phi.select(torch.zeros(1, dtype=torch.long))
-        first, second = (one.evaluate(z[:1], gradient=False) for _ in range(2))
-    if first.phi.shape != (1,):
-        raise EnergyError(
-            f"the potential returned shape {tuple(first.phi.shape)} for one latent; return (1,)"
-        )
-    same = lambda a, b: bool(torch.isclose(a, b, rtol=1e-5, atol=1e-6, equal_nan=True))
-    pairs = (
-        zip(phi.names, first.terms[0], second.terms[0], strict=True)
-        if phi.names
-        else [("phi", first.phi[0], second.phi[0])]
-    )
-    notes = tuple(
-        f"the energy '{name}' is random: {a:.6g} and {b:.6g} for the same latent, so accept/reject steps are biased "
-        "and replays differ; fix its draws once per run"
-        for name, a, b in pairs
-        if not same(a, b)
-    )
+        posterior = isinstance(phi, Posterior)
+        found = tuple(_networks(phi, chains, z) if posterior else _potential(phi, chains, z))
+    notes = (*found, *_slope(phi, chains, z))
     for note in notes:
-        warnings.warn(note, stacklevel=2)
+        warnings.warn(note, stacklevel=3)
     return notes
+
+
+def _rows(phi: Potential, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Up to three chains and a latent for each: the first and the last, and mirror images where starts may agree."""
+    last = len(z) - 1
+    many = min(3, len(z), getattr(phi, "micro_batch", None) or 3)
+    index = torch.tensor([[0], [0, last], [0, 0, last]][many - 1])
+    sign = torch.tensor([[1], [1, -1], [1, -1, 1]][many - 1])
+    return index, z.detach()[index] * sign[:, None].to(z)
+
+
+def _networks(phi: Posterior, chains: Tensor, z: Tensor) -> Iterator[str]:
+    generator = phi.generator
+    require_eval("generator", generator, SpecError)
+    before, image = kept(generator), require_images(generator, generator(z), len(z))
+    yield from out_of_range(image)
+    yield from unsteady(
+        "generator", lambda at: generator(z[at]), image, precision(generator), generator.training
+    )
+    yield from moved("generator", generator, before)
+    for name, (_, energy) in phi.terms.items():
+        yield from _energy(f"energy '{name}'", energy, chains, image)
+
+
+def _energy(what: str, energy: Energy, chains: Tensor, image: Tensor) -> Iterator[str]:
+    require_eval(what, energy, EnergyError)
+    before = kept(energy)
+    rate = lambda at: require_numbers(what, energy.select(chains[at]), image[at])
+    yield from unsteady(what, rate, rate(slice(None)), precision(energy), energy.training)
+    yield from moved(what, energy, before)
+
+
+def _potential(phi: Potential, chains: Tensor, z: Tensor) -> Iterator[str]:
+    rate = lambda at: phi.select(chains[at]).evaluate(z[at], gradient=False).phi
+    whole = rate(slice(None))
+    if whole.shape != z.shape[:1]:
+        raise EnergyError(
+            f"the potential returned shape {tuple(whole.shape)} for {len(z)} latents; return ({len(z)},)"
+        )
+    yield from unsteady("potential", rate, whole)
+
+
+def _slope(phi: Potential, chains: Tensor, z: Tensor) -> Iterator[str]:
+    try:
+        if phi.select(chains[:1]).evaluate(z[:1]).grad.any():
+            return
+        here, there = (phi.select(chains).evaluate(x) for x in (z, -z))
+    except EnergyError:  # without a gradient: kernels that need one refuse it, others take it
+        return
+    if (here.phi != there.phi).any() and not (here.grad.any() or there.grad.any()):
+        yield (
+            "the gradient of phi is zero although phi differs between latents (is something rounded, or cut off?), "
+            "so kernels that follow it are not guided; take pcn or slice"
+        )
