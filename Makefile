@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test real lint types docs wheel clean
+.PHONY: demo test real lint types docs mutants wheel clean
 
 demo: $(VENV)/core
 	$(BIN)/latentzoo sample avatar-turbo --steps 80 --out runs/demo --force \
@@ -27,6 +27,10 @@ types: $(VENV)/dev
 
 docs: $(VENV)/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir site
+
+# breaks the code one line at a time and says whether the fast tests notice; takes half an hour
+mutants: $(VENV)/dev
+	$(BIN)/python tests/mutants.py
 
 wheel: $(VENV)/dev
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -70,3 +70,9 @@ def test_bytes_come_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("count", "shape"), [(1, (4, 4)), (5, (10, 16)), (16, (22, 22))])
 def test_a_grid_is_about_square(count: int, shape: tuple[int, int]) -> None:
     assert picture.grid(np.zeros((count, 4, 4, 3), np.uint8)).shape[:2] == shape
+
+
+def test_bytes_are_rounded_and_clipped() -> None:
+    values = torch.tensor([-0.2, 0.0, 0.5 / 255 - 1e-4, 0.5 / 255 + 1e-4, 0.999, 1.0, 1.7])
+    pixels = picture.to_uint8(values.expand(1, 3, 1, 7))
+    assert pixels[0, 0, :, 0].tolist() == [0, 0, 0, 1, 255, 255, 255]

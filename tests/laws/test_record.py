@@ -1,0 +1,166 @@
+"""Every field of a record changes something that can be seen, or is listed here with the reason why not.
+
+Two values of each field are run on a toy generator by the command line; what is named must differ.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from safetensors.numpy import load_file
+from typer.testing import CliRunner
+
+import recorded
+from latentzoo import zoo
+from latentzoo.cli import app
+from latentzoo.record import spec
+from latentzoo.run.sampling import seeds
+
+LIGHT = {"energy": "measure", "target": "light.png", "weight": 1.0}
+LIGHT["options"] = {"operator": "identity", "sigma": 0.5}
+RED = {**LIGHT, "target": "red.png", "name": "red"}
+MALA = {"name": "mala", "settings": {"step_size": 0.1}}
+ANNEAL = {"name": "anneal", "settings": {}}
+BASE = {
+    "generator": "toy",
+    "energies": [LIGHT],
+    "kernel": MALA,
+    "chains": 3,
+    "steps": 6,
+    "device": "cpu",
+}
+
+
+class Field(NamedTuple):
+    """Two values of a field, what they must change, and what else the record says."""
+
+    one: Any
+    other: Any
+    changes: tuple[str, ...]
+    more: dict[str, Any] = {}
+
+
+FIELDS = {
+    "generator": Field("toy", "another", ("loaded", "z", "images")),
+    "family": Field(None, "toys", ("loaded",)),
+    "options": Field({}, {"gain": 2.0}, ("z", "images")),
+    "vary": Field(None, ["style"], ("shape", "images")),
+    "rest_seed": Field(0, 1, ("images",), {"vary": ["style"]}),
+    "energies": Field([LIGHT], [LIGHT, RED], ("z", "columns")),
+    "kernel": Field(MALA, {"name": "mala", "settings": {"step_size": 0.2}}, ("z",)),
+    "strength": Field(0.1, 3.0, ("z",)),
+    "scale": Field(None, 3.0, ("z",)),
+    "schedule": Field(None, "first", ("z",), {"kernel": ANNEAL, "steps": 40}),
+    "chains": Field(3, 4, ("shape", "images", "batch")),
+    "steps": Field(6, 7, ("z", "rows")),
+    "seed": Field(0, 1, ("z", "start", "images")),
+    "plan": Field(None, 200, ("z",), {"kernel": ANNEAL, "steps": 40}),
+    "tries": Field(1, 4, ("start", "calls")),
+    "keep": Field(None, 2, ("latents",)),
+    "best": Field(None, "measure", ("z",)),
+    "init": Field(None, "red.png", ("start", "z")),
+    "energy_views": Field(1, 2, ("azimuth", "z")),
+    "micro_batch": Field(None, 2, ("batch",)),
+    "device": Field("cpu", "cuda:99", ("said",)),
+    "dtype": Field("float32", "float64", ("dtype",)),
+}
+REASONS = {
+    "record": "what was measured when the run was made; it is compared, and decides nothing"
+}
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with pictures and a finished run, in which the zoo has toys only."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(zoo, "load", recorded.load)
+    Image.new("RGB", (4, 4), (230, 230, 230)).save("light.png")
+    Image.new("RGB", (4, 4), (160, 110, 110)).save("red.png")
+    return tmp_path
+
+
+def seen(name: str, **values: Any) -> dict[str, Any]:
+    """Makes a run and tells all that can be seen of it."""
+    Path(f"{name}.yaml").write_text(yaml.safe_dump({**BASE, **values}))
+    recorded.SEEN.clear()
+    done = CliRunner().invoke(app, ["run", f"{name}.yaml", "--out", name, "--quiet"])
+    if done.exit_code == 2:
+        return {"said": done.output}
+    assert done.exit_code == 0, done.output + repr(done.exception)
+    latents = load_file(f"{name}/latents.safetensors")
+    rows = Path(name, "trace.csv").read_text().splitlines()
+    return {
+        "said": "",
+        "z": latents["z"].tobytes(),
+        "start": latents["start"].tobytes(),
+        "shape": latents["z"].shape,
+        "latents": set(latents),
+        "images": [
+            np.asarray(Image.open(p)).tobytes() for p in sorted(Path(name, "images").iterdir())
+        ],
+        "rows": len(rows),
+        "columns": rows[0],
+        "batch": max(recorded.SEEN["batch"]),
+        "calls": sum(recorded.SEEN["batch"]),
+        "dtype": set(recorded.SEEN["dtype"]),
+        "azimuth": set(recorded.SEEN["azimuth"]),
+        "loaded": recorded.SEEN["loaded"][0],
+    }
+
+
+@pytest.mark.parametrize("field", [f.name for f in msgspec.structs.fields(spec.Run)])
+def test_every_field_of_a_record_changes_something(field: str) -> None:
+    if field in REASONS:
+        return
+    one, other, changes, more = FIELDS[field]
+    if field == "schedule":
+        seen("first", seed=5, energies=[{**LIGHT, "weight": 9.0}], **more)
+    a, b = (seen(f"run{k}", **{**more, field: value}) for k, value in enumerate((one, other)))
+    assert {what: a[what] != b.get(what) for what in changes} == dict.fromkeys(changes, True)
+
+
+def test_nothing_else_is_listed() -> None:
+    assert FIELDS.keys() | REASONS.keys() == {f.name for f in msgspec.structs.fields(spec.Run)}
+
+
+def test_the_same_record_is_the_same_run() -> None:
+    assert seen("a") == seen("b")
+
+
+@pytest.mark.parametrize("field", ["micro_batch", "device", "family"])
+def test_what_only_changes_how_a_run_is_made_leaves_the_draws(field: str) -> None:
+    values = {"micro_batch": 2, "device": "cpu", "family": "toys"}
+    a, b = seen("a"), seen("b", **{field: values[field]})
+    close = np.frombuffer(a["z"], np.float32) - np.frombuffer(b["z"], np.float32)
+    assert abs(close).max() < 1e-4
+
+
+def test_a_micro_batch_holds_for_everything_that_runs_the_network() -> None:
+    whole = {"micro_batch": 2, "chains": 5, "tries": 4, "init": None}
+    assert seen("guided", **whole)["batch"] == 2
+    assert seen("prior", **{**whole, "energies": [], "tries": None})["batch"] == 2
+    assert seen("strong", **{**whole, "strength": 1.0})["batch"] == 2
+    seen("encoded", **{**whole, "init": "red.png", "tries": None})
+    assert max(recorded.SEEN["encoded"]) == 2
+
+
+@pytest.mark.parametrize("energies", [[], [LIGHT]], ids=["prior", "guided"])
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+def test_number_types_work_guided_and_unguided(dtype: str, energies: list[Any]) -> None:
+    found = seen("typed", dtype=dtype, energies=energies)
+    assert {str(x) for x in found["dtype"]} == {f"torch.{dtype}"}
+
+
+def test_runs_of_different_seeds_share_no_chain() -> None:
+    of = [set(seeds(seed, 1000)) for seed in (0, 1, 2, 999)]
+    assert sum(map(len, of)) == len(set.union(*of)) == 4000
+
+
+def test_the_strength_that_was_asked_for_stays_in_the_record() -> None:
+    seen("told", strength=2.0)
+    told = spec.read(Path("told/run.yaml"))
+    assert told.strength == 2.0 and told.energies[0].weight == 1.0
