@@ -131,6 +131,11 @@ class Posterior(Potential):
         return Point(z.detach(), phi.detach(), grad, terms.detach())
 
     def _rate(self, x: Tensor, gradient: bool) -> tuple[Tensor, Tensor]:
+        if gradient and not x.requires_grad:
+            raise EnergyError(
+                "the generator's images do not depend on z through autograd (is something detached, or under "
+                "no_grad?); use a kernel without gradients: pcn or slice"
+            )
         terms = []
         for name, (_, energy) in self.terms.items():
             value = energy(x).to(x.dtype)

@@ -130,14 +130,22 @@ class Experiment:
         run = self.run
         if run.strength is None or run.scale is not None or not run.energies:
             return self, ()
+        # the networks are the same, and probed before the ramp takes its time
+        same = ("bare", "generator", "weighted", "kernel", "probed")
+        parts = {name: getattr(self, name) for name in same}
         dim = self.generator.space.dim
         found = find(
             self.posterior, run.strength, dim=dim, steps=max(run.steps, 100), seed=run.seed
         )
         other = Experiment(replace(run, scale=found.factor))
-        for part in ("bare", "generator", "weighted", "kernel"):  # the networks are the same
-            other.__dict__[part] = getattr(self, part)
+        other.__dict__.update(parts)
         return other, (found.note,)
+
+    @cached_property
+    def probed(self) -> tuple[str, ...]:
+        """What is to be said of the networks before anything is sampled; see `probe`."""
+        rng = Rng(*self.rng.seeds, device=self.device)
+        return probe(self.posterior, rng.normal(self.generator.space.dim))
 
     def walk(self) -> Walk:
         """The walk of this record, not yet begun."""
@@ -155,11 +163,12 @@ class Experiment:
 
     def begin(self, notes: tuple[str, ...] = ()) -> Walk:
         """The walk of this record at its start; `notes` is what was noticed before."""
+        notes = (*self.probed, *notes)
         walk = self.walk()
         z = walk.draw(self.generator.space.dim)
         if self.run.init is not None:
             z = self.encoded(Path(self.run.init)).to(z)
-        walk.notes = (*notes, *probe(self.posterior, z))
+        walk.notes = notes
         walk.begin(z)
         return walk
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from latentzoo.energies.base import Energy
 from latentzoo.errors import EnergyError, SpecError
+from latentzoo.generator import Generator, supported
 from latentzoo.kernels.types import Potential
 from latentzoo.posterior import Posterior
 from latentzoo.run.laws import (
@@ -64,14 +65,21 @@ def _rows(phi: Potential, z: Tensor) -> tuple[Tensor, Tensor]:
 def _networks(phi: Posterior, chains: Tensor, z: Tensor) -> Iterator[str]:
     generator = phi.generator
     require_eval("generator", generator, SpecError)
-    before, image = kept(generator), require_images(generator, generator(z), len(z))
+    before, look = kept(generator), lambda at: _images(generator, z[at])
+    image = look(slice(None))
     yield from out_of_range(image)
-    yield from unsteady(
-        "generator", lambda at: generator(z[at]), image, precision(generator), generator.training
-    )
+    yield from unsteady("generator", look, image, precision(generator), generator.training)
     yield from moved("generator", generator, before)
     for name, (_, energy) in phi.terms.items():
         yield from _energy(f"energy '{name}'", energy, chains, image)
+
+
+def _images(generator: Generator, z: Tensor) -> Tensor:
+    """The images of `generator.image`, looked at before they are cast."""
+    device, dtype = generator.place
+    with supported(dtype):
+        found = generator(z.to(device=device, dtype=dtype))
+    return require_images(generator, found, len(z)).to(z.dtype)
 
 
 def _energy(what: str, energy: Energy, chains: Tensor, image: Tensor) -> Iterator[str]:

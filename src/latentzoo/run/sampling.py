@@ -90,15 +90,21 @@ def sample(
         return Result(z=z, start=z, trace=Trace(rng.seeds), generator=target)
     phi, dim = _potential(target, dim)
     chosen = kernel if isinstance(kernel, Kernel) else kernels.load(kernel or kernels.DEFAULT)
-    notes: tuple[str, ...] = ()
+    first = None if start is None else _given(start, chains, dim).to(rng.device, rng.dtype)
+    notes = probe(phi, _unspent(rng).normal(dim) if first is None else first)
     if strength is not None:
         found = find(phi, strength, dim=dim, steps=max(steps, 100), seed=seed)
-        phi, notes = phi.scaled(found.factor), (found.note,)
+        phi, notes = phi.scaled(found.factor), (*notes, found.note)
     tries = usual_tries(tries, phi, chosen, steps, given=start is not None)
     walk = Walk(phi, chosen, rng, steps=steps, tries=tries, best=best, keep=keep)
-    z = walk.draw(dim) if start is None else _given(start, chains, dim).to(rng.device, rng.dtype)
-    walk.notes = (*notes, *probe(phi, z))
+    walk.notes = notes
+    z = walk.draw(dim) if first is None else first
     return _walked(walk, z, progress=progress, watch=watch)
+
+
+def _unspent(rng: Rng) -> Rng:
+    """The same streams from their beginning; what is drawn here is not drawn there."""
+    return Rng(*rng.seeds, device=rng.device, dtype=rng.dtype)
 
 
 def _walked(
