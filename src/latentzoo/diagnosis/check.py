@@ -108,9 +108,8 @@ def _laws(given: Generator, chains: int, seed: int) -> Iterator[Law]:
         yield _broken("says its space and size, and can be copied", error)
         return
     weight = next((w for w in G.parameters() if w.is_floating_point()), torch.empty(0))
-    rng = Rng(
-        *range(seed, seed + chains), domain=Domain.CHECK, device=weight.device, dtype=weight.dtype
-    )
+    seeds = range(seed, seed + chains)
+    rng = Rng(*seeds, domain=Domain.CHECK, device=weight.device, dtype=weight.dtype)
     z, before = rng.normal(space.dim), kept(G)
     yield _measured("eval mode", lambda: _eval(G))
     shape = _measured(f"shape (B, 3, {', '.join(map(str, size))})", lambda: _shape(G, z))
