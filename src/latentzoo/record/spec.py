@@ -35,94 +35,165 @@ __all__ = [
 KIND = re.compile(r"(?P<kind>[^=(]*)(\((?P<options>[^()]*)\))?=(?P<target>.*)", re.DOTALL)
 PLAIN = re.compile(r"[a-z0-9-]+( [a-z0-9-]+)*")
 BETWEEN = re.compile(r",\s*(?=\w+\s*=)")
-Weight = Annotated[
-    float, Meta(ge=0, description="lambda, the energy's weight; finite and not negative")
-]
 Count = Annotated[int, Meta(ge=1)]
+Natural = Annotated[int, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0)]
 
 
 class Term(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One energy: its kind, what the picture should be, its weight, and the network that judges.
+    """One energy of a run; the JSON schema describes each field."""
 
-    Arguments:
-        energy: The kind, a file of `latentzoo/energies`: clip, attribute, identity, ...
-        target: What the picture should be, in the grammar of the kind.
-        weight: The weight lambda; None takes the one that is usual for the energy.
-        model: The network that judges; None takes the generator's companion, or else the kind's
-            default.
-        name: How the term is called in the trace; None takes the kind.
-        options: Further arguments of the kind.
-    """
-
-    energy: str = "clip"
-    target: str
-    weight: Weight | None = None
-    model: str | None = None
-    name: str | None = None
-    options: dict[str, Any] = {}
+    energy: Annotated[
+        str,
+        Meta(
+            description="The kind, a file of `latentzoo/energies`: clip, attribute, identity, ..."
+        ),
+    ] = "clip"
+    target: Annotated[
+        str, Meta(description="What the picture should be, in the grammar of the kind.")
+    ]
+    weight: Annotated[
+        Annotated[float, Meta(ge=0)] | None,
+        Meta(description="The weight lambda; default the one that is usual for the energy."),
+    ] = None
+    model: Annotated[
+        str | None,
+        Meta(
+            description="The network that judges; default the generator's companion, "
+            "or else the kind's own."
+        ),
+    ] = None
+    name: Annotated[
+        str | None, Meta(description="The term's name in the trace; default the kind.")
+    ] = None
+    options: Annotated[dict[str, Any], Meta(description="Further arguments of the kind.")] = {}
 
 
 class KernelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A kernel by name, with the fields of its record."""
+    """A kernel by its name, with the fields of its record."""
 
-    name: str = "anneal"
-    settings: dict[str, Any] = {}
+    name: Annotated[str, Meta(description="The kernel (`latentzoo list`).")] = "anneal"
+    settings: Annotated[
+        dict[str, Any], Meta(description="The kernel's settings (`latentzoo show KERNEL`).")
+    ] = {}
 
 
 class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A run: `p(z | C) ∝ N(z; 0, I) exp(-sum_k weight_k E_k(G(z)))`, sampled by a kernel.
 
-    Arguments:
-        generator: A card's name, a checkpoint file, a Hugging Face repository, or an address.
-        family: The family of a checkpoint file, where its tensors do not tell.
-        options: Arguments of the map: truncation, steps, class_index, camera, ...
-        vary: The latent blocks that vary; None varies all. The others hold the values of
-            `rest_seed`.
-        rest_seed: The seed of the blocks that do not vary.
-        energies: The energies; with none, latents are drawn from the prior.
-        kernel: The kernel and its settings.
-        strength: Guidance strength in nats, KL(p(z|C) || prior); finds one factor for all weights.
-            None keeps them.
-        schedule: A run folder whose temperatures and step sizes are followed instead of adapted.
-        chains: How many chains.
-        steps: The budget of each chain in gradients.
-        seed: The run's seed.
-        tries: Of how many draws of the prior each chain picks its start; None takes eight
-            if the kernel anneals and they cost at most a tenth of the budget.
-        best: A term's name, to keep each chain's best state by that energy instead of its last
-            one.
-        init: A picture whose latent every chain starts from; the generator must be able to encode.
-        energy_views: From how many cameras, over 60 degrees, a generator with a camera is rated.
-        micro_batch: How many chains go through the networks at once; None takes all.
-        device: cpu, cuda, mps, or auto.
-        dtype: The networks' number type: float32, float16, bfloat16 or float64.
-        record: What was measured when the run was made (versions, hashes, seeds); for the reader,
-            not used.
+    This class is the only place where a field, its range, its default and its help are written. The YAML
+    keys, the JSON schema and the options of `latentzoo sample` are made from it.
     """
 
-    generator: str
-    family: str | None = None
-    options: dict[str, Any] = {}
-    vary: list[str] | None = None
-    rest_seed: Annotated[int, Meta(ge=0)] = 0
-    energies: list[Term] = []
-    kernel: KernelSettings = KernelSettings()
-    strength: Annotated[float, Meta(gt=0)] | None = None
-    scale: Annotated[float, Meta(gt=0)] | None = None
-    schedule: str | None = None
-    chains: Count = 16
-    steps: Annotated[int, Meta(ge=0)] = 200
-    seed: Annotated[int, Meta(ge=0, lt=2**31)] = 0
-    plan: Count | None = None
-    tries: Count | None = None
-    keep: Count | None = None
-    best: str | None = None
-    init: str | None = None
-    energy_views: Count = 1
-    micro_batch: Count | None = None
-    device: str = "auto"
-    dtype: str = "float32"
-    record: dict[str, Any] = {}
+    generator: Annotated[
+        str,
+        Meta(
+            description="A name (`latentzoo list`), a checkpoint file, a Hugging Face repository, "
+            "or an address."
+        ),
+    ]
+    family: Annotated[
+        str | None,
+        Meta(description="The family of a checkpoint file, where its tensors do not tell."),
+    ] = None
+    options: Annotated[
+        dict[str, Any],
+        Meta(description="Arguments of the map: truncation, steps, class_index, camera, ..."),
+    ] = {}
+    vary: Annotated[
+        list[str] | None,
+        Meta(description="The latent blocks that vary; default all. The others are held fixed."),
+    ] = None
+    rest_seed: Annotated[Natural, Meta(description="The seed of the blocks that do not vary.")] = 0
+    energies: Annotated[
+        list[Term],
+        Meta(description="The energies; with none, latents are drawn from the prior."),
+    ] = []
+    kernel: Annotated[KernelSettings, Meta(description="The kernel and its settings.")] = (
+        KernelSettings()
+    )
+    strength: Annotated[
+        Positive | None,
+        Meta(
+            description="Guidance strength as information in nats, KL(p(z|C) || prior), e.g. "
+            "12nats; one factor of all weights is found for it. Default: the weights as they are."
+        ),
+    ] = None
+    scale: Annotated[
+        Positive | None,
+        Meta(
+            description="The factor of all weights that gives the strength; "
+            "default found by a ramp if a strength is given, else 1."
+        ),
+    ] = None
+    schedule: Annotated[
+        str | None,
+        Meta(
+            description="A run folder whose temperatures and step sizes are followed "
+            "instead of adapted."
+        ),
+    ] = None
+    chains: Annotated[Count, Meta(description="How many chains, one picture each.")] = 16
+    steps: Annotated[
+        Natural, Meta(description="The budget of each chain in gradients, tries included.")
+    ] = 200
+    seed: Annotated[int, Meta(ge=0, lt=2**31, description="The run's seed.")] = 0
+    plan: Annotated[
+        Count | None,
+        Meta(
+            description="The budget for which the kernel plans its schedule, where a run was "
+            "extended beyond it; default steps."
+        ),
+    ] = None
+    tries: Annotated[
+        Count | None,
+        Meta(
+            description="Of how many draws of the prior each chain picks its start; default eight "
+            "if the kernel anneals and they cost at most a tenth of the budget, else one."
+        ),
+    ] = None
+    keep: Annotated[
+        Count | None,
+        Meta(
+            description="Every how many steps a chain's state is kept as a draw, once it is at the "
+            "posterior's temperature; default the last state alone."
+        ),
+    ] = None
+    best: Annotated[
+        str | None,
+        Meta(
+            description="A term's name: each chain keeps its best state by this energy "
+            "instead of its last one."
+        ),
+    ] = None
+    init: Annotated[
+        str | None,
+        Meta(description="A picture from which every chain starts (generators that encode)."),
+    ] = None
+    energy_views: Annotated[
+        Count,
+        Meta(
+            description="From how many cameras, over 60 degrees, a generator with a camera is rated."
+        ),
+    ] = 1
+    micro_batch: Annotated[
+        Count | None,
+        Meta(description="How many chains go through the networks at once; default all."),
+    ] = None
+    device: Annotated[
+        str, Meta(description="Where the networks run: cpu, cuda, mps, or auto.")
+    ] = "auto"
+    dtype: Annotated[
+        str,
+        Meta(description="The networks' number type: float32, float16, bfloat16 or float64."),
+    ] = "float32"
+    record: Annotated[
+        dict[str, Any],
+        Meta(
+            description="What was measured when the run was made (versions, hashes, seeds); "
+            "nothing is decided by it."
+        ),
+    ] = {}
 
 
 def schema() -> dict[str, Any]:
