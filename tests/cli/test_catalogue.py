@@ -1,6 +1,8 @@
 """Listing, showing and checking."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from typer.testing import CliRunner
 
 import latentzoo as lz
 from cli.conftest import Command
-from latentzoo import zoo
+from latentzoo import kernels, zoo
 from latentzoo.cli import app
 from latentzoo.hub import cache
 
@@ -31,6 +33,66 @@ def test_everything_is_listed(command: Command) -> None:
 def test_one_is_shown(command: Command, name: str) -> None:
     done = command("show", name)
     assert done.returncode == 0 and name in done.stdout
+
+
+def test_the_list_fits_a_screen_and_takes_a_filter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    whole = CliRunner().invoke(app, ["list"]).output
+    assert len(whole.splitlines()) <= 40 and max(map(len, whole.splitlines())) <= 90
+    for word in ("avatar-turbo", "stylegan2 12", "imagereward:ImageReward.pt", "clip", "anneal"):
+        assert word in whole
+    some = CliRunner().invoke(app, ["list", "StyleGAN2"]).output.splitlines()
+    shown = {line.split()[0] for line in some[1:]}
+    assert shown == {n for n in zoo.names() if "stylegan2" in n + zoo.card(n).family}
+    assert "kernel mala" in CliRunner().invoke(app, ["list", "mala"]).output
+    wrong = CliRunner().invoke(app, ["list", "stylegun2"])
+    assert wrong.exit_code == 2 and "did you mean" in wrong.output
+
+
+def test_nothing_heavy_is_imported_for_a_list(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['latentzoo', 'list']\n"
+        "from latentzoo.cli import main\n"
+        "try: main()\n"
+        "finally: sys.stderr.write(str({'torch', 'numpy', 'huggingface_hub'} & {*sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == "set()"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("measure", ["operator", "sigma", "0.1", "clean", "size"]),
+        ("clip", ["copies", "per_chain", "antialias", "openai/clip-vit-base-patch32"]),
+        ("anneal", ["step_size", "gamma", "tail", "0.25"]),
+        ("eg3d", ["near", "2.25", "eg3d-ffhq-512"]),
+        ("builtin.ldm", ["avatar-ldm"]),
+    ],
+)
+def test_options_and_settings_are_shown_in_words(name: str, words: list[str]) -> None:
+    shown = CliRunner().invoke(app, ["show", name], env={"COLUMNS": "80"}).output
+    assert all(word in shown for word in words)
+    assert ":math:" not in shown and "\\" not in shown and ".. " not in shown
+
+
+@pytest.mark.parametrize("kernel", sorted(kernels.known()))
+def test_every_setting_of_every_kernel_is_explained(kernel: str) -> None:
+    shown = json.loads(CliRunner().invoke(app, ["show", kernel, "--json"]).output)["settings"]
+    bare = [name for name, words in shown.items() if words.endswith(".") and words.count(".") < 2]
+    assert not bare, shown
+
+
+def test_the_version() -> None:
+    assert CliRunner().invoke(app, ["--version"]).output == f"latentzoo {lz.__version__}\n"
+
+
+def test_a_reader_who_has_read_enough(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m latentzoo list --json | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert done.stdout.count("\n") == 1 and done.stderr == ""
 
 
 def test_check_passes_on_the_built_in(command: Command) -> None:
@@ -97,9 +159,6 @@ def test_every_command_has_help_with_an_example(command: Command, words: tuple[s
 
 
 def test_help_needs_no_torch(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     code = (
         "import sys; sys.argv = ['latentzoo', '--help']\n"
         "from latentzoo.cli import main\n"
@@ -113,7 +172,7 @@ def test_help_needs_no_torch(tmp_path: Path) -> None:
 
 def test_an_energy_shows_its_networks_their_cost_and_licence() -> None:
     shown = json.loads(CliRunner().invoke(app, ["show", "identity", "--json"]).output)
-    told = shown["model_ir_se50.pth"]
+    told = shown["guides"]["model_ir_se50.pth"]
     assert "112x112 pixels, 43.8 M parameters, 12.6 GFLOP a picture; licence:" in told
     guide = json.loads(
         CliRunner().invoke(app, ["show", "openai/clip-vit-base-patch32", "--json"]).output

@@ -41,7 +41,7 @@ def test_a_measurement(tmp_path: Path) -> None:
     record = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())
     (term,) = record["energies"]
     assert term["options"] == {"operator": "downsample:4", "sigma": 0.3} and term["weight"] == 1
-    energies = column(tmp_path / "run", "measure")
+    energies = column(tmp_path / "run", "term.measure")
     assert energies[-1] < energies[0]
 
 

@@ -38,12 +38,10 @@ HEADER = [
 
 def write(folder: Path, image: Tensor, clip: list[list[float]], **record: object) -> Path:
     """A finished run with pictures, and the energies of its chains at every step."""
+    told = {"finished": True, "gradients": 200.0, "seconds": 3.5}
+    terms = [spec.Term(target="a")]
     run = spec.Run(
-        generator="avatar-turbo",
-        energies=[spec.Term(target="a")],
-        chains=len(image),
-        **record,
-        record={"finished": True, "gradients": 200.0, "seconds": 3.5},
+        generator="avatar-turbo", energies=terms, chains=len(image), record=told, **record
     )
     (folder / "images").mkdir(parents=True)
     (folder / "run.yaml").write_text(spec.to_yaml(run))
@@ -55,8 +53,8 @@ def write(folder: Path, image: Tensor, clip: list[list[float]], **record: object
         for step, values in enumerate(clip):
             for chain, value in enumerate(values):
                 table.writerow([step, chain, chain, 500 * value, 1, 1, 1, 1, 1, value])
-    told = {"trustworthy": True, "words": ["fine"]}
-    (folder / "diagnosis.json").write_text(json.dumps(told))
+    verdict = {"trustworthy": True, "words": ["fine"]}
+    (folder / "diagnosis.json").write_text(json.dumps(verdict))
     return folder
 
 
@@ -176,8 +174,8 @@ def test_draws_from_the_prior_are_evaluated_too(
     words = ["sample", "avatar-turbo", "--chains", "3", "--out", "prior", "--quiet"]
     assert CliRunner().invoke(app, words).exit_code == 0
     who = str(tmp_path / "prior" / "images" / "00000.png")
-    held_out = f"identity(model=avatar-id)={who}"
+    held_out = f"identity={who}"  # by the generator's companion, as in `sample`
     done = CliRunner().invoke(app, ["evaluate", "prior", "--held-out", held_out, "--json"])
     told = json.loads(done.output)
     assert told["kept"] == 3 and told["gradients"] == 0
-    assert 0 < told["numbers"]["held-out identity by avatar-id"]["value"] < 2
+    assert 0 < told["numbers"]["held-out identity"]["value"] < 2

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from latentzoo import energies
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.record import spec
+from latentzoo.record.words import term as read_term
 
 RUN = spec.Run(
     generator="avatar-ldm",
@@ -84,13 +85,13 @@ def test_a_missing_or_broken_file(tmp_path: Path) -> None:
 def test_the_grammar_of_weights(
     words: str, energy: str, expected: tuple[str, str, float | None]
 ) -> None:
-    term = spec.term(words, energy=energy)
+    term = read_term(words, energy=energy)
     assert (term.energy, term.target, term.weight) == expected
 
 
 @given(st.text(min_size=1).filter(str.strip), st.floats(0, 1e6))
 def test_any_target_can_be_written_with_its_weight(target: str, weight: float) -> None:
-    term = spec.term(f"{target}:{weight!r}")
+    term = read_term(f"{target}:{weight!r}")
     assert (term.target, term.weight) == (target, weight)
 
 
@@ -99,7 +100,7 @@ def test_any_target_can_be_written_with_its_weight(target: str, weight: float) -
 )
 def test_bad_words_are_errors(words: str, energy: str) -> None:
     with pytest.raises(SpecError):
-        spec.term(words, energy=energy)
+        read_term(words, energy=energy)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,7 @@ def test_bad_words_are_errors(words: str, energy: str) -> None:
     ],
 )
 def test_an_energy_takes_options_in_parentheses(words: str, expected: tuple) -> None:
-    term = spec.term(words, energy="")
+    term = read_term(words, energy="")
     assert (term.energy, term.target, term.weight, term.model, term.options) == expected
     assert term.name == ("liked" if "liked" in words else None)
 
@@ -135,13 +136,56 @@ def test_an_energy_takes_options_in_parentheses(words: str, expected: tuple) -> 
 )
 def test_options_that_cannot_be_read_are_errors(words: str) -> None:
     with pytest.raises(SpecError):
-        spec.term(words, energy="")
+        read_term(words, energy="")
 
 
 def test_an_option_that_the_energy_does_not_have() -> None:
-    for kind, options in (
-        ("measure", {"sigmma": 1}),
-        ("clip", {"model": "avatar-clip", "copis": 3}),
+    for kind, options, near in (
+        ("measure", {"sigmma": 1}, "sigma"),
+        ("clip", {"model": "avatar-clip", "copis": 3}, "copies"),
     ):
-        with pytest.raises(SpecError, match="unexpected keyword argument"):
+        with pytest.raises(UnknownName, match=f"option of the energy '{kind}'.*'{near}'"):
             energies.load(kind, "a hat", **options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("clip", {"copies": "many"}),
+        ("clip", {"per_chain": "maybe"}),
+        ("attribute", {"exact": 3}),
+        ("measure", {"sigma": "high"}),
+        ("measure", {"size": 8}),
+        ("measure", {"operator": 4}),
+        ("reward", {"texts": 4}),
+    ],
+)
+def test_an_option_of_another_type(kind: str, options: dict) -> None:
+    (name,) = options
+    with pytest.raises(SpecError, match=f"the option {name}=.*Expected '.*latentzoo show {kind}"):
+        energies.load(kind, "a hat", model=f"avatar-{kind}", **options)
+
+
+def test_what_was_found_for_a_strength_goes_when_the_run_changes() -> None:
+    run = spec.parse(
+        {"generator": "x", "energies": [{"target": "a"}], "strength": 3.0, "scale": 2.0}
+    )
+    for values in ({"strength": 4.0}, {"energies.0.weight": 1.0}, {"options": {"steps": 3}}):
+        assert spec.changed(run, values).scale is None
+    assert spec.changed(run, {"chains": 3}).scale == 2.0
+    assert spec.changed(run, {"strength": 4.0, "scale": 5.0}).scale == 5.0
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("hat", "hat"), "two energies are called 'hat'"),
+        (("a hat",), "cannot be called 'a hat'"),
+        (("term.beta",), "cannot be called"),
+        (("",), "cannot be called ''"),
+    ],
+)
+def test_terms_have_names_of_their_own(names: tuple[str, ...], message: str) -> None:
+    terms = [{"target": "a", "name": name} for name in names]
+    with pytest.raises(SpecError, match=message):
+        spec.parse({"generator": "x", "energies": terms})

@@ -5,10 +5,21 @@ not trustworthy (with --strict), 130 stopped by Ctrl-C.
 """
 
 # the import registers the commands
-from latentzoo.cli import catalogue, fetch, files, judge, latents, runs
+from latentzoo.cli import catalogue, fetch, files, judge, latents, runs, showing, sweeps
 from latentzoo.cli.app import app
 
-__all__ = ["app", "catalogue", "fetch", "files", "judge", "latents", "main", "runs"]
+__all__ = [
+    "app",
+    "catalogue",
+    "fetch",
+    "files",
+    "judge",
+    "latents",
+    "main",
+    "runs",
+    "showing",
+    "sweeps",
+]
 
 
 def main() -> None:

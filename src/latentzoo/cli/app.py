@@ -1,9 +1,11 @@
-"""The application, and what every command shares: errors in one line, and the options for output."""
+"""The application, and what every command shares: mistakes and warnings in one line, Ctrl-C, the version."""
 
 import errno
 import functools
+import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -11,22 +13,37 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
+import latentzoo
 from latentzoo.errors import LatentzooError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+FULL = ("out of memory", "not enough memory", "DefaultCPUAllocator", "Cannot allocate memory")
+"""What torch's errors say when memory is not enough; on a processor they are plain RuntimeErrors."""
 
 app = typer.Typer(
     name="latentzoo",
-    help="Every pre-trained image generator as one map from a Gaussian, guided by sampling its latent posterior.",
     epilog='Example: latentzoo sample avatar-turbo --text "a person with sunglasses and a yellow hat" --out runs/hat',
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+def _version(wanted: bool) -> bool:
+    if wanted:
+        typer.echo(f"latentzoo {latentzoo.__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Every pre-trained image generator as one map from a Gaussian, guided by sampling its latent posterior."""
 
 
 def command(
@@ -38,9 +55,10 @@ def command(
         @functools.wraps(function)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
             try:
-                return function(*args, **kwargs)
-            except (LatentzooError, OSError, MemoryError) as error:
-                if kwargs.get("debug"):
+                with told_in_one_line(shown=not kwargs.get("quiet")):
+                    return function(*args, **kwargs)
+            except Exception as error:
+                if kwargs.get("debug") or not is_named(error):
                     raise
                 typer.echo(f"error: {one_line(error)}", err=True)
                 raise typer.Exit(getattr(error, "exit_status", 2)) from None
@@ -51,41 +69,77 @@ def command(
     return register
 
 
-def one_line(error: BaseException) -> str:
+def is_named(error: Exception) -> bool:
+    """Whether an error is a mistake, or the machine's, and one line says all of it."""
+    if isinstance(error, BrokenPipeError):  # who read our output has read enough
+        return False
+    return isinstance(error, LatentzooError | OSError) or is_out_of_memory(error)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory, the machine's or the accelerator's, was not enough."""
+    if isinstance(error, RuntimeError):
+        return any(words in str(error) for words in FULL)
+    return isinstance(error, MemoryError)
+
+
+def one_line(error: Exception) -> str:
     """Says an error in one line, with the cure for those the system raises."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         place = error.filename or "the output folder"
         return f"no space left on the disk of {place}; free some, then `latentzoo resume`"
     if isinstance(error, PermissionError):
         return f"{error.filename}: no permission to write here; give another --out"
-    if isinstance(error, MemoryError):
-        return "out of memory; give a smaller --micro-batch"
+    if is_out_of_memory(error):
+        return "out of memory; give a smaller --micro-batch (chains through the networks at once)"
     return " ".join(str(error).split())
 
 
 @contextmanager
-def interruptible() -> Iterator[Callable[[], None]]:
-    """Turns the first Ctrl-C into a KeyboardInterrupt between two steps; a second one stops at
-    once.
+def told_in_one_line(*, shown: bool) -> Iterator[None]:
+    """Shows each warning as one line on standard error, or none of them."""
 
-    Yields:
-        A function to call between steps.
-    """
-    asked = False
+    def tell(message: Warning | str, *_: Any, **__: Any) -> None:
+        if shown:
+            typer.echo(f"warning: {' '.join(str(message).split())}", err=True)
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            signal.default_int_handler(number, frame)
-        asked = True
+    with warnings.catch_warnings():
+        warnings.showwarning = tell
+        yield
 
-    def between_steps() -> None:
-        if asked:
+
+class Interrupt:
+    """Ctrl-C in a run: at once before the first step, then between two steps; a second one always at once."""
+
+    def __init__(self) -> None:
+        self.asked = self.walking = False
+
+    def between_steps(self) -> None:
+        """Stops the run here if that was asked for.
+
+        Raises:
+            KeyboardInterrupt: If it was.
+        """
+        self.walking = True
+        if self.asked:
             raise KeyboardInterrupt
 
-    old: Any = signal.signal(signal.SIGINT, ask)
+    def ask(self, number: int, frame: FrameType | None) -> None:
+        """Handles the signal."""
+        if self.asked or not self.walking:
+            signal.default_int_handler(number, frame)
+        self.asked = True
+        # not through sys.stderr, which may be in the middle of a write itself
+        os.write(2, b"\nstopping after this step; again to stop now\n")
+
+
+@contextmanager
+def interruptible() -> Iterator[Interrupt]:
+    """Handles Ctrl-C as `Interrupt` says while a run is made."""
+    interrupt = Interrupt()
+    old: Any = signal.signal(signal.SIGINT, interrupt.ask)
     try:
-        yield between_steps
+        yield interrupt
     finally:
         signal.signal(signal.SIGINT, old)
 

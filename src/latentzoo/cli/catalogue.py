@@ -1,102 +1,113 @@
-"""Commands that look: list, show, check."""
+"""Commands that look: list and check."""
 
 import dataclasses
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from latentzoo import energies, kernels, registry, zoo
-from latentzoo.cli.app import Debug, command
+from latentzoo.cli import fields
+from latentzoo.cli.app import command
 from latentzoo.cli.progress import emit
+from latentzoo.cli.shared import Debug, Family, Json, Option, Seed, count, options
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.guides import networks
-from latentzoo.zoo import pipelines
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from latentzoo.generator import Generator
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON line per row on standard output.")]
 
-
-@command(name="list", example="latentzoo list")
-def list_(as_json: Json = False, debug: Debug = False) -> None:
-    """List the generators, energies and kernels."""
-    generators = [_generator(name) for name in zoo.names()]
-    others = {"energies": energies.known(), "kernels": kernels.known()}
-    if as_json:
-        for row in generators:
-            emit("generator", **row)
-        for kind, found in others.items():
-            for entry in found.values():
-                emit(
-                    kind.removesuffix("s").replace("energie", "energy"),
-                    name=entry.name,
-                    summary=entry.summary,
-                )
-        return
-    table = _table(
-        "generators", "name", "family", "pixels", "latent", "licence", "weights", "on disk"
-    )
-    for row in generators:
-        table.add_row(
-            *(
-                str(row[k])
-                for k in (
-                    "name",
-                    "family",
-                    "resolution",
-                    "latent",
-                    "licence",
-                    "weights",
-                    "on_disk",
-                )
-            )
-        )
-    _print(table)
-    for kind, found in others.items():
-        table = _table(kind, "name", "what")
-        for entry in found.values():
-            mark = " (default)" if entry.name == kernels.DEFAULT else ""
-            table.add_row(entry.name + mark, entry.summary)
-        _print(table)
-
-
-@command(example="latentzoo show avatar-ldm")
-def show(
-    name: Annotated[str, typer.Argument(help="A generator, an energy, its network, or a kernel.")],
+@command(name="list", example="latentzoo list stylegan2")
+def list_(
+    words: Annotated[
+        str | None, typer.Argument(metavar="WORDS", help="Only what has these words in its name.")
+    ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Show all that is known of a generator, an energy, a network that judges, or a kernel."""
-    if name in zoo.names():
-        rows = _generator(name) | _details(name)
-    elif name in kernels.known() or name in energies.known():
-        entry = kernels.known().get(name) or energies.known()[name]
-        rows = {
-            "name": name,
-            "summary": entry.summary,
-            "source": entry.module,
-            "text": _text(entry.module),
-        } | {model: str(n) for model, n in networks.known().items() if n.energy == name}
-    elif name in networks.known():
-        rows = {"name": name} | dataclasses.asdict(networks.known()[name])
-    elif (folder := pipelines.find(name)) is not None:
-        rows = {"name": name, **pipelines.about(folder)}
-    else:
-        raise UnknownName(
-            "generator, energy, guide or kernel",
-            name,
-            [*zoo.names(), *kernels.known(), *energies.known(), *networks.known()],
-        )
+    """List the generators, the networks that guide, the energies and the kernels."""
+    found = _found((words or "").lower())
+    if not any(found.values()):
+        known = [name for things in _found("").values() for name in things]
+        raise UnknownName("generator, family, guide, energy or kernel", words or "", known)
     if as_json:
-        emit("show", **rows)
-        return
-    table = _table(name, "", "")
-    for key, value in rows.items():
-        table.add_row(key.replace("_", " "), str(value))
+        for kind, things in found.items():
+            for name, thing in things.items():
+                row = generator_row(name) if kind == "generator" else {"name": name, **thing}
+                emit(kind, **row)
+    elif words is None:
+        _overview(found)
+    else:
+        _matches(found)
+
+
+def _found(words: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """What has the words in its name or family, by kind and name."""
+    cards = {name: zoo.card(name) for name in zoo.names()}
+    told = lambda entries: {name: {"summary": e.summary} for name, e in entries.items()}
+    everything = {
+        "generator": {name: {"family": card.family} for name, card in cards.items()},
+        "guide": {name: {"summary": str(n)} for name, n in networks.known().items()},
+        "energy": told(energies.known()),
+        "kernel": told(kernels.known()),
+    }
+    return {
+        kind: {
+            name: thing
+            for name, thing in things.items()
+            if words in name.lower() or words in thing.get("family", "").lower()
+        }
+        for kind, things in everything.items()
+    }
+
+
+def _overview(found: dict[str, dict[str, dict[str, Any]]]) -> None:
+    """Prints all names on one screen: the generators outside the package by family."""
+    generators = found["generator"]
+    cards = {name: zoo.card(name) for name in generators}
+    packaged = [name for name, card in cards.items() if (card.url or "").startswith("package:")]
+    families = Counter(card.family for name, card in cards.items() if name not in packaged)
+    counted = [f"{family} {n}" for family, n in sorted(families.items())]
+    table = _grid()
+    table.add_row("built in", ", ".join(packaged))
+    table.add_row("families", f"{', '.join(counted)} ({count(families.total(), 'card')})")
+    table.add_row("guides", ", ".join(found["guide"]))
     _print(table)
+    for kind in ("energy", "kernel"):
+        table = _grid()
+        for name, thing in found[kind].items():
+            mark = " (default)" if name == kernels.DEFAULT else ""
+            table.add_row(f"{kind} {name}{mark}", _short(thing["summary"]))
+        _print(table)
+    typer.echo(
+        "`latentzoo list WORDS` shows the cards of a family, `latentzoo show NAME` all of one thing"
+    )
+
+
+def _matches(found: dict[str, dict[str, dict[str, Any]]]) -> None:
+    """Prints a line for each thing found."""
+    if found["generator"]:
+        table = _grid("name", "pixels", "on disk", "latent")
+        for name in found["generator"]:
+            row = generator_row(name)
+            latent = _short(row["latent"] or "?", 36)
+            table.add_row(name, str(row["resolution"]), row["on_disk"], latent)
+        _print(table)
+    for kind in ("guide", "energy", "kernel"):
+        table = _grid()
+        for name, thing in found[kind].items():
+            table.add_row(f"{kind} {name}", thing["summary"])
+        if found[kind]:
+            _print(table)
+
+
+def _short(text: str, width: int = 56) -> str:
+    from textwrap import shorten
+
+    return shorten(text, width, placeholder=" ...")
 
 
 @command(example="latentzoo check avatar-turbo")
@@ -104,29 +115,25 @@ def check(
     generator: Annotated[
         str,
         typer.Argument(
-            help="A name, a checkpoint file, an address, or module:Class (module:object) of your own."
+            help="A name, a checkpoint file, an address, or module:Class (module:object) of your own.",
+            autocompletion=fields.completed(zoo.names),
         ),
     ],
-    family: Annotated[
-        str | None, typer.Option(help="The family of a checkpoint file.", show_default=False)
-    ] = None,
-    option: Annotated[
-        list[str] | None, typer.Option("--option", help="An argument of the map, KEY=VALUE.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The seed of the latents.")] = 0,
+    family: Family = None,
+    option: Option = None,
+    seed: Seed = 0,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Check that a generator is a map: repeatable, batch-independent, in range, differentiable in every block."""
-    from latentzoo.cli.runs import options
     from latentzoo.diagnosis.check import check as measure
 
-    report = measure(_made(generator, family, options(option or [])), seed=seed)
+    report = measure(_made(generator, family, options(option)), seed=seed)
     if as_json:
         for law in report.laws:
             emit("law", **dataclasses.asdict(law))
     else:
-        table = _table(f"the laws on {generator}", "law", "measured", "allowed", "")
+        table = _grid(f"the laws on {generator}", "measured", "allowed", "")
         for law in report.laws:
             verdict = "ok" if law.holds else f"BREACH {law.why}".rstrip()
             table.add_row(law.name, f"{law.measured:.3g}", law.allowed, verdict)
@@ -150,9 +157,9 @@ def _made(words: str, family: str | None, options: dict[str, Any]) -> "Generator
         ) from error
 
 
-def _generator(name: str) -> dict[str, Any]:
+def generator_row(name: str) -> dict[str, Any]:
+    """What a list tells of a generator."""
     card = zoo.card(name)
-    where = zoo.where(card)
     return {
         "name": name,
         "family": card.family,
@@ -161,59 +168,17 @@ def _generator(name: str) -> dict[str, Any]:
         "dataset": card.dataset,
         "licence": card.licence.split(";")[0],
         "weights": card.url or "give the file",
-        "on_disk": "yes" if where is not None else "no",
+        "on_disk": "no" if zoo.where(card) is None else "yes",
     }
 
 
-def _details(name: str) -> dict[str, Any]:
-    card = zoo.card(name)
-    rows: dict[str, Any] = {
-        "paper": card.paper,
-        "config": card.config,
-        "keys": card.keys,
-        "container": card.container,
-    }
-    rows["sha256"] = card.sha256 or _recorded(card.url)
-    if card.base is not None:
-        rows["base"] = card.base
-    if card.notes:
-        rows["notes"] = card.notes
-    path = zoo.where(card)
-    if path is not None:
-        generator = zoo.load(name)
-        rows |= {"file": str(path), "size": "x".join(map(str, generator.size))}
-        rows["latent"] = ", ".join(f"{block} {shape}" for block, shape in generator.space)
-        rows["parameters"] = sum(p.numel() for p in generator.parameters())
-    return rows
-
-
-def _recorded(url: str | None) -> str:
-    """The hash that a card without one has by now."""
-    from urllib.parse import urldefrag
-
-    from latentzoo.hub import cache
-
-    found = None if url is None else cache.recorded(urldefrag(url)[0])
-    if found is None:
-        return "not known yet; the first download's hash is recorded and must match from then on"
-    return f"{found} (recorded at the first download; every other file is refused)"
-
-
-def _text(module: str) -> str:
-    import ast
-    from importlib.util import find_spec
-    from pathlib import Path
-
-    origin = find_spec(module)
-    source = Path(str(origin.origin)).read_text(encoding="utf-8") if origin else ""
-    return ast.get_docstring(ast.parse(source)) or ""
-
-
-def _table(title: str, *columns: str) -> "Table":
+def _grid(*columns: str) -> "Table":
+    """A table without lines whose first column is never broken."""
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", show_header=any(columns))
-    for column in columns:
+    table = Table(box=None, pad_edge=False, show_header=bool(columns), header_style="bold")
+    table.add_column(columns[0] if columns else "", no_wrap=True, style="cyan")
+    for column in columns[1:] or ("",):
         table.add_column(column, overflow="fold")
     return table
 
@@ -221,5 +186,4 @@ def _table(title: str, *columns: str) -> "Table":
 def _print(table: "Table") -> None:
     from rich.console import Console
 
-    console = Console()
-    console.print(table)
+    Console(highlight=False).print(table)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentzoo.cli.app import Debug, command, is_terminal
+from latentzoo.cli.app import command, is_terminal
+from latentzoo.cli.shared import Debug, Quiet
 
 if TYPE_CHECKING:
     from latentzoo.hub.fetch import Progress
@@ -18,7 +19,7 @@ def fetch(
         list[str],
         typer.Argument(metavar="NAME...", help="Generators, as `latentzoo list` names them."),
     ],
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bar.")] = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Get the files of models ahead of time, so that later runs need no network."""

@@ -5,14 +5,15 @@ from typing import Annotated
 
 import typer
 
-from latentzoo.cli.app import Debug, command
+from latentzoo.cli import fields
+from latentzoo.cli.app import command
+from latentzoo.cli.shared import Chains, Debug, Family, Runs, Seed, Steps, Text
+from latentzoo.record import spec
 
 
 @command(example="latentzoo report runs/ldm runs/turbo --out compared.html")
 def report(
-    folders: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run folders; several are compared.")
-    ],
+    folders: Runs,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -41,30 +42,17 @@ def compare(
     generators: Annotated[
         str, typer.Option(help="The generators, with commas.")
     ] = "avatar-turbo,avatar-ldm",
-    text: Annotated[
-        list[str] | None, typer.Option("--text", "-t", help="What the pictures should show.")
-    ] = None,
+    text: Text = None,
     person: Annotated[
         list[Path] | None, typer.Option("--person", "-p", help="Who the pictures should show.")
     ] = None,
-    weight: Annotated[
-        float | None,
-        typer.Option(
-            "--weight",
-            "-w",
-            min=0,
-            help="The weight of the text; default the usual one.",
-            show_default=False,
-        ),
-    ] = None,
+    weight: Annotated[float | None, fields.option("weight", spec.Term, "--weight", "-w")] = None,
     unguided: Annotated[
         int, typer.Option(min=0, help="How many pictures of the prior are judged too.")
     ] = 0,
-    chains: Annotated[int, typer.Option(min=1)] = 64,
-    steps: Annotated[
-        int, typer.Option(min=1, help="The budget of each chain in gradients.")
-    ] = 200,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    chains: Chains = 64,
+    steps: Steps = 200,
+    seed: Seed = 0,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="The folder of the page and the runs.")
     ] = Path("compared"),
@@ -104,10 +92,7 @@ def compare(
 def convert(
     file: Annotated[str, typer.Argument(help="A checkpoint file of a known container.")],
     out: Annotated[Path, typer.Argument(help="The safetensors file to write.")],
-    family: Annotated[
-        str | None,
-        typer.Option(help="The family, where the tensors do not tell.", show_default=False),
-    ] = None,
+    family: Family = None,
     debug: Debug = False,
 ) -> None:
     """Write a checkpoint as safetensors, with its card inside; nothing of the file is executed."""

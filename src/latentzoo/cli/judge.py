@@ -1,23 +1,29 @@
 """The command that evaluates finished runs."""
 
-import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentzoo.cli.app import Debug, command
+from latentzoo.cli.app import command
 from latentzoo.cli.progress import emit
+from latentzoo.cli.shared import Debug, Json, Runs
+
+if TYPE_CHECKING:
+    from latentzoo.report.evaluation import Evaluation
 
 
 @command(
     example='latentzoo evaluate runs/* --held-out "clip(model=openai/clip-vit-base-patch16)=a photo of a baby"'
 )
 def evaluate(
-    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+    folders: Runs,
     held_out: Annotated[
         list[str] | None,
-        typer.Option(help="An energy of a network that did not guide, KIND(model=NAME)=TARGET."),
+        typer.Option(
+            help="An energy of a network that did not guide, KIND(model=NAME)=TARGET; "
+            "default the generator's companion."
+        ),
     ] = None,
     features: Annotated[
         str | None,
@@ -33,25 +39,21 @@ def evaluate(
     lpips: Annotated[
         bool, typer.Option("--lpips", help="The paper's diversity: all pairs at 256 pixels.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON line per run on standard output.")
-    ] = False,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Evaluate finished runs: energies, held-out judges, diversity, distances, cost; with 95 % intervals.
 
     Each run folder gets an evaluation.json, which `latentzoo report` shows.
     """
-    from rich.console import Console
-    from rich.table import Table
-
-    from latentzoo.files import write_atomic
-    from latentzoo.record import spec
+    from latentzoo.files import write_json
+    from latentzoo.record import words
+    from latentzoo.record.layout import EVALUATION
     from latentzoo.record.saved import SavedRun
     from latentzoo.report.evaluation import Evaluator
 
     judge = Evaluator(
-        held_out=[spec.term(words, energy="", weight=1.0) for words in held_out or []],
+        held_out=[words.term(text, energy="", weight=1.0) for text in held_out or []],
         features=features,
         pictures=pictures,
         lpips=lpips,
@@ -60,12 +62,18 @@ def evaluate(
     for folder in folders:
         saved = SavedRun(folder)
         found = done[saved.name] = judge(saved)
-        text = json.dumps(found.to_dict(), indent=2) + "\n"
-        write_atomic(folder / "evaluation.json", lambda path, text=text: path.write_text(text))
+        write_json(folder / EVALUATION, found.to_dict())
         if as_json:
             emit("evaluation", run=str(folder), **found.to_dict())
-    if as_json:
-        return
+    if not as_json:
+        _print(done)
+
+
+def _print(done: "dict[str, Evaluation]") -> None:
+    """Prints the runs beside each other, and what limits their numbers."""
+    from rich.console import Console
+    from rich.table import Table
+
     rows = list(dict.fromkeys(name for found in done.values() for name in found.numbers))
     table = Table("", *done, title="evaluation", title_justify="left")
     table.add_row("kept", *(f"{found.kept} of {found.chains}" for found in done.values()))

@@ -5,29 +5,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentzoo.cli.app import Debug, command
-from latentzoo.cli.runs import options
+from latentzoo.cli.app import command
+from latentzoo.cli.shared import Debug, Family, Generator, Option, Run, Seed, count, options
 from latentzoo.errors import CheckpointError, SpecError
 from latentzoo.record import spec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from latentzoo.generator import Encodable, Generator
-
-Family = Annotated[
-    str | None, typer.Option(help="The family of a checkpoint file.", show_default=False)
-]
-Option = Annotated[
-    list[str] | None, typer.Option("--option", help="An argument of the map, KEY=VALUE.")
-]
-Seed = Annotated[int, typer.Option(min=0, help="The seed of stochastic encoders.")]
+    from latentzoo import generator as maps
 
 
 @command(example="latentzoo encode face.png avatar-ldm --out z.safetensors")
 def encode(
     image: Annotated[Path, typer.Argument(help="The picture.")],
-    generator: Annotated[str, typer.Argument(help="A generator that can encode.")],
+    generator: Generator,
     out: Annotated[Path, typer.Option("--out", "-o", help="The latent's file.")] = Path(
         "z.safetensors"
     ),
@@ -43,7 +35,7 @@ def encode(
     from latentzoo.files import write_atomic
     from latentzoo.rng import Domain, Rng
 
-    network = zoo.load(generator, family=family, **options(option or []))
+    network = zoo.load(generator, family=family, **options(option))
     original = picture.read(image, network.size)
     z = encoder(network, generator).encode(original, Rng(seed, domain=Domain.PICTURE))
     error = (network(z) - original).square().mean().sqrt()
@@ -58,7 +50,7 @@ def encode(
 @command(example="latentzoo decode z.safetensors avatar-ldm --out pictures")
 def decode(
     latents: Annotated[Path, typer.Argument(help="A latent's file, or a run folder.")],
-    generator: Annotated[str, typer.Argument(help="The generator.")],
+    generator: Generator,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the pictures.")] = Path(
         "decoded"
     ),
@@ -70,7 +62,7 @@ def decode(
     from latentzoo import picture, zoo
     from latentzoo.posterior import images
 
-    network = zoo.load(generator, family=family, **options(option or []))
+    network = zoo.load(generator, family=family, **options(option))
     z = read_latents(latents)
     if z.shape[1] != network.space.dim:
         raise SpecError(
@@ -79,7 +71,7 @@ def decode(
     out.mkdir(parents=True, exist_ok=True)
     for i, pixels in enumerate(picture.to_uint8(images(network, z, 4))):
         picture.write(out / f"{i:05d}.png", pixels)
-    typer.echo(f"{len(z)} pictures: {out}")
+    typer.echo(f"{count(len(z), 'picture')}: {out}")
 
 
 @command(
@@ -109,7 +101,7 @@ def translate(
     from latentzoo.diffusion import translate as worlds
     from latentzoo.rng import Domain, Rng
 
-    chosen = options(option or [])
+    chosen = options(option)
     there = zoo.load(target, **chosen)
     original = picture.read(image, there.size)
     if strength is None:
@@ -126,9 +118,7 @@ def translate(
 
 @command(example="latentzoo orbit runs/face --chain 3 --views 9 --mesh face.ply")
 def orbit(
-    folder: Annotated[
-        Path, typer.Argument(metavar="RUN", help="The run folder of a generator with a camera.")
-    ],
+    folder: Run,
     chain: Annotated[int, typer.Option(min=0, help="The chain whose latent is shown.")] = 0,
     views: Annotated[int, typer.Option(min=1, help="How many cameras.")] = 9,
     arc: Annotated[float, typer.Option(help="The width of the fan of cameras in degrees.")] = 60.0,
@@ -145,8 +135,9 @@ def orbit(
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Show a found latent from a fan of cameras: a strip, and an animation."""
+    """Show a found latent of a generator with a camera from a fan of cameras: a strip, and an animation."""
     from latentzoo.record.experiment import Experiment
+    from latentzoo.views import mesh as meshes
     from latentzoo.views import orbit as orbits
     from latentzoo.views.camera import Viewable, fan
 
@@ -160,14 +151,14 @@ def orbit(
         raise SpecError(f"{folder}: there is no chain {chain}; it has 0 to {len(z) - 1}")
     place = out or folder
     place.mkdir(parents=True, exist_ok=True)
+    if mesh is not None:  # what it lacks is said before anything is written
+        meshes.require()
     strip = orbits.orbit(network, z[chain : chain + 1], fan(network.camera, views, azimuth=arc))
     orbits.write_strip(place / "orbit.png", strip)
     orbits.write_animation(place / "orbit.webp", strip)
-    typer.echo(f"{views} views: {place / 'orbit.png'}, {place / 'orbit.webp'}")
+    typer.echo(f"{count(views, 'view')}: {place / 'orbit.png'}, {place / 'orbit.webp'}")
     if mesh is not None:
-        from latentzoo.views.mesh import extract
-
-        extract(network, z[chain : chain + 1]).write(mesh)
+        meshes.extract(network, z[chain : chain + 1]).write(mesh)
         typer.echo(f"the surface: {mesh}")
 
 
@@ -193,7 +184,7 @@ def read_latents(path: Path) -> "Tensor":
         ) from error
 
 
-def encoder(generator: "Generator", name: str) -> "Encodable":
+def encoder(generator: "maps.Generator", name: str) -> "maps.Encodable":
     """The generator as an encoder.
 
     Raises:

@@ -1,8 +1,12 @@
 """Energies of images, one file each; the file's name is the energy's kind on the command line."""
 
-from typing import TYPE_CHECKING, Any
+from inspect import Parameter, signature
+from sys import modules
+from typing import TYPE_CHECKING, Any, get_type_hints
 
-from latentzoo.errors import SpecError
+import msgspec
+
+from latentzoo.errors import SpecError, UnknownName
 from latentzoo.registry import Entry, entries, find
 
 if TYPE_CHECKING:
@@ -25,14 +29,46 @@ def load(kind: str, target: str, *, model: str | None = None, **options: Any) ->
         options: Further arguments of the kind's `build`.
 
     Raises:
-        UnknownName: If there is no such kind.
-        SpecError: If the kind does not have such an option.
+        UnknownName: If there is no such kind, or the kind does not have such an option.
+        SpecError: If an option has a value of a wrong type.
     """
     build = find("energy", kind, known()).load()
+    for name, value in options.items():
+        _check(kind, name, value)
+    return build(target, model=model, **options)
+
+
+def described(kind: str) -> tuple[Any, ...]:
+    """The functions whose arguments are the options of a kind: its class, if `build` passes options on, and `build`."""
+    build = find("energy", kind, known()).load()
+    passes = any(p.kind is Parameter.VAR_KEYWORD for p in signature(build).parameters.values())
+    own = getattr(modules[build.__module__], kind.title(), None)
+    return (own, build) if passes and own is not None else (build,)
+
+
+def arguments(kind: str) -> dict[str, Parameter]:
+    """The options of a kind of energy by name, beside its target and its model."""
+    found = {}
+    for function in described(kind):
+        for name, parameter in signature(function).parameters.items():
+            if parameter.default is not Parameter.empty and name not in ("target", "model"):
+                hints = get_type_hints(
+                    function.__init__ if isinstance(function, type) else function
+                )
+                found[name] = parameter.replace(annotation=hints.get(name, Any))
+    return found
+
+
+def _check(kind: str, name: str, value: Any) -> None:
+    known = arguments(kind)
+    if name not in known:
+        raise UnknownName(
+            f"option of the energy '{kind}'", name, known, shown=f"`latentzoo show {kind}`"
+        )
     try:
-        return build(target, model=model, **options)
-    except TypeError as error:
-        if "keyword argument" not in str(error):
-            raise
-        reason = str(error).partition("got ")[2] or error
-        raise SpecError(f"the energy '{kind}' got {reason}; `latentzoo show {kind}`") from None
+        msgspec.convert(value, known[name].annotation)
+    except msgspec.ValidationError as error:
+        said = str(error).replace("`", "'")
+        raise SpecError(
+            f"the option {name}={value} of the energy '{kind}': {said}; `latentzoo show {kind}`"
+        ) from None

@@ -4,11 +4,10 @@ A record is frozen, has a default for all but the generator, and goes to YAML an
 loss. The command line, `latentzoo run` and the files in a run folder are the same record.
 """
 
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import yaml
@@ -22,19 +21,20 @@ __all__ = [
     "Run",
     "Term",
     "changed",
-    "own_name",
+    "check_keys",
+    "converted",
     "parse",
     "read",
+    "read_yaml",
     "replace",
     "schema",
-    "slug",
-    "term",
     "to_yaml",
 ]
 
-KIND = re.compile(r"(?P<kind>[^=(]*)(\((?P<options>[^()]*)\))?=(?P<target>.*)", re.DOTALL)
-PLAIN = re.compile(r"[a-z0-9-]+( [a-z0-9-]+)*")
-BETWEEN = re.compile(r",\s*(?=\w+\s*=)")
+MISSING = re.compile(r"Object missing required field '(\w+)'")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+SCALED = ("generator", "options", "vary", "rest_seed", "energies", "strength")
+T = TypeVar("T")
 Count = Annotated[int, Meta(ge=1)]
 Natural = Annotated[int, Meta(ge=0)]
 Positive = Annotated[float, Meta(gt=0)]
@@ -92,26 +92,10 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "or an address."
         ),
     ]
-    family: Annotated[
-        str | None,
-        Meta(description="The family of a checkpoint file, where its tensors do not tell."),
-    ] = None
-    options: Annotated[
-        dict[str, Any],
-        Meta(description="Arguments of the map: truncation, steps, class_index, camera, ..."),
-    ] = {}
-    vary: Annotated[
-        list[str] | None,
-        Meta(description="The latent blocks that vary; default all. The others are held fixed."),
-    ] = None
-    rest_seed: Annotated[Natural, Meta(description="The seed of the blocks that do not vary.")] = 0
     energies: Annotated[
         list[Term],
         Meta(description="The energies; with none, latents are drawn from the prior."),
     ] = []
-    kernel: Annotated[KernelSettings, Meta(description="The kernel and its settings.")] = (
-        KernelSettings()
-    )
     strength: Annotated[
         Positive | None,
         Meta(
@@ -126,6 +110,9 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "default found by a ramp if a strength is given, else 1."
         ),
     ] = None
+    kernel: Annotated[KernelSettings, Meta(description="The kernel and its settings.")] = (
+        KernelSettings()
+    )
     schedule: Annotated[
         str | None,
         Meta(
@@ -170,6 +157,19 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str | None,
         Meta(description="A picture from which every chain starts (generators that encode)."),
     ] = None
+    options: Annotated[
+        dict[str, Any],
+        Meta(description="Arguments of the map: truncation, steps, class_index, camera, ..."),
+    ] = {}
+    vary: Annotated[
+        list[str] | None,
+        Meta(description="The latent blocks that vary; default all. The others are held fixed."),
+    ] = None
+    rest_seed: Annotated[Natural, Meta(description="The seed of the blocks that do not vary.")] = 0
+    family: Annotated[
+        str | None,
+        Meta(description="The family of a checkpoint file, where its tensors do not tell."),
+    ] = None
     energy_views: Annotated[
         Count,
         Meta(
@@ -201,12 +201,13 @@ def schema() -> dict[str, Any]:
     return msgspec.json.schema(Run)
 
 
-def parse(data: Any, *, source: str = "the record") -> Run:
+def parse(data: Any, *, source: str = "the record", record: type[Run] = Run) -> Run:
     """Makes a record from plain data.
 
     Arguments:
         data: What a YAML or JSON file held.
         source: What to call it in errors.
+        record: The class of the record, `Run` or one that has more fields.
 
     Raises:
         SpecError: If a value has the wrong type or range, or the generator is missing.
@@ -216,24 +217,72 @@ def parse(data: Any, *, source: str = "the record") -> Run:
         raise SpecError(
             f"{source}: a run is a table of keys and values; begin with `generator: NAME`"
         )
-    _check_keys(data, Run, source)
-    for i, term in enumerate(data.get("energies") or []):
+    check_keys(data, record, source)
+    terms = data.get("energies")
+    for i, term in enumerate(terms if isinstance(terms, list) else []):
         if isinstance(term, dict):
-            _check_keys(term, Term, f"{source}: energies[{i}]")
+            check_keys(term, Term, f"{source}: energies[{i}]")
     if isinstance(data.get("kernel"), str):
         data = {**data, "kernel": {"name": data["kernel"]}}
+    run = converted(data, record, source)
+    if not run.record.get("python"):  # a run of Python calls its terms as it likes
+        _check_terms(run.energies, source)
+    return run
+
+
+def converted(
+    data: Any,
+    record: type[T],
+    source: str,
+    *,
+    cure: str = "`latentzoo schema` shows what is allowed",
+) -> T:
+    """Makes a record of plain data.
+
+    Arguments:
+        data: What a YAML or JSON file held.
+        record: The class of the record.
+        source: What to call the data in errors.
+        cure: The end of the error.
+
+    Raises:
+        SpecError: If a value has the wrong type or range.
+    """
     try:
-        run = msgspec.convert(data, Run)
+        return msgspec.convert(data, record)
     except msgspec.ValidationError as error:
-        raise SpecError(
-            f"{source}: {_readable(str(error))}; `latentzoo schema` shows what is allowed"
-        ) from None
-    for term in run.energies:
+        said = str(error).replace("`$.", "`").replace("`", "'").replace(" - at ", " at ")
+        said = MISSING.sub(r"\1 is missing", said)
+        raise SpecError(f"{source}: {said}; {cure}") from None
+
+
+def check_keys(data: Mapping[Any, Any], record: type[Struct], source: str) -> None:
+    """Checks that a table has no keys that a record does not have.
+
+    Raises:
+        UnknownName: If a key is unknown, with the nearest one.
+    """
+    known = [field.name for field in msgspec.structs.fields(record)]
+    for key in data:
+        if key not in known:
+            raise UnknownName(f"key in {source}:", str(key), known)
+
+
+def _check_terms(terms: list[Term], source: str) -> None:
+    for term in terms:
         if not (term.weight or 0.0) < float("inf"):
             raise SpecError(
                 f"{source}: the weight of '{term.target}' is not finite; give a number"
             )
-    return run
+        if term.name is not None and NAME.fullmatch(term.name) is None:
+            raise SpecError(
+                f"{source}: an energy cannot be called '{term.name}'; a name has letters, digits, _ and -"
+            )
+    names = [term.name for term in terms if term.name is not None]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise SpecError(
+            f"{source}: two energies are called '{twice}'; give each a name of its own"
+        )
 
 
 def read(path: Path) -> Run:
@@ -242,14 +291,26 @@ def read(path: Path) -> Run:
     Raises:
         SpecError: If the file is missing, is no YAML, or is not a run.
     """
+    cure = "`latentzoo sample --save-spec FILE` writes one"
+    return parse(read_yaml(path, cure), source=str(path))
+
+
+def read_yaml(path: Path, cure: str) -> Any:
+    """Reads the plain data of a YAML file.
+
+    Arguments:
+        path: The file.
+        cure: What to do where there is none, the end of the error.
+
+    Raises:
+        SpecError: If the file is missing or is no YAML.
+    """
     try:
-        return parse(yaml.safe_load(path.read_text(encoding="utf-8")), source=str(path))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError):
-        raise SpecError(
-            f"{path}: there is no such file; `latentzoo sample --save-spec FILE` writes one"
-        ) from None
+        raise SpecError(f"{path}: there is no such file; {cure}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        line = str(error).replace("\n", " ")
+        line = " ".join(str(error).split())
         raise SpecError(
             f"{path}: not a YAML file ({line}); compare it with `latentzoo schema`"
         ) from None
@@ -257,6 +318,9 @@ def read(path: Path) -> Run:
 
 def changed(run: Run, values: Mapping[str, Any]) -> Run:
     """The record with some values changed.
+
+    The factor `scale` was found for a strength of certain energies on a certain map; where one of them is
+    changed, it is to be found anew.
 
     Arguments:
         run: The record.
@@ -277,96 +341,11 @@ def changed(run: Run, values: Mapping[str, Any]) -> Run:
             raise SpecError(
                 f"--set {key}: the record has no such place; `latentzoo schema` shows it"
             ) from None
+    if data["scale"] == run.scale and any(key.split(".")[0] in SCALED for key in values):
+        data["scale"] = None
     return parse(data, source="the changed record")
 
 
 def to_yaml(run: Run) -> str:
     """Writes the complete record, every default included."""
     return yaml.safe_dump(msgspec.to_builtins(run), sort_keys=False, allow_unicode=True, width=100)
-
-
-def term(words: str, *, energy: str = "clip", weight: float | None = None) -> Term:
-    """Reads an energy from the command line: `TARGET[:WEIGHT]`, or, where `energy` is empty,
-    `KIND=TARGET[:WEIGHT]` or `KIND(KEY=VALUE, ...)=TARGET[:WEIGHT]`.
-
-    The keys are `model`, `name` and the options of the kind: `measure(operator=grey, sigma=0.2)=y.png:1`.
-
-    The weight is what follows the last colon if that is a number; a target that ends in a colon
-    and a number is written with its weight, "a clock at 10:30:500".
-
-    Raises:
-        SpecError: If the kind or the target is missing, or the weight is negative.
-    """
-    given: dict[str, Any] = {}
-    target, colon, tail = words.rpartition(":")
-    try:
-        weight = float(tail) if colon else weight
-    except ValueError:
-        target = words
-    if not colon:
-        target = words
-    if not energy:
-        found = KIND.fullmatch(target)
-        if found is None:
-            raise SpecError(
-                f"the energy '{words}' has no kind; write KIND=TARGET[:WEIGHT], e.g. attribute=hat=yellow:30"
-            )
-        energy, target = found["kind"].strip(), found["target"]
-        given = _given(found["options"] or "", words)
-    if not target.strip():
-        raise SpecError(
-            f"the energy '{words}' has no target; write TARGET[:WEIGHT], e.g. \"a yellow hat:500\""
-        )
-    if weight is not None and not 0 <= weight < float("inf"):
-        raise SpecError(
-            f"the weight {weight:g} of '{target}' is not allowed; give a finite number that is not negative"
-        )
-    own = {key: str(given.pop(key)) for key in ("model", "name") if key in given}
-    return Term(energy=energy, target=target, weight=weight, options=given, **own)
-
-
-def _given(options: str, words: str) -> dict[str, Any]:
-    """The options in the parentheses of a kind."""
-    given = {}
-    for pair in filter(None, BETWEEN.split(options.strip())):
-        key, equals, value = pair.partition("=")
-        if not equals or not key.strip().isidentifier():
-            raise SpecError(
-                f"the option '{pair}' of the energy '{words}' is no KEY=VALUE; write e.g. measure(sigma=0.2)=y.png:1"
-            )
-        try:
-            given[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise SpecError(
-                f"the value '{value}' of the energy '{words}' cannot be read; put it in quotes"
-            ) from None
-    return given
-
-
-def slug(words: str) -> str:
-    """A legible name for a file or folder, made of words."""
-    letters = "".join(c if c.isalnum() else "-" for c in words.lower())
-    return "-".join(part for part in letters.split("-") if part)[:80]
-
-
-def own_name(words: str) -> str:
-    """A name for a folder that no other words have.
-
-    Small letters, digits and hyphens stay, a space becomes an underscore. Other words are a slug
-    with six digits of their hash, which tell what the slug has lost.
-    """
-    if len(words) <= 80 and PLAIN.fullmatch(words):
-        return words.replace(" ", "_")
-    digest = hashlib.sha256(words.encode()).hexdigest()[:6]
-    return f"{slug(words)}-{digest}".strip("-")
-
-
-def _check_keys(data: dict[str, Any], record: type[Struct], source: str) -> None:
-    known = [field.name for field in msgspec.structs.fields(record)]
-    for key in data:
-        if key not in known:
-            raise UnknownName(f"key in {source}:", str(key), known)
-
-
-def _readable(error: str) -> str:
-    return error.replace("`$.", "`").replace("`", "'").replace(" - at ", " at ")

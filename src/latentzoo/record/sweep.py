@@ -12,18 +12,34 @@ groups:
       energies: [{target: $text, weight: $weight}]
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
+from msgspec import Struct
 
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.record import spec
 
-KEYS = ("name", "axes", "run")
+Label = str | int | float
+FOLDER = re.compile(r"\w[\w .,+=@-]*")
+
+
+class Group(Struct, frozen=True, forbid_unknown_fields=True):
+    """The records of one template.
+
+    Attributes:
+        name: The name of each record, with `{AXIS}` for the labels; it is the name of the run's folder.
+        axes: What each label of each axis says.
+        run: The record, with `$key` for what the labels say.
+    """
+
+    name: str
+    axes: dict[str, dict[Label, dict[str, Any] | None]]
+    run: dict[str, Any]
 
 
 def read(path: Path) -> dict[str, spec.Run]:
@@ -33,17 +49,11 @@ def read(path: Path) -> dict[str, spec.Run]:
         The records by name, in the order of the file.
 
     Raises:
-        SpecError: If the file is missing or is no sweep, or two combinations have one name.
+        SpecError: If the file is missing or is no sweep, two combinations have one name, or a name is not that
+            of a folder.
         UnknownName: If a key is unknown.
     """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError):
-        raise SpecError(
-            f"{path}: there is no such file; give a sweep, e.g. experiments/paper.yaml"
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: not a YAML file ({' '.join(str(error).split())})") from None
+    data = spec.read_yaml(path, "give a sweep, e.g. experiments/paper.yaml")
     if not isinstance(data, dict) or not isinstance(data.get("groups"), list):
         raise SpecError(f"{path}: a sweep is a list of `groups`, each with name, axes and run")
     runs: dict[str, spec.Run] = {}
@@ -57,25 +67,47 @@ def read(path: Path) -> dict[str, spec.Run]:
     return runs
 
 
-def expand(group: Mapping[str, Any], *, source: str) -> Iterator[tuple[str, spec.Run]]:
-    """Yields the name and the record of every combination of a group's labels."""
-    for key in group:
-        if key not in KEYS:
-            raise UnknownName(f"key in {source}:", str(key), KEYS)
-    if set(group) != set(KEYS):
-        missing = ", ".join(sorted(set(KEYS) - set(group)))
-        raise SpecError(f"{source}: {missing} is missing; a group has name, axes and run")
-    axes = group["axes"]
-    for labels in product(*(axis for axis in axes.values())):
-        chosen = dict(zip(axes, labels, strict=True))
+def expand(data: Any, *, source: str) -> Iterator[tuple[str, spec.Run]]:
+    """Yields the name and the record of every combination of a group's labels.
+
+    Arguments:
+        data: The group as plain data.
+        source: What to call it in errors.
+
+    Raises:
+        SpecError: If it is no group, or a name is not that of a folder.
+        UnknownName: If a key or an axis is unknown.
+    """
+    if isinstance(data, dict):
+        spec.check_keys(data, Group, source)
+    cure = "a group has name, axes and run, see experiments/paper.yaml"
+    group = spec.converted(data, Group, source, cure=cure)
+    for labels in product(*group.axes.values()):
+        chosen = dict(zip(group.axes, labels, strict=True))
         said: dict[str, Any] = {}
         for axis, label in chosen.items():
-            said |= axes[axis][label] or {}
-        try:
-            name = group["name"].format(**chosen)
-        except KeyError as error:
-            raise UnknownName(f"axis in the name of {source}:", str(error.args[0]), axes) from None
-        yield name, spec.parse(_filled(group["run"], said), source=f"{source}: {name}")
+            said |= group.axes[axis][label] or {}
+        name = _name(group, chosen, source)
+        yield name, spec.parse(_filled(group.run, said), source=f"{source}: {name}")
+
+
+def _name(group: Group, chosen: Mapping[str, Label], source: str) -> str:
+    """The name of a combination, which must be one folder's."""
+    try:
+        name = group.name.format(**{axis: str(label) for axis, label in chosen.items()})
+    except KeyError as error:
+        raise UnknownName(
+            f"axis in the name of {source}:", str(error.args[0]), group.axes
+        ) from None
+    except (ValueError, IndexError, AttributeError) as error:
+        raise SpecError(
+            f"{source}: the name '{group.name}' cannot be filled in ({error}); write {{AXIS}} for a label"
+        ) from None
+    if FOLDER.fullmatch(name) is None or len(name) > 200:
+        raise SpecError(
+            f"{source}: '{name}' cannot be the name of a folder; take letters, digits, spaces and _ . , + = @ -"
+        )
+    return name
 
 
 def only(runs: Mapping[str, spec.Run], pattern: str | None) -> dict[str, spec.Run]:

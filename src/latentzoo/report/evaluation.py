@@ -19,9 +19,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentzoo import energies, picture
+from latentzoo import energies, picture, zoo
 from latentzoo.diagnosis import metrics
 from latentzoo.diagnosis.metrics import Estimate
+from latentzoo.energies.base import Energy
 from latentzoo.errors import SpecError
 from latentzoo.guides import features as guides
 from latentzoo.guides import perceptual
@@ -94,10 +95,7 @@ class Evaluator:
         self.terms = {_name(term): term for term in held_out}
         if len(self.terms) < len(held_out):
             raise SpecError("two held-out energies have one name; give them (name=...)")
-        self.judges = {
-            name: energies.load(term.energy, term.target, model=term.model, **term.options)
-            for name, term in self.terms.items()
-        }
+        self._judges: dict[tuple[str, str | None], Energy] = {}
         self.features, self.lpips = features, perceptual.load("--lpips") if lpips else None
         self.paths = [] if pictures is None else found(pictures)
         self._seen: dict[tuple[int, ...], tuple[Callable[[Tensor], Tensor], Tensor | None]] = {}
@@ -117,8 +115,8 @@ class Evaluator:
             )
         image = torch.cat([picture.read(saved.pictures()[i]) for i in kept])
         numbers = {name: metrics.mean(values) for name, values in reached(saved, kept).items()}
-        for name, judge in self.judges.items():
-            value = batched(judge, image)
+        for name in self.terms:
+            value = batched(self._judge(name, saved.record.generator), image)
             numbers[name] = metrics.mean(value)
             if self.terms[name].energy == "identity":
                 numbers[f"{name}, similarity"] = metrics.mean(1 - value)
@@ -135,6 +133,15 @@ class Evaluator:
             seconds=float(measured["seconds"]),
             notes=tuple(notes),
         )
+
+    def _judge(self, name: str, generator: str) -> Energy:
+        """The network of a held-out energy; where none is named, the companion of the run's generator."""
+        term = self.terms[name]
+        model = term.model or zoo.companion(generator, term.energy)
+        if (name, model) not in self._judges:
+            judge = energies.load(term.energy, term.target, model=model, **term.options)
+            self._judges[name, model] = judge
+        return self._judges[name, model]
 
     def _compare(self, image: Tensor, numbers: dict[str, Estimate]) -> list[str]:
         """Adds what is said in features; returns what limits it."""

@@ -15,6 +15,7 @@ References:
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,6 +66,19 @@ class Mesh:
         path.write_bytes(header.encode() + self.vertices.astype("<f4").tobytes() + faces.tobytes())
 
 
+def require() -> Any:
+    """The module of marching cubes.
+
+    Raises:
+        MissingExtra: If scikit-image is not installed.
+    """
+    try:
+        from skimage import measure
+    except ImportError:
+        raise MissingExtra("skimage", "mesh", "a mesh") from None
+    return measure
+
+
 def marching_cubes(field: np.ndarray, extent: float) -> Mesh:
     """Triangulates the zero set of a field.
 
@@ -77,10 +91,7 @@ def marching_cubes(field: np.ndarray, extent: float) -> Mesh:
         MissingExtra: If scikit-image is not installed.
         SpecError: If the field is nowhere positive.
     """
-    try:
-        from skimage import measure
-    except ImportError:
-        raise MissingExtra("skimage", "mesh", "a mesh") from None
+    measure = require()
     if not (field > 0).any():
         raise SpecError(
             "the scene has no surface: its field is nowhere positive; try another chain"

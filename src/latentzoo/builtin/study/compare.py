@@ -14,7 +14,7 @@ from latentzoo.builtin.study import page
 from latentzoo.builtin.study.findings import find, recognise, variations
 from latentzoo.builtin.study.rows import Prior, Row
 from latentzoo.errors import SpecError
-from latentzoo.record import execute, spec
+from latentzoo.record import execute, spec, words
 from latentzoo.record.folder import is_finished
 from latentzoo.record.saved import SavedRun
 from latentzoo.report.evaluation import reached
@@ -111,18 +111,18 @@ def compare(
 def _rows(study: Study, out: Path) -> Iterator[Row | Prior]:
     for generator in study.generators if study.unguided else ():
         shared = {"chains": study.unguided, "seed": study.run.get("seed", 0)}
-        place = out / "unguided" / spec.own_name(generator)
+        place = out / "unguided" / words.own_name(generator)
         saved = _run(study, generator, place, [], shared)
         yield Prior(generator, variations(_avatars(saved)), saved.path)
     for text in study.texts:
         for generator in study.generators:
-            place = out / spec.own_name(text) / spec.own_name(generator)
+            place = out / words.own_name(text) / words.own_name(generator)
             shared = study.run | study.text.run
             saved = _run(study, generator, place, [study.text.term(text)], shared)
             yield _judged(text, generator, saved, None)
     for path in map(Path, study.people):
         for generator in study.generators:
-            place = out / spec.own_name(path.stem) / spec.own_name(generator)
+            place = out / words.own_name(path.stem) / words.own_name(generator)
             shared = study.run | study.person.run
             saved = _run(study, generator, place, [study.person.term(str(path))], shared)
             yield _judged(path.stem, generator, saved, path)

@@ -1,0 +1,104 @@
+"""A run made or resumed at the command line: under the eyes of who watches, with its page and its status."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import typer
+
+from latentzoo.cli.app import interruptible
+from latentzoo.cli.progress import emit, watcher
+from latentzoo.cli.shared import count
+from latentzoo.record import spec
+
+if TYPE_CHECKING:
+    from latentzoo.record.execute import Watch
+    from latentzoo.run.result import Result
+
+
+class ChainFailed(typer.Exit):
+    """The exit of a run in which a chain failed; a sweep goes on after it."""
+
+
+class Voice(NamedTuple):
+    """How a command speaks.
+
+    Attributes:
+        quiet: Whether it says nothing but errors.
+        as_json: Whether it speaks in JSON lines.
+        strict: Whether a sample that is not trustworthy is a failure.
+    """
+
+    quiet: bool = False
+    as_json: bool = False
+    strict: bool = False
+
+
+def make(record: spec.Run, out: Path, *, force: bool, voice: Voice) -> None:
+    """Makes the run of a record in a new folder.
+
+    Raises:
+        ChainFailed: If a chain failed.
+        typer.Exit: If the user stopped it, or the sample is not trustworthy and that is a failure.
+    """
+    from latentzoo.record import execute
+
+    _walk(out, lambda watch: execute.make(record, out, force=force, watch=watch), voice)
+
+
+def resume(path: Path, *, steps: int, voice: Voice) -> None:
+    """Goes on with the run in a folder.
+
+    Raises:
+        ChainFailed: If a chain failed.
+        typer.Exit: If the user stopped it, or the sample is not trustworthy and that is a failure.
+    """
+    from latentzoo.record import execute
+
+    _walk(path, lambda watch: execute.resume(path, steps=steps, watch=watch), voice, old=True)
+
+
+def _walk(
+    path: Path, making: "Callable[[Watch], Result | None]", voice: Voice, *, old: bool = False
+) -> None:
+    from latentzoo.record.layout import REPORT
+    from latentzoo.report import page
+
+    with interruptible() as interrupt:
+        try:
+            with watcher(quiet=voice.quiet, as_json=voice.as_json) as watch:
+                result = making(
+                    lambda frame, walk: (watch(frame, walk), interrupt.between_steps())
+                )
+        except KeyboardInterrupt:
+            kept = old or interrupt.walking
+            end = f"go on with: latentzoo resume {path}" if kept else "nothing was written"
+            typer.echo(f"stopped{'' if kept else ' before the first step'}; {end}", err=True)
+            raise typer.Exit(130) from None
+    if result is None:
+        typer.echo(f"{path}: this run is finished; `--steps N` gives it N gradients more")
+        return
+    page.write([path], path / REPORT)
+    _tell(result, path, voice)
+    if result.failures:
+        raise ChainFailed(3)
+    if voice.strict and result.kernel is not None and not result.diagnosis.trustworthy:
+        raise typer.Exit(4)
+
+
+def _tell(result: "Result", path: Path, voice: Voice) -> None:
+    diagnosis = None if result.kernel is None else result.diagnosis
+    if voice.as_json:
+        told = None if diagnosis is None else diagnosis.to_dict()
+        numbers = {"gradients": result.gradients, "seconds": result.seconds}
+        emit("done", folder=str(path), **numbers, diagnosis=told)
+    elif not voice.quiet:
+        if diagnosis is not None:
+            typer.echo(str(diagnosis))
+        typer.echo(f"{count(len(result.z), 'picture')}: {path / 'grid.png'}")
+    for failure in result.failures:
+        typer.echo(
+            f"chain {failure.chain} (seed {failure.seed}) stopped at step {failure.step}: "
+            f"'{failure.term}' was not finite; the other chains went on",
+            err=True,
+        )

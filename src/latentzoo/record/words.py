@@ -1,0 +1,106 @@
+"""What people write on the command line, read as parts of a record; and names of folders, made of words."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+
+from latentzoo.errors import SpecError
+from latentzoo.record.spec import Term
+
+KIND = re.compile(r"(?P<kind>[^=(]*)(\((?P<options>[^()]*)\))?=(?P<target>.*)", re.DOTALL)
+KEY = re.compile(r"\w+(\.\w+)*")
+PLAIN = re.compile(r"[a-z0-9-]+( [a-z0-9-]+)*")
+BETWEEN = re.compile(r",\s*(?=\w+\s*=)")
+
+
+def term(words: str, *, energy: str = "clip", weight: float | None = None) -> Term:
+    """Reads an energy: `TARGET[:WEIGHT]`, or, where `energy` is empty,
+    `KIND=TARGET[:WEIGHT]` or `KIND(KEY=VALUE, ...)=TARGET[:WEIGHT]`.
+
+    The keys are `model`, `name` and the options of the kind: `measure(operator=grey, sigma=0.2)=y.png:1`.
+
+    The weight is what follows the last colon if that is a number; a target that ends in a colon
+    and a number is written with its weight, "a clock at 10:30:500".
+
+    Raises:
+        SpecError: If the kind or the target is missing, or the weight is negative.
+    """
+    given: dict[str, Any] = {}
+    target, colon, tail = words.rpartition(":")
+    try:
+        weight = float(tail) if colon else weight
+    except ValueError:
+        target = words
+    if not colon:
+        target = words
+    if not energy:
+        found = KIND.fullmatch(target)
+        if found is None:
+            raise SpecError(
+                f"the energy '{words}' has no kind; write KIND=TARGET[:WEIGHT], e.g. attribute=hat=yellow:30"
+            )
+        energy, target = found["kind"].strip(), found["target"]
+        given = _given(found["options"] or "", words)
+    if not target.strip():
+        raise SpecError(
+            f"the energy '{words}' has no target; write TARGET[:WEIGHT], e.g. \"a yellow hat:500\""
+        )
+    if weight is not None and not 0 <= weight < float("inf"):
+        raise SpecError(
+            f"the weight {weight:g} of '{target}' is not allowed; give a finite number that is not negative"
+        )
+    own = {key: str(given.pop(key)) for key in ("model", "name") if key in given}
+    return Term(energy=energy, target=target, weight=weight, options=given, **own)
+
+
+def _given(options: str, words: str) -> dict[str, Any]:
+    """The options in the parentheses of a kind."""
+    pairs = [pair for pair in BETWEEN.split(options.strip()) if pair]
+    source = f" of the energy '{words}'"
+    return table(pairs, source=source, example="measure(sigma=0.2)=y.png:1")
+
+
+def table(pairs: Iterable[str], *, source: str = "", example: str) -> dict[str, Any]:
+    """Reads options `KEY=VALUE`, whose values are YAML.
+
+    Arguments:
+        pairs: The options.
+        source: Whose they are, for errors, e.g. " of the kernel".
+        example: How to write one, for errors.
+
+    Raises:
+        SpecError: If one is not of this form.
+    """
+    read = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or KEY.fullmatch(key.strip()) is None:
+            raise SpecError(f"the option '{pair}'{source} is no KEY=VALUE; write e.g. {example}")
+        try:
+            read[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise SpecError(
+                f"the value '{value}' of the option '{key.strip()}'{source} cannot be read; put it in quotes"
+            ) from None
+    return read
+
+
+def slug(words: str) -> str:
+    """A legible name for a file or folder, made of words."""
+    letters = "".join(c if c.isalnum() else "-" for c in words.lower())
+    return "-".join(part for part in letters.split("-") if part)[:80]
+
+
+def own_name(words: str) -> str:
+    """A name for a folder that no other words have.
+
+    Small letters, digits and hyphens stay, a space becomes an underscore. Other words are a slug
+    with six digits of their hash, which tell what the slug has lost.
+    """
+    if len(words) <= 80 and PLAIN.fullmatch(words):
+        return words.replace(" ", "_")
+    digest = hashlib.sha256(words.encode()).hexdigest()[:6]
+    return f"{slug(words)}-{digest}".strip("-")
