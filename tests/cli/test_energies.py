@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from latentzoo import picture
 from latentzoo.cli import app
+from latentzoo.record import execute, spec
 
 
 @pytest.fixture(autouse=True)
@@ -84,3 +86,50 @@ def test_a_sweep_makes_what_matches_once(tmp_path: Path) -> None:
     again = call(*words, "--out", "runs")
     assert again.exit_code == 0 and not again.output
     assert times == [(run / "report.html").stat().st_mtime_ns for run in made]
+
+
+def sweep_of(place: Path, **labels: dict) -> None:
+    """A sweep of draws from the prior, one for each label."""
+    run = {"generator": "$generator", "chains": 1, "energies": [], "seed": "$seed"}
+    group = {"name": "{who}", "axes": {"who": labels}, "run": run}
+    (place / "sweep.yaml").write_text(yaml.safe_dump({"groups": [group]}))
+
+
+def test_a_sweep_goes_on_after_a_failure_and_says_so(tmp_path: Path) -> None:
+    sweep_of(tmp_path, bad={"generator": "avatar-trubo"}, good={"generator": "avatar-turbo"})
+    done = call("sweep", "sweep.yaml", "--quiet")
+    assert done.exit_code == 2
+    first, last = done.output.strip().splitlines()
+    assert first.startswith("error: bad: unknown generator 'avatar-trubo'")
+    assert last == "1 of 2 experiments failed: bad"
+    assert (tmp_path / "runs" / "good" / "report.html").exists()
+    assert not (tmp_path / "runs" / "bad").exists()
+
+
+def test_a_sweep_goes_on_after_memory_was_not_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep_of(tmp_path, a={"generator": "avatar-turbo", "seed": 1}, b={"generator": "avatar-turbo"})
+    whole = execute.make
+
+    def narrow(run: spec.Run, *words: Any, **more: Any) -> Any:
+        if run.seed == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+        return whole(run, *words, **more)
+
+    monkeypatch.setattr(execute, "make", narrow)
+    done = call("sweep", "sweep.yaml", "--quiet")
+    assert done.exit_code == 2 and "error: a: out of memory; give a smaller" in done.output
+    assert (tmp_path / "runs" / "b" / "report.html").exists()
+
+
+def test_a_sweep_cannot_change_what_is_there(tmp_path: Path) -> None:
+    sweep_of(tmp_path, one={"generator": "avatar-turbo"})
+    assert call("sweep", "sweep.yaml", "--set", "chains=2").exit_code == 0
+    record = tmp_path / "runs" / "one" / "run.yaml"
+    before = record.read_bytes()
+    assert call("sweep", "sweep.yaml", "--set", "chains=2").exit_code == 0
+    assert call("sweep", "sweep.yaml", "--set", "kernel=anneal").exit_code == 0
+    done = call("sweep", "sweep.yaml", "--set", "chains=3")
+    assert done.exit_code == 2 and "with other values than --set gives" in done.output
+    assert record.read_bytes() == before

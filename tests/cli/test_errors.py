@@ -1,11 +1,17 @@
 """Mistakes end in one line that says what and the cure, with a status, no traceback, and nothing half-written."""
 
+import sys
 from pathlib import Path
 
 import pytest
+import torch
+import typer
 import yaml
+from typer.testing import CliRunner
 
 from cli.conftest import Command
+from latentzoo.cli import app
+from latentzoo.cli.app import is_out_of_memory, mistakes_in_one_line
 
 HAT = "a person with a yellow hat"
 
@@ -49,6 +55,18 @@ HAT = "a person with a yellow hat"
             "there is no such picture",
         ),
         (["sample", "none.safetensors"], "none.safetensors"),
+        (["sample", "avatar-turbo", "--text", HAT, "--option", "steps=["], "cannot be read"),
+        (["sample", "avatar-turbo", "--text", HAT, "--set", "chain=3"], "did you mean 'chains'"),
+        (["sample", "avatar-turbo", "--text", HAT, "--strength", "-3"], "amount of information"),
+        (["sample", "avatar-turbo", "--text", HAT, "--scale", "0"], "Expected 'float' > 0"),
+        (
+            ["sample", "avatar-turbo", "--energy", "clip(copies=many)=a hat"],
+            "the option copies=many of the energy 'clip': Expected 'int', got 'str'",
+        ),
+        (
+            ["sample", "avatar-turbo", "--energy", "clip(name=a.b)=a hat"],
+            "an energy cannot be called 'a.b'",
+        ),
         (["run", "none.yaml"], "there is no such file"),
         (["resume", "none"], "there is no such folder"),
         (["show", "avatar-trubo"], "did you mean 'avatar-turbo'"),
@@ -160,3 +178,57 @@ def test_no_space_left_leaves_nothing_half_written(tmp_path: Path) -> None:
         write_atomic(path, full)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
     assert "no space left" in one_line(caught.value) and "resume" in one_line(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate"),
+        RuntimeError("not enough memory: you tried to allocate 1099511627776 bytes."),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_too_little_memory_is_one_line_with_the_cure(error: Exception) -> None:
+    own = typer.Typer()
+
+    @own.command()
+    def fail() -> None:
+        with mistakes_in_one_line():
+            raise error
+
+    done = CliRunner().invoke(own, [])
+    assert done.exit_code == 2
+    assert done.output.startswith("error: out of memory; give a smaller --micro-batch")
+
+
+def test_torch_says_what_we_look_for() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**50, dtype=torch.float64)
+    assert is_out_of_memory(caught.value)
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 must have the same dtype"))
+
+
+def test_a_warning_is_one_line_and_quiet_hides_it(command: Command) -> None:
+    words = ["sample", "avatar-turbo", "--text", "an astronaut with a hat", "--chains", "2"]
+    words += ["--steps", "2", "--kernel", "ula"]
+    done = command(*words, "--out", "a")
+    lines = done.stderr.strip().splitlines()
+    assert lines and all(line.startswith("warning: ") for line in lines), done.stderr
+    assert any("astronaut" in line for line in lines) and ".py" not in done.stderr
+    assert command(*words, "--out", "b", "--quiet").stderr == ""
+
+
+def test_a_mesh_that_cannot_be_made_is_said_before_views_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = ["--option", "size=8", "--option", "samples=2", "--quiet"]
+    words = ["sample", "avatar-3d", "--chains", "1", "--out", "run", *small]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    done = CliRunner().invoke(app, ["orbit", "run", "--mesh", "head.ply", "--out", "sides"])
+    assert done.exit_code == 2 and "latentzoo[mesh]" in done.output
+    assert not (tmp_path / "sides").exists()

@@ -104,6 +104,18 @@ def test_only_keeps_what_matches() -> None:
             "two combinations",
         ),
         ("groups: [", "not a YAML file"),
+        ("groups: [3]", "Expected 'object', got 'int'"),
+        ("groups: [{name: a, axes: null, run: {}}]", "Expected 'object', got 'null' at 'axes'"),
+        ("groups: [{name: a, axes: [b], run: {}}]", "Expected 'object', got 'array' at 'axes'"),
+        ("groups: [{name: a, axes: {b: {c: d}}, run: {}}]", "got 'str' at 'axes"),
+        ("groups: [{name: 5, axes: {}, run: {}}]", "Expected 'str', got 'int' at 'name'"),
+        ("groups: [{name: '{}', axes: {}, run: {}}]", "cannot be filled in"),
+        ("groups: [{name: '{b.c.d}', axes: {b: {c: null}}, run: {}}]", "cannot be filled in"),
+        ("groups: [{name: 'a{', axes: {}, run: {}}]", "cannot be filled in"),
+        ("groups: [{name: ../../up, axes: {}, run: {generator: x}}]", "the name of a folder"),
+        ("groups: [{name: '{b}', axes: {b: {/etc: null}}, run: {generator: x}}]", "of a folder"),
+        ("groups: [{name: '', axes: {}, run: {generator: x}}]", "the name of a folder"),
+        ("groups: [{name: a, axes: {}, run: {generator: x, energies: 3}}]", "got 'int'"),
     ],
 )
 def test_a_bad_sweep_is_one_clear_error(tmp_path: Path, text: str, message: str) -> None:

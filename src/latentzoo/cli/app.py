@@ -54,14 +54,9 @@ def command(
     def register(function: Callable[P, T]) -> Callable[P, T]:
         @functools.wraps(function)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-            try:
-                with told_in_one_line(shown=not kwargs.get("quiet")):
-                    return function(*args, **kwargs)
-            except Exception as error:
-                if kwargs.get("debug") or not is_named(error):
-                    raise
-                typer.echo(f"error: {one_line(error)}", err=True)
-                raise typer.Exit(getattr(error, "exit_status", 2)) from None
+            shown, debug = not kwargs.get("quiet"), bool(kwargs.get("debug"))
+            with mistakes_in_one_line(debug=debug), warnings_in_one_line(shown=shown):
+                return function(*args, **kwargs)
 
         app.command(name=name, epilog=f"Example: {example}")(guarded)
         return guarded
@@ -96,7 +91,26 @@ def one_line(error: Exception) -> str:
 
 
 @contextmanager
-def told_in_one_line(*, shown: bool) -> Iterator[None]:
+def mistakes_in_one_line(*, debug: bool = False) -> Iterator[None]:
+    """Ends the command with one line on standard error and a status if a mistake is made.
+
+    Arguments:
+        debug: Whether the traceback is shown instead.
+
+    Raises:
+        typer.Exit: If a mistake was made; other errors pass.
+    """
+    try:
+        yield
+    except Exception as error:
+        if debug or not is_named(error):
+            raise
+        typer.echo(f"error: {one_line(error)}", err=True)
+        raise typer.Exit(getattr(error, "exit_status", 2)) from None
+
+
+@contextmanager
+def warnings_in_one_line(*, shown: bool) -> Iterator[None]:
     """Shows each warning as one line on standard error, or none of them."""
 
     def tell(message: Warning | str, *_: Any, **__: Any) -> None:

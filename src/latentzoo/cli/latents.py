@@ -149,10 +149,10 @@ def orbit(
     z = read_latents(folder)
     if chain >= len(z):
         raise SpecError(f"{folder}: there is no chain {chain}; it has 0 to {len(z) - 1}")
-    place = out or folder
-    place.mkdir(parents=True, exist_ok=True)
     if mesh is not None:  # what it lacks is said before anything is written
         meshes.require()
+    place = out or folder
+    place.mkdir(parents=True, exist_ok=True)
     strip = orbits.orbit(network, z[chain : chain + 1], fan(network.camera, views, azimuth=arc))
     orbits.write_strip(place / "orbit.png", strip)
     orbits.write_animation(place / "orbit.webp", strip)
