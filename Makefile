@@ -10,6 +10,7 @@ demo: $(VENV)/core
 	$(BIN)/latentzoo sample avatar-turbo --steps 80 --out runs/demo --force \
 		--text "a person with sunglasses and a yellow hat"
 	@echo "The pictures: $(CURDIR)/runs/demo/grid.png"
+	@echo "Go on with: $(BIN)/latentzoo list   (or, once in this shell, \`. $(BIN)/activate\`, then \`latentzoo list\`)"
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -36,13 +37,16 @@ wheel: $(VENV)/dev
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+	@echo "Making the environment $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
 
 # torch first and alone, so that nothing else can pull another build of it
 $(VENV)/core: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(PIP) torch
-	$(PIP) --editable .
-	touch $@
+	@echo "Installing torch; this takes a minute or more ..."
+	@$(PIP) torch
+	@echo "Installing latentzoo ..."
+	@$(PIP) --editable .
+	@touch $@
 
 $(VENV)/dev: $(VENV)/core
 	$(PIP) --editable '.[dev]'

@@ -15,8 +15,12 @@ import pytest
 import yaml
 from PIL import Image
 from safetensors import safe_open
+from typer.testing import CliRunner
 
 from cli.conftest import Command
+from latentzoo.cli import app
+from latentzoo.cli.app import interruptible
+from latentzoo.record import experiment
 
 FACE = "avatar-turbo"
 HAT = "a person with sunglasses and a yellow hat"
@@ -167,3 +171,56 @@ def pixels(run: Path) -> list[bytes]:
 def latents(run: Path) -> np.ndarray:
     with safe_open(run / "latents.safetensors", "np") as file:
         return file.get_tensor("z")
+
+
+def press(words: tuple[str, ...], folder: Path, *, after: str) -> tuple[int, str]:
+    """Starts a command, presses Ctrl-C after a line that has certain words, and returns how it ended."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "latentzoo", *words, "--json"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    while after and after not in process.stdout.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    return process.returncode, errors
+
+
+def test_ctrl_c_is_acknowledged_at_once(tmp_path: Path) -> None:
+    words = ("sample", FACE, "--text", HAT, "--chains", "2", "--steps", "2000", "--out", "run")
+    status, errors = press(words, tmp_path, after='"step"')
+    first, last = errors.strip().splitlines()
+    assert status == 130
+    assert first == "stopping after this step; again to stop now"
+    assert last == "stopped; go on with: latentzoo resume run"
+
+
+def test_ctrl_c_before_the_first_step_stops_at_once() -> None:
+    with interruptible() as interrupt:
+        with pytest.raises(KeyboardInterrupt):  # networks load, or a ramp looks for a strength
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+        interrupt.between_steps()
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0)
+        with pytest.raises(KeyboardInterrupt):
+            interrupt.between_steps()
+
+
+def test_ctrl_c_in_a_ramp_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def pressed(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+
+    monkeypatch.setattr(experiment, "find", pressed)
+    words = ["sample", FACE, "--text", HAT, "--strength", "3nats", "--out", "run", "--quiet"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 130
+    assert done.output == "stopped before the first step; nothing was written\n"
+    assert not list(tmp_path.iterdir())

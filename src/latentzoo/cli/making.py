@@ -13,7 +13,9 @@ from latentzoo.record import spec
 
 if TYPE_CHECKING:
     from latentzoo.record.execute import Watch
+    from latentzoo.run.chain import Frame
     from latentzoo.run.result import Result
+    from latentzoo.run.walk import Walk
 
 
 class ChainFailed(typer.Exit):
@@ -55,23 +57,29 @@ def resume(path: Path, *, steps: int, voice: Voice) -> None:
     """
     from latentzoo.record import execute
 
-    _walk(path, lambda watch: execute.resume(path, steps=steps, watch=watch), voice, old=True)
+    _walk(path, lambda watch: execute.resume(path, steps=steps, watch=watch), voice, resuming=True)
 
 
 def _walk(
-    path: Path, making: "Callable[[Watch], Result | None]", voice: Voice, *, old: bool = False
+    path: Path, making: "Callable[[Watch], Result | None]", voice: Voice, *, resuming: bool = False
 ) -> None:
+    from latentzoo.record.folder import is_started
     from latentzoo.record.layout import REPORT
     from latentzoo.report import page
+
+    here = resuming or not is_started(path)  # else another run is there until the first step
+
+    def stepped(frame: "Frame", walk: "Walk") -> None:
+        interrupt.walking = True
+        watch(frame, walk)
+        interrupt.between_steps()
 
     with interruptible() as interrupt:
         try:
             with watcher(quiet=voice.quiet, as_json=voice.as_json) as watch:
-                result = making(
-                    lambda frame, walk: (watch(frame, walk), interrupt.between_steps())
-                )
+                result = making(stepped)
         except KeyboardInterrupt:
-            kept = old or interrupt.walking
+            kept = interrupt.walking or (here and is_started(path))
             end = f"go on with: latentzoo resume {path}" if kept else "nothing was written"
             typer.echo(f"stopped{'' if kept else ' before the first step'}; {end}", err=True)
             raise typer.Exit(130) from None
