@@ -37,6 +37,7 @@ SCALED = ("generator", "options", "vary", "rest_seed", "energies", "strength")
 T = TypeVar("T")
 Count = Annotated[int, Meta(ge=1)]
 Natural = Annotated[int, Meta(ge=0)]
+Weight = Annotated[float, Meta(ge=0)]
 Positive = Annotated[float, Meta(gt=0)]
 
 
@@ -53,7 +54,7 @@ class Term(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str, Meta(description="What the picture should be, in the grammar of the kind.")
     ]
     weight: Annotated[
-        Annotated[float, Meta(ge=0)] | None,
+        Weight | None,
         Meta(description="The weight lambda; default the one that is usual for the energy."),
     ] = None
     model: Annotated[
@@ -81,8 +82,8 @@ class KernelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A run: `p(z | C) ∝ N(z; 0, I) exp(-sum_k weight_k E_k(G(z)))`, sampled by a kernel.
 
-    This class is the only place where a field, its range, its default and its help are written. The YAML
-    keys, the JSON schema and the options of `latentzoo sample` are made from it.
+    A field, its range, its default and its help are written here alone. The YAML keys, the JSON
+    schema and the options of `latentzoo sample` are made from them.
     """
 
     generator: Annotated[
@@ -319,8 +320,8 @@ def read_yaml(path: Path, cure: str) -> Any:
 def changed(run: Run, values: Mapping[str, Any]) -> Run:
     """The record with some values changed.
 
-    The factor `scale` was found for a strength of certain energies on a certain map; where one of them is
-    changed, it is to be found anew.
+    A factor `scale` that was found for a strength goes where the strength, the energies or the map
+    change, so that it is found anew.
 
     Arguments:
         run: The record.
