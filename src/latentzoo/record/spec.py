@@ -46,9 +46,7 @@ class Term(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     energy: Annotated[
         str,
-        Meta(
-            description="The kind, a file of `latentzoo/energies`: clip, attribute, identity, ..."
-        ),
+        Meta(description="The kind (`latentzoo list`): clip, attribute, identity, ..."),
     ] = "clip"
     target: Annotated[
         str, Meta(description="What the picture should be, in the grammar of the kind.")
