@@ -176,6 +176,16 @@ def test_what_was_found_for_a_strength_goes_when_the_run_changes() -> None:
     assert spec.changed(run, {"strength": 4.0, "scale": 5.0}).scale == 5.0
 
 
+def test_hashes_of_another_run_are_not_asked_for() -> None:
+    record = {"inputs": {"generator": "abc"}, "seeds": [0]}
+    run = spec.replace(RUN, record=record)
+    for values in ({"generator": "x"}, {"dtype": "float64"}, {"energies.0.target": "b"}):
+        assert spec.changed(run, values).record == {"seeds": [0]}
+    for values in ({"chains": 3}, {"energies.0.weight": 3.0}, {"options.steps": 5}):
+        assert spec.changed(run, values).record == record
+    assert run.record == record
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [

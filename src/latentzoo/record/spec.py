@@ -114,10 +114,7 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     )
     schedule: Annotated[
         str | None,
-        Meta(
-            description="A run folder whose temperatures and step sizes are followed "
-            "instead of adapted."
-        ),
+        Meta(description="A run folder whose schedule is followed instead of adapted."),
     ] = None
     chains: Annotated[Count, Meta(description="How many chains, one picture each.")] = 16
     steps: Annotated[
@@ -147,10 +144,7 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
     best: Annotated[
         str | None,
-        Meta(
-            description="A term's name: each chain keeps its best state by this energy "
-            "instead of its last one."
-        ),
+        Meta(description="The energy by which each chain keeps its best state, not its last."),
     ] = None
     init: Annotated[
         str | None,
@@ -171,9 +165,7 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
     energy_views: Annotated[
         Count,
-        Meta(
-            description="From how many cameras, over 60 degrees, a generator with a camera is rated."
-        ),
+        Meta(description="From how many cameras, over 60 degrees, a 3D-aware generator is rated."),
     ] = 1
     micro_batch: Annotated[
         Count | None,
@@ -319,7 +311,7 @@ def changed(run: Run, values: Mapping[str, Any]) -> Run:
     """The record with some values changed.
 
     A factor `scale` that was found for a strength goes where the strength, the energies or the map
-    change, so that it is found anew.
+    change, and so do the hashes of what the run was made with where something else is named.
 
     Arguments:
         run: The record.
@@ -342,7 +334,16 @@ def changed(run: Run, values: Mapping[str, Any]) -> Run:
             ) from None
     if data["scale"] == run.scale and any(key.split(".")[0] in SCALED for key in values):
         data["scale"] = None
-    return parse(data, source="the changed record")
+    new = parse(data, source="the changed record")
+    if _made_with(new) != _made_with(run):
+        new.record.pop("inputs", None)
+    return new
+
+
+def _made_with(run: Run) -> tuple[Any, ...]:
+    """What says which networks and files a run is made with."""
+    guides = [replace(term, weight=None, name=None) for term in run.energies]
+    return run.generator, run.family, run.dtype, run.init, run.schedule, guides
 
 
 def to_yaml(run: Run) -> str:
