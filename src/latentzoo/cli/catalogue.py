@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentzoo import energies, kernels, registry, zoo
+from latentzoo.cli import fields
 from latentzoo.cli.app import command
 from latentzoo.cli.progress import emit
-from latentzoo.cli.shared import Debug, Family, Generator, Json, Option, Seed, count, options
+from latentzoo.cli.shared import Debug, Family, Json, Option, Seed, count, options
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.guides import networks
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from latentzoo.generator import Generator
 
 
 @command(name="list", example="latentzoo list stylegan2")
@@ -109,7 +112,13 @@ def _short(text: str, width: int = 56) -> str:
 
 @command(example="latentzoo check avatar-turbo")
 def check(
-    generator: Generator,
+    generator: Annotated[
+        str,
+        typer.Argument(
+            help="A name, a checkpoint file, an address, or module:Class (module:object) of your own.",
+            autocompletion=fields.completed(zoo.names),
+        ),
+    ],
     family: Family = None,
     option: Option = None,
     seed: Seed = 0,
@@ -133,7 +142,7 @@ def check(
         raise typer.Exit(1)
 
 
-def _made(words: str, family: str | None, options: dict[str, Any]) -> Any:
+def _made(words: str, family: str | None, options: dict[str, Any]) -> "Generator":
     """The generator of a name, or of `module:Class`, or one that exists as `module:object`."""
     if registry.OBJECT.fullmatch(words) is None:
         return zoo.load(words, family=family, **options)
