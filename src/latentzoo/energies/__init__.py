@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from latentzoo.errors import SpecError
-from latentzoo.registry import Entry, entries, find
+from latentzoo.registry import Entry, added, entries, find
 
 if TYPE_CHECKING:
     from latentzoo.energies.base import Energy
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 def known() -> dict[str, Entry]:
     """The kinds of energy by name, without importing them."""
-    return entries("energies", function="build")
+    return added("energies") | entries("latentzoo.energies", function="build")
 
 
 def load(kind: str, target: str, *, model: str | None = None, **options: Any) -> "Energy":
     """Creates an energy from words, as the command line and the run records do.
 
     Arguments:
-        kind: The kind, e.g. "clip" or "attribute".
+        kind: The kind, e.g. "clip" or "attribute"; or "module:Class" of one that takes a target.
         target: What the picture should be, in the grammar of the kind: a text, `hat=yellow`, a
             reference's path.
         model: The network that judges; None takes the kind's default.
@@ -28,11 +28,17 @@ def load(kind: str, target: str, *, model: str | None = None, **options: Any) ->
         UnknownName: If there is no such kind.
         SpecError: If the kind does not have such an option.
     """
-    build = find("energy", kind, known()).load()
+    from latentzoo.energies.base import Energy
+
+    build = find("energy", kind, known()).maker(Energy)
+    given = options if model is None else {"model": model, **options}
     try:
-        return build(target, model=model, **options)
+        made = build(target, **given)
     except TypeError as error:
         if "keyword argument" not in str(error):
             raise
         reason = str(error).partition("got ")[2] or error
         raise SpecError(f"the energy '{kind}' got {reason}; `latentzoo show {kind}`") from None
+    if not isinstance(made, Energy):
+        raise SpecError(f"'{kind}' makes a {type(made).__name__}; return an Energy")
+    return made

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentzoo import energies, picture
+from latentzoo import energies, picture, zoo
 from latentzoo.diagnosis import metrics
 from latentzoo.diagnosis.metrics import Estimate
 from latentzoo.errors import SpecError
@@ -73,8 +73,8 @@ class Evaluator:
 
     Arguments:
         held_out: Energies of networks that did not guide.
-        features: The features of distances, see `latentzoo.guides.features`; None takes the avatars' judge for pictures
-            of 64x64 and DINOv2 for others, where pictures are given.
+        features: The features of distances, see `latentzoo.guides.features`; None takes those that the generator's
+            card names, or DINOv2 where pictures are given.
         pictures: A folder of pictures to compare with.
         lpips: Whether the diversity is also that of LPIPS.
 
@@ -100,7 +100,9 @@ class Evaluator:
         }
         self.features, self.lpips = features, perceptual.load("--lpips") if lpips else None
         self.paths = [] if pictures is None else found(pictures)
-        self._seen: dict[tuple[int, ...], tuple[Callable[[Tensor], Tensor], Tensor | None]] = {}
+        self._seen: dict[
+            tuple[str | int, ...], tuple[Callable[[Tensor], Tensor], Tensor | None]
+        ] = {}
 
     def __call__(self, saved: SavedRun) -> Evaluation:
         """Evaluates a finished run.
@@ -125,7 +127,8 @@ class Evaluator:
         if len(kept) > 1:
             if self.lpips is not None:
                 numbers["LPIPS"] = metrics.diversity(perceptual.distances(self.lpips, image))
-            notes += self._compare(image, numbers)
+            own = zoo.companion(saved.record.generator, "features")
+            notes += self._compare(image, numbers, self.features or own)
         measured = saved.record.record
         return Evaluation(
             kept=len(kept),
@@ -136,18 +139,21 @@ class Evaluator:
             notes=tuple(notes),
         )
 
-    def _compare(self, image: Tensor, numbers: dict[str, Estimate]) -> list[str]:
+    def _compare(
+        self, image: Tensor, numbers: dict[str, Estimate], features: str | None
+    ) -> list[str]:
         """Adds what is said in features; returns what limits it."""
         size = tuple(image.shape[2:])
-        if self.features is None and not self.paths and size != (64, 64):
+        if features is None and not self.paths:
             return []
-        if size not in self._seen:
-            default = guides.AVATARS if size == (64, 64) else guides.DEFAULT
-            network = guides.load(self.features or default)
+        name = features or guides.DEFAULT
+        key = (name, *size)
+        if key not in self._seen:
+            network = guides.load(name)
             wanted = (int(size[0]), int(size[1]))
             others = (batched(network, picture.read(path, wanted)) for path in self.paths)
-            self._seen[size] = network, torch.cat(list(others)) if self.paths else None
-        network, theirs = self._seen[size]
+            self._seen[key] = network, torch.cat(list(others)) if self.paths else None
+        network, theirs = self._seen[key]
         ours = batched(network, image)
         numbers["diversity"] = metrics.diversity(metrics.euclidean(ours))
         if theirs is None:
