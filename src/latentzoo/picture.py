@@ -17,7 +17,7 @@ from latentzoo.errors import ImageError
 
 
 def read(path: str | Path, size: tuple[int, int] | None = None) -> Float[Tensor, "1 3 H W"]:
-    """Reads a picture of any mode (RGBA on white, grey, palette, 16 bit) and orientation (EXIF).
+    """Reads a picture of any mode (RGBA on white, grey, palette, 16 bit, float in [0, 1]) and orientation (EXIF).
 
     Arguments:
         path: The file.
@@ -25,14 +25,47 @@ def read(path: str | Path, size: tuple[int, int] | None = None) -> Float[Tensor,
             the picture's own.
 
     Returns:
-        The picture, (1, 3, H, W) in [0, 1].
+        The picture, (1, 3, H, W) in [0, 1]; what has more than 8 bits keeps them.
 
     Raises:
-        ImageError: If the file is missing or is not a picture that can be decoded.
+        ImageError: If the file is missing, is not a picture that can be decoded, or does not say what is white.
     """
+    picture = _opened(path)
+    deep = picture.mode.startswith(("I", "F"))
+    picture = _fitted(_unit(picture, path) if deep else _to_rgb(picture), size)
+    if deep:
+        return torch.from_numpy(np.array(picture)).expand(1, 3, -1, -1).clone()
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
+
+
+def read_mask(
+    path: str | Path, size: tuple[int, int] | None = None, *, alpha: bool = False
+) -> Float[Tensor, "1 1 H W"]:
+    """Reads a mask: 1 where the picture is white, or opaque, and 0 elsewhere.
+
+    Arguments:
+        path: The file.
+        size: As in `read`.
+        alpha: Whether the mask is what is opaque, 1 everywhere if the file has no alpha.
+
+    Raises:
+        ImageError: As in `read`.
+    """
+    if not alpha:
+        return (read(path, size).mean(1, keepdim=True) > 0.5).float()
+    picture = _opened(path)
+    opaque = picture.convert("RGBA").getchannel("A") if _has_alpha(picture) else None
+    if opaque is None:
+        opaque = Image.new("L", picture.size, 255)
+    return torch.from_numpy(np.array(_fitted(opaque, size)) == 255)[None, None].float()
+
+
+def _opened(path: str | Path) -> Image.Image:
     try:
         with Image.open(path) as file:
-            picture = _to_rgb(ImageOps.exif_transpose(file))
+            picture = ImageOps.exif_transpose(file)
+            picture.format = file.format  # a copy forgets it
+            return picture
     except FileNotFoundError:
         raise ImageError(f"{path}: there is no such picture; check the path") from None
     except (
@@ -45,21 +78,37 @@ def read(path: str | Path, size: tuple[int, int] | None = None) -> Float[Tensor,
         raise ImageError(
             f"{path}: not a readable picture ({error}); give a PNG, JPEG or WebP file"
         ) from error
-    if size is not None and picture.size != (size[1], size[0]):
-        picture = ImageOps.fit(picture, (size[1], size[0]), Image.Resampling.LANCZOS)
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
+
+
+def _fitted(picture: Image.Image, size: tuple[int, int] | None) -> Image.Image:
+    if size is None or picture.size == (size[1], size[0]):
+        return picture
+    return ImageOps.fit(picture, (size[1], size[0]), Image.Resampling.LANCZOS)
+
+
+def _unit(picture: Image.Image, path: str | Path) -> Image.Image:
+    """A grey picture of 16 bit, or of floats in [0, 1], as floats; its mode says which, not its largest value."""
+    grey = np.asarray(picture, dtype=np.float32)
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):
+        grey = grey / 65535
+    elif picture.mode != "F":
+        raise ImageError(
+            f"{path}: whole numbers of 32 bit do not say what is white; save 8 or 16 bit, or floats in [0, 1]"
+        )
+    if not np.isfinite(grey).all():
+        raise ImageError(f"{path}: some of its values are NaN or infinite; repair the picture")
+    if grey.min() < 0 or grey.max() > 1:
+        span = f"{grey.min():.4g} to {grey.max():.4g}"
+        raise ImageError(f"{path}: its floats reach from {span}; save them in [0, 1]")
+    return Image.fromarray(grey)
+
+
+def _has_alpha(picture: Image.Image) -> bool:
+    return picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith(
-        ("I", "F")
-    ):  # 16 bit and more: Pillow's own conversion would clip, not scale
-        grey = np.asarray(picture, dtype=np.float64)
-        top = 65535 if grey.max() > 255 else 255
-        return Image.fromarray(np.uint8(np.clip(grey * (255 / top), 0, 255).round())).convert(
-            "RGB"
-        )
-    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+    if _has_alpha(picture):
         layer = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     return picture.convert("RGB")

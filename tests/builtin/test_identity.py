@@ -6,9 +6,10 @@ import torch
 
 from latentzoo import energies
 from latentzoo.builtin.avatars import portrait, render
-from latentzoo.builtin.identity import AvatarIdentity, embedding
+from latentzoo.builtin.identity import embedding
 from latentzoo.builtin.study.evaluate import area
 from latentzoo.builtin.study.findings import strangers, who
+from latentzoo.energies.identity import Identity
 from latentzoo.errors import SpecError
 from latentzoo.picture import write
 from latentzoo.zoo import companion
@@ -55,4 +56,4 @@ def test_the_energy_of_a_person_is_low_for_that_person(portraits, tmp_path) -> N
         e = energy(pictures(portraits))
     assert e[:EACH].max() < e[EACH:].min()
     with pytest.raises(SpecError, match="at least one reference"):
-        AvatarIdentity()
+        Identity(embedding(), [])

@@ -9,11 +9,13 @@ import pytest
 import torch
 import yaml
 
+from latentzoo import energies
 from latentzoo.builtin import attributes, weights
 from latentzoo.builtin.avatars import NAMES, draw, render
 from latentzoo.builtin.captions import parse
-from latentzoo.builtin.clip import AvatarTextImage, tokenize
+from latentzoo.builtin.clip import tokenize
 from latentzoo.errors import CheckpointError, EnergyError, SpecError, UnknownName
+from latentzoo.guides import text_image
 from latentzoo.record import spec
 from latentzoo.record.experiment import Experiment
 from latentzoo.rng import Rng
@@ -164,7 +166,7 @@ def test_attributes_of_fresh_faces_are_read(network, faces):
 def test_the_text_model_prefers_what_is_true(text, least, faces):
     avatars, x = faces
     true = torch.tensor([avatar.satisfies(parse(text)) for avatar in avatars])
-    model = AvatarTextImage()
+    model = text_image.load("avatar-clip")
     unit = torch.nn.functional.normalize
     with torch.no_grad():
         s = unit(model.encode_image(x), dim=1) @ unit(model.encode_text([text]), dim=1)[0]
@@ -212,10 +214,10 @@ def test_attributes_are_read_from_both_grammars():
 
 def test_the_attribute_energy_is_low_where_it_is_true(faces):
     avatars, x = faces
-    energy = attributes.AvatarAttribute("a person with sunglasses")
+    energy = energies.load("attribute", "a person with sunglasses", model="avatar-attributes")
     with torch.no_grad():
         e = energy(x)
-    true = torch.tensor([avatar.satisfies(energy.predicate) for avatar in avatars])
+    true = torch.tensor([avatar.satisfies(energy.understood) for avatar in avatars])
     assert e[true].median() < 0.2 < 2 < e[~true].median()
     with pytest.raises(EnergyError, match="64x64"):
         energy(torch.rand(1, 3, 32, 32))

@@ -36,13 +36,17 @@ HEADER = [
 ]
 
 
-def write(folder: Path, image: Tensor, clip: list[list[float]], **record: object) -> Path:
+def write(
+    folder: Path,
+    image: Tensor,
+    clip: list[list[float]],
+    generator: str = "avatar-turbo",
+    **record: object,
+) -> Path:
     """A finished run with pictures, and the energies of its chains at every step."""
     told = {"finished": True, "gradients": 200.0, "seconds": 3.5}
     terms = [spec.Term(target="a")]
-    run = spec.Run(
-        generator="avatar-turbo", energies=terms, chains=len(image), record=told, **record
-    )
+    run = spec.Run(generator=generator, energies=terms, chains=len(image), record=told, **record)
     (folder / "images").mkdir(parents=True)
     (folder / "run.yaml").write_text(spec.to_yaml(run))
     for i, pixels in enumerate(picture.to_uint8(image)):
@@ -161,7 +165,7 @@ def test_lpips_over_all_pairs_at_256_pixels(
 def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="at least two"):
         Evaluator(pictures=tmp_path)
-    run = write(tmp_path / "run", pictures(2, 32), [[0.5] * 2])
+    run = write(tmp_path / "run", pictures(2, 32), [[0.5] * 2], "some.pt")
     with pytest.raises(SpecError, match="give other --features"):
         Evaluator(features="avatar-judge")(SavedRun(run))
     assert np.isfinite(Evaluator()(SavedRun(run)).numbers["clip"].value)

@@ -20,7 +20,7 @@ def test_every_mode_is_read(tmp_path: Path, mode: str) -> None:
         Image.fromarray(np.full((5, 7), 32768, np.uint16)).save(path)
         expected = torch.full((3,), 0.5)
     elif mode == "F":
-        Image.fromarray(np.full((5, 7), 51.0, np.float32)).save(path)
+        Image.fromarray(np.full((5, 7), 0.2, np.float32)).save(path)
         expected = torch.full((3,), 0.2)
     else:
         one = Image.new("RGB", (7, 5), ORANGE).convert(mode)
@@ -76,3 +76,35 @@ def test_bytes_are_rounded_and_clipped() -> None:
     values = torch.tensor([-0.2, 0.0, 0.5 / 255 - 1e-4, 0.5 / 255 + 1e-4, 0.999, 1.0, 1.7])
     pixels = picture.to_uint8(values.expand(1, 3, 1, 7))
     assert pixels[0, 0, :, 0].tolist() == [0, 0, 0, 1, 255, 255, 255]
+
+
+@pytest.mark.parametrize("value", [1, 200, 255, 256, 32768, 65535])
+def test_sixteen_bits_are_known_by_the_mode(tmp_path: Path, value: int) -> None:
+    Image.fromarray(np.full((4, 4), value, np.uint16)).save(tmp_path / "x.png")
+    seen = picture.read(tmp_path / "x.png")
+    torch.testing.assert_close(seen, torch.full((1, 3, 4, 4), value / 65535))
+
+
+def test_floats_are_in_the_unit_interval(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    Image.fromarray(ramp).save(tmp_path / "x.tif")
+    torch.testing.assert_close(picture.read(tmp_path / "x.tif")[0, 1], torch.from_numpy(ramp))
+    for wrong, said in ((ramp * 255, r"0 to 255"), (ramp - 2, "-2 to -1"), (ramp * np.nan, "NaN")):
+        Image.fromarray(wrong).save(tmp_path / "x.tif")
+        with pytest.raises(ImageError, match=said):
+            picture.read(tmp_path / "x.tif")
+    Image.fromarray(np.full((4, 4), 128, np.int32)).save(tmp_path / "x.tif")
+    with pytest.raises(ImageError, match="what is white"):
+        picture.read(tmp_path / "x.tif")
+
+
+def test_a_mask_is_what_is_white_or_opaque(tmp_path: Path) -> None:
+    one = Image.new("RGBA", (6, 4), (*ORANGE, 255))
+    one.putpixel((2, 1), (0, 0, 0, 0))
+    one.putpixel((3, 1), (0, 0, 0, 128))
+    one.save(tmp_path / "x.png")
+    known = torch.ones(1, 1, 4, 6)
+    known[..., 1, 2:4] = 0
+    assert torch.equal(picture.read_mask(tmp_path / "x.png", alpha=True), known)
+    Image.fromarray((known[0, 0].numpy() * 255).astype(np.uint8)).save(tmp_path / "mask.png")
+    assert torch.equal(picture.read_mask(tmp_path / "mask.png"), known)

@@ -209,3 +209,22 @@ def test_each_chain_has_its_own_measurement_whatever_the_micro_batch() -> None:
     torch.testing.assert_close(target.evaluate(z).phi, expected)
     torch.testing.assert_close(energy.select(torch.tensor([2, 0]))(image[:2]), expected[[2, 0]])
     assert lz.sample(target, chains=4, steps=2, kernel=MALA(0.1)).z.shape == z.shape
+
+
+def test_what_is_transparent_was_not_measured(tmp_path: Path) -> None:
+    pixels = np.full((8, 8, 4), 255, np.uint8)
+    pixels[2:5, 1:4, 3] = 0
+    Image.fromarray(pixels).save(tmp_path / "y.png")
+    energy = energies.load("measure", str(tmp_path / "y.png"))
+    x = torch.ones(1, 3, 8, 8)
+    x[..., 2:5, 1:4] = 0.3
+    assert energy(x) == 0 and energy(x * 0.9) > 0
+    with pytest.raises(SpecError, match="a mask of its own"):
+        energies.load("measure", str(tmp_path / "y.png"), operator="grey")
+    Image.fromarray(pixels[:, :, :3]).save(tmp_path / "full.png")
+    Image.fromarray(pixels[:, :, 3]).save(tmp_path / "mask.png")
+    given = f"mask:{tmp_path / 'mask.png'}"
+    masked = energies.load("measure", str(tmp_path / "full.png"), operator=given)
+    torch.testing.assert_close(masked(x * 0.9), energy(x * 0.9))
+    with pytest.raises(SpecError, match="mask has 8x8 pixels"):
+        Mask(str(tmp_path / "mask.png"))(torch.ones(1, 3, 4, 4))

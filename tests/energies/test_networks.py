@@ -61,5 +61,10 @@ def test_what_is_told_is_what_is_counted(name: str) -> None:
 
 
 def test_every_network_is_of_a_kind_that_exists() -> None:
-    assert {network.energy for network in networks.known().values()} <= set(energies.known())
-    assert all(network.licence and network.address for network in networks.known().values())
+    assert {network.energy for network in networks.known().values()} <= {
+        *energies.known(),
+        "features",
+    }
+    assert all(
+        network.licence and (network.url or network.notes) for network in networks.known().values()
+    )

@@ -18,8 +18,10 @@ from latentzoo.builtin.avatars import NAMES, VALUES, Predicate
 from latentzoo.builtin.captions import parse
 from latentzoo.builtin.networks.recognizer import Guide, Judge
 from latentzoo.builtin.weights import fill, tensors
-from latentzoo.energies.base import Energy
 from latentzoo.errors import EnergyError, SpecError, UnknownName
+from latentzoo.guides.roles import Attributes, Features
+from latentzoo.hub import read as checkpoint
+from latentzoo.hub.fit import fit
 
 SIZES = {name: len(VALUES[name]) for name in NAMES}
 Reading = Mapping[str, Float[Tensor, "B K"]]
@@ -78,21 +80,21 @@ def satisfied(reading: Reading, predicate: Predicate) -> Bool[Tensor, "B"]:
     return torch.stack([part.exp() > 0.5 for part in parts]).all(dim=0)
 
 
-class AvatarAttribute(Energy):
-    """Creates the energy of attributes.
-
-    Arguments:
-        text: The attributes, as :func:`read` takes them.
-    """
+class AvatarAttributes(Attributes):
+    """Creates the network of the avatars' attributes, to guide by; it understands what :func:`read` does."""
 
     usual = 10.0
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, network: Guide) -> None:
         super().__init__()
-        self.predicate = read(text)
-        self.network = guide()
+        self.network = network
 
-    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
+    def understand(self, words: str) -> Predicate:
+        return read(words)
+
+    def surprise(
+        self, image: Float[Tensor, "B 3 H W"], understood: Predicate
+    ) -> Float[Tensor, "B"]:
         """The negative log-probability of the attributes.
 
         Raises:
@@ -103,6 +105,35 @@ class AvatarAttribute(Energy):
                 f"the avatars' attributes are read from 64x64, not {image.shape[-2]}x{image.shape[-1]}; "
                 "use them with the avatar generators"
             )
-        return -torch.stack(
-            list(log_probability(self.network(image), self.predicate).values())
-        ).sum(dim=0)
+        each = log_probability(self.network(image), understood).values()
+        return -torch.stack(list(each)).sum(dim=0)
+
+
+class AvatarFeatures(Features):
+    """Creates the features of the avatars' judge."""
+
+    def __init__(self, network: Judge) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B F"]:
+        """The features of avatars.
+
+        Raises:
+            SpecError: If the pictures are not 64x64.
+        """
+        if image.shape[2:] != (64, 64):
+            raise SpecError(
+                f"'avatar-judge' sees avatars of 64x64, not {image.shape[2]}x{image.shape[3]}; give other --features"
+            )
+        return self.network.features(image)
+
+
+def load(path: str) -> AvatarAttributes:
+    """Reads the attribute network of a weight file."""
+    return AvatarAttributes(fit(Guide(SIZES), checkpoint.read(path).tensors, source=path))
+
+
+def features(path: str) -> AvatarFeatures:
+    """Reads the judge of a weight file."""
+    return AvatarFeatures(fit(Judge(SIZES), checkpoint.read(path).tensors, source=path))

@@ -11,6 +11,7 @@ References:
 import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -19,10 +20,11 @@ from torch import Tensor
 from latentzoo.builtin.attributes import SIZES, guide
 from latentzoo.builtin.captions import vocabulary, words
 from latentzoo.builtin.networks.clip import LENGTH, Contrast
-from latentzoo.builtin.weights import fill, tensors
 from latentzoo.errors import SpecError
 from latentzoo.guides.preprocess import Crop, Preprocess, Resize
 from latentzoo.guides.text_image import TextImage
+from latentzoo.hub.fit import fit
+from latentzoo.hub.read import read
 
 
 def tokenize(text: str) -> Tensor:
@@ -62,12 +64,10 @@ class AvatarTextImage(TextImage):
 
     usual = 150.0
 
-    def __init__(self) -> None:
+    def __init__(self, network: Contrast) -> None:
         super().__init__(Preprocess(Resize(64, "bicubic"), Crop((64, 64))))
         self.guide = guide()
-        self.network = fill(
-            Contrast(len(vocabulary()) + 1, sum(SIZES.values())), tensors("avatar-clip")
-        )
+        self.network = network
 
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "N d"]:
         """Embeds texts.
@@ -81,3 +81,9 @@ class AvatarTextImage(TextImage):
     def encode_image(self, pixels: Float[Tensor, "B 3 64 64"]) -> Float[Tensor, "B d"]:
         """Embeds pictures."""
         return self.network.look(self.guide.features(pixels))
+
+
+def load(path: str | Path) -> AvatarTextImage:
+    """Reads the text-image model of a weight file; the attribute network through which it looks is shipped beside."""
+    network = Contrast(len(vocabulary()) + 1, sum(SIZES.values()))
+    return AvatarTextImage(fit(network, read(path).tensors, source=str(path)))

@@ -9,25 +9,23 @@ References:
     | https://arxiv.org/abs/1801.07698
 """
 
-from collections.abc import Sequence
-from pathlib import Path
-
-import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from latentzoo import picture
 from latentzoo.builtin.networks.recognizer import Tower
 from latentzoo.builtin.weights import fill, tensors
-from latentzoo.energies.base import Energy
-from latentzoo.errors import SpecError
+from latentzoo.guides.roles import Faces
+from latentzoo.hub.fit import fit
+from latentzoo.hub.read import read
 
 FEATURES = 128
 
 
-class Embedding(nn.Module):
+class Embedding(Faces):
     """Creates the embedding: pictures `(B, 3, H, W)` to unit vectors `(B, 128)`; other sizes than 64 are resized."""
+
+    usual = 100.0
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,38 +37,18 @@ class Embedding(nn.Module):
             image = F.interpolate(image, (64, 64), mode="bilinear", antialias=True)
         return F.normalize(self.tower(image), dim=1)
 
+    def embed(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B d"]:
+        return self(image)
+
+    def merge(self, embedded: Float[Tensor, "R d"]) -> Float[Tensor, "r d"]:
+        return F.normalize(embedded.mean(0, keepdim=True), dim=1)
+
 
 def embedding() -> Embedding:
     """The trained embedding."""
     return fill(Embedding(), tensors("avatar-id"))
 
 
-class AvatarIdentity(Energy):
-    """Creates the energy of a person.
-
-    Arguments:
-        references: Pictures of the person: paths, or tensors `(1, 3, H, W)` in [0, 1].
-
-    Raises:
-        SpecError: There is no reference.
-    """
-
-    target: Tensor
-    usual = 100.0
-
-    def __init__(self, *references: str | Path | Float[Tensor, "1 3 H W"]) -> None:
-        super().__init__()
-        if not references:
-            raise SpecError("an identity needs at least one reference picture; give its path")
-        self.network = embedding()
-        with torch.no_grad():
-            each = torch.cat([self.network(image) for image in _read(references)])
-        self.register_buffer("target", F.normalize(each.mean(0), dim=0), persistent=False)
-
-    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
-        """The energy of pictures, in [0, 2]."""
-        return 1 - self.network(image) @ self.target
-
-
-def _read(references: Sequence[str | Path | Tensor]) -> list[Tensor]:
-    return [x if isinstance(x, Tensor) else picture.read(x) for x in references]
+def load(path: str) -> Embedding:
+    """Reads the embedding of a weight file."""
+    return fit(Embedding(), read(path).tensors, source=path)

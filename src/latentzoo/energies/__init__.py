@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import msgspec
 
 from latentzoo.errors import SpecError, UnknownName
-from latentzoo.registry import Entry, entries, find
+from latentzoo.registry import Entry, added, entries, find
 
 if TYPE_CHECKING:
     from latentzoo.energies.base import Energy
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 def known() -> dict[str, Entry]:
     """The kinds of energy by name, without importing them."""
-    return entries("energies", function="build")
+    return added("energies") | entries("latentzoo.energies", function="build")
 
 
 def load(kind: str, target: str, *, model: str | None = None, **options: Any) -> "Energy":
     """Creates an energy from words, as the command line and the run records do.
 
     Arguments:
-        kind: The kind, e.g. "clip" or "attribute".
+        kind: The kind, e.g. "clip" or "attribute"; or "module:Class" of one that takes a target.
         target: What the picture should be, in the grammar of the kind: a text, `hat=yellow`, a
             reference's path.
         model: The network that judges; None takes the kind's default.
@@ -32,10 +32,16 @@ def load(kind: str, target: str, *, model: str | None = None, **options: Any) ->
         UnknownName: If there is no such kind, or the kind does not have such an option.
         SpecError: If an option has a value of a wrong type.
     """
-    build = find("energy", kind, known()).load()
+    from latentzoo.energies.base import Energy
+
+    build = find("energy", kind, known()).maker(Energy)
     for name, value in options.items():
         _check(kind, name, value)
-    return build(target, model=model, **options)
+    given = options if model is None else {"model": model, **options}
+    made = build(target, **given)
+    if not isinstance(made, Energy):
+        raise SpecError(f"'{kind}' makes a {type(made).__name__}; return an Energy")
+    return made
 
 
 def described(kind: str) -> tuple[Any, ...]:

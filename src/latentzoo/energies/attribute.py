@@ -24,11 +24,13 @@ from torch.nn import functional as F
 
 from latentzoo.energies.base import Energy
 from latentzoo.errors import SpecError
-from latentzoo.guides.classifier import Classifier
+from latentzoo.guides import networks
+from latentzoo.guides.classifier import TIMM, Classifier
 from latentzoo.guides.classifier import load as load_named
 from latentzoo.guides.preprocess import at_least_single, in_type_of
 from latentzoo.guides.resnet import PREPROCESS
 from latentzoo.guides.resnet import load as load_celeba
+from latentzoo.guides.roles import Attributes
 
 SATURATION = 1e-8
 FILES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
@@ -118,26 +120,46 @@ class Label(Energy):
         return F.softplus(sign * logits[:, self.places]).sum(1)
 
 
+class Described(Energy):
+    """Creates the energy of what words say, by a network that reads them itself.
+
+    Arguments:
+        network: The network.
+        words: What is wanted, in the network's own grammar.
+
+    Raises:
+        LatentzooError: If the words say nothing that the network knows.
+    """
+
+    def __init__(self, network: Attributes, words: str) -> None:
+        super().__init__()
+        self.network, self.usual = network, network.usual
+        self.understood = network.understand(words)
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
+        return at_least_single(
+            self.network.surprise(in_type_of(image, self.network), self.understood)
+        )
+
+
 def build(target: str, *, model: str | None = None, **options: Any) -> Energy:
     """Reads an attribute: `hat=yellow` for the avatars, `Young=0` for a CelebA classifier, `tabby cat` for any other.
 
     Arguments:
         target: The attribute; `=0` after it says that it is not wanted.
-        model: `avatar-attributes`, the file of a CelebA classifier, a repository or folder of `transformers`, or
-            `timm:NAME`.
+        model: The file of a CelebA classifier, a repository or folder of `transformers`, `timm:NAME`, a card's name, or
+            `module:Class`.
         options: Further arguments of the energy.
 
     Raises:
         SpecError: If no network is named.
     """
-    if model == "avatar-attributes":
-        from latentzoo.builtin.attributes import AvatarAttribute
-
-        return AvatarAttribute(target, **options)
     if model is None:
         raise SpecError(
             "an attribute needs its classifier; give the path of its best.pth, or a repository, as the model"
         )
+    if not model.startswith(TIMM) and (judge := networks.load(model, Attributes)) is not None:
+        return Described(judge, target, **options)
     name, _, value = target.partition("=")
     if value not in ("", "0", "1"):
         raise SpecError(

@@ -19,32 +19,35 @@ from torch import Tensor, nn
 from latentzoo import picture
 from latentzoo.energies.base import Energy
 from latentzoo.errors import SpecError
-from latentzoo.guides.arcface import crop, load, read_reference
-from latentzoo.guides.landmarks import align
+from latentzoo.guides import networks
+from latentzoo.guides.arcface import Cropped, load
 from latentzoo.guides.preprocess import at_least_single, in_type_of
+from latentzoo.guides.roles import Faces
 
 
 class Identity(Energy):
     """Creates the identity energy.
 
     Arguments:
-        network: Embeds faces of 112 x 112 pixels as unit vectors.
-        references: Pictures of the person, each (1, 3, h, w) in [0, 1] with the face as FFHQ aligns it.
+        network: A network that embeds pictures by the faces in them; or any from faces of 112 x 112 pixels in [0, 1] to
+            unit vectors, which then sees what ArcFace sees of a picture.
+        references: Pictures of the person, each (1, 3, h, w) in [0, 1], with the face as FFHQ aligns it.
 
     Raises:
         SpecError: If there is no reference.
     """
 
     embedded: Tensor
-    usual = 2500.0  # the paper's
 
     def __init__(self, network: nn.Module, references: Sequence[Float[Tensor, "1 3 h w"]]) -> None:
         super().__init__()
         if not references:
             raise SpecError("an identity needs at least one reference picture; give its path")
-        self.network = network.eval().requires_grad_(False)
+        faces = network if isinstance(network, Faces) else Cropped(network)
+        self.network, self.usual = faces.eval().requires_grad_(False), faces.usual
         with torch.no_grad():
-            embedded = torch.cat([self._embed(reference) for reference in references])
+            each = torch.cat([self._embed(reference) for reference in references])
+            embedded = self.network.merge(each)
         self.register_buffer("embedded", embedded, persistent=False)
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
@@ -52,7 +55,7 @@ class Identity(Energy):
         return 1 - (seen @ self.embedded.to(seen).T).mean(1)
 
     def _embed(self, image: Tensor) -> Tensor:
-        return at_least_single(self.network(crop(in_type_of(image, self.network))))
+        return at_least_single(self.network.embed(in_type_of(image, self.network)))
 
 
 def build(
@@ -66,7 +69,7 @@ def build(
 
     Arguments:
         target: The paths of the references.
-        model: The network: a file of IR-SE50, or `avatar-id`.
+        model: The network: a file of IR-SE50, a card's name, or `module:Class`.
         landmarks: Five landmarks of each reference that is not aligned as FFHQ is, ten numbers x, y, ... in pixels:
             left eye, right eye, nose, left and right corner of the mouth, as seen.
         options: Further arguments of the energy.
@@ -75,21 +78,18 @@ def build(
         SpecError: If no network is named, or there are not ten numbers for each reference.
     """
     paths = [path.strip() for path in target.split(",")]
-    if model == "avatar-id":
-        from latentzoo.builtin.identity import AvatarIdentity
-
-        return AvatarIdentity(*paths, **options)
     if model is None:
         raise SpecError(
             "an identity needs its network; give the path of model_ir_se50.pth as the model"
         )
+    network = networks.load(model, Faces) or load(model)
     if landmarks is None:
-        return Identity(load(model), [read_reference(path) for path in paths], **options)
+        return Identity(network, [network.read(path) for path in paths], **options)
     numbers = torch.tensor(landmarks, dtype=torch.float64).flatten()
     if numbers.numel() != 10 * len(paths):
         raise SpecError(
             f"{numbers.numel()} numbers are given for the landmarks of {len(paths)} references; give ten for each"
         )
     five = numbers.view(len(paths), 5, 2)
-    faces = [align(picture.read(path), at) for path, at in zip(paths, five, strict=True)]
-    return Identity(load(model), faces, **options)
+    faces = [network.align(picture.read(path), at) for path, at in zip(paths, five, strict=True)]
+    return Identity(network, faces, **options)

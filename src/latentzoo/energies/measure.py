@@ -16,6 +16,7 @@ References:
 import math
 from collections.abc import Callable, Sequence
 from copy import copy
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -107,19 +108,34 @@ class Mask(nn.Module):
     """Creates the operator of inpainting, which blackens what is not known.
 
     Arguments:
-        hidden: The half that is not known, `left`, `right`, `top` or `bottom`; or `box`, the middle half of both sides.
+        hidden: The half that is not known, `left`, `right`, `top` or `bottom`; `box`, the middle half of both sides;
+            the path of a picture that is white where it is known; or what is known itself, 1 and 0, (1, 1, H, W).
 
     Raises:
         UnknownName: If it is something else.
+        SpecError: When called, if the mask has another size than the pictures.
     """
 
-    def __init__(self, hidden: str = "box") -> None:
+    known: Tensor | None
+
+    def __init__(self, hidden: str | Float[Tensor, "1 1 H W"] = "box") -> None:
         super().__init__()
-        if hidden not in HIDDEN:
-            raise UnknownName("mask", hidden, HIDDEN)
-        self.hidden = hidden
+        if isinstance(hidden, str) and hidden not in HIDDEN:
+            if not Path(hidden).is_file():
+                raise UnknownName("mask", hidden, HIDDEN)
+            hidden = picture.read_mask(hidden)
+        self.hidden = hidden if isinstance(hidden, str) else ""
+        known = None if isinstance(hidden, str) else hidden
+        self.register_buffer("known", known, persistent=False)
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+        if self.known is not None:
+            if self.known.shape[2:] != image.shape[2:]:
+                sides = "x".join(map(str, self.known.shape[2:]))
+                raise SpecError(
+                    f"the mask has {sides} pixels, the pictures {image.shape[2]}x{image.shape[3]}; give one that fits"
+                )
+            return image * self.known.to(image)
         known = image.new_ones(image.shape[2:])
         known[HIDDEN[self.hidden](*known.shape)] = 0
         return image * known
@@ -195,7 +211,7 @@ OPERATORS: dict[str, Callable[..., nn.Module]] = {
 def load(words: str) -> nn.Module:
     """Creates an operator from words, `NAME` or `NAME:ARGUMENT`.
 
-    mask:box, mask:left, ...   inpainting     downsample:4   super-resolution
+    mask:box, mask:left, mask:FILE   inpainting   downsample:4   super-resolution
     blur:2                     deblurring     grey           colourisation
 
     Raises:
@@ -224,7 +240,7 @@ def build(
     target: str,
     *,
     model: str | None = None,
-    operator: str = "mask:box",
+    operator: str | None = None,
     sigma: float = 0.1,
     clean: bool = False,
     size: Sequence[int] | None = None,
@@ -235,20 +251,29 @@ def build(
     Arguments:
         target: The path of the picture y. What a mask hides of it, or the colours that grey takes away, do not matter.
         model: None; a measurement has no network.
-        operator: The operator, see `load`.
+        operator: The operator, see `load`; None hides what is transparent in the picture, or where nothing is, its
+            middle (`mask:box`).
         sigma: The standard deviation of the noise.
         clean: Whether the picture is what is looked for, and the operator makes the measurement from it.
         size: Height and width to resize the picture to; None keeps its own.
         perceptual: Whether the squared distance is LPIPS.
 
     Raises:
-        SpecError: If a network is named.
+        SpecError: If a network is named, or an operator for a picture with transparent pixels, which were not measured.
         ImageError: If the picture cannot be read.
     """
     if model is not None:
         raise SpecError(f"a measurement has no network, but '{model}' is given; leave it out")
-    function = load(operator)
-    y = picture.read(target, None if size is None else (size[0], size[1]))
+    sides = None if size is None else (size[0], size[1])
+    y, opaque = picture.read(target, sides), picture.read_mask(target, sides, alpha=True)
+    if opaque.all():
+        function = load(operator or "mask:box")
+    elif operator is None:
+        function = Mask(opaque)
+    else:
+        raise SpecError(
+            f"{target} has transparent pixels, which are a mask of its own; leave out the operator, or the alpha"
+        )
     if clean or isinstance(function, Mask | Grey):  # these two change nothing a second time
         y = function(y)
     return Measure(function, y, sigma, perceptual=perceptual)

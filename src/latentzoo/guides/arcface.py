@@ -21,7 +21,9 @@ from torch.nn import functional as F
 
 from latentzoo import picture
 from latentzoo.errors import ImageError
-from latentzoo.guides.files import fill
+from latentzoo.guides.landmarks import align
+from latentzoo.guides.roles import Faces
+from latentzoo.hub.fit import fit
 from latentzoo.hub.read import read
 
 WIDTHS = (64, 128, 256, 512)
@@ -29,8 +31,8 @@ UNITS = (3, 4, 14, 3)
 SIDE = 112
 
 
-class ArcFace(nn.Module):
-    """Creates the network.
+class ArcFace(Faces):
+    """Creates the network; pictures are cropped to the face as FFHQ aligns it.
 
     Arguments:
         units: The number of residual units of the four stages.
@@ -52,6 +54,28 @@ class ArcFace(nn.Module):
     def forward(self, face: Float[Tensor, "B 3 112 112"]) -> Float[Tensor, "B 512"]:
         """Embeds faces as unit vectors."""
         return F.normalize(self.output_layer(self.body(self.input_layer(face))), dim=1)
+
+    def embed(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B d"]:
+        return self(crop(image))
+
+    def read(self, path: str | Path) -> Float[Tensor, "1 3 h w"]:
+        return read_reference(path)
+
+    def align(
+        self, image: Float[Tensor, "1 3 h w"], landmarks: Float[Tensor, "5 2"]
+    ) -> Float[Tensor, "1 3 H W"]:
+        return align(image, landmarks)
+
+
+class Cropped(Faces):
+    """Creates the network that gives another the face that ArcFace sees, (B, 3, 112, 112) in [0, 1]."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def embed(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B d"]:
+        return self.network(crop(image))
 
 
 class Unit(nn.Module):
@@ -130,7 +154,7 @@ def read_reference(path: str | Path) -> Float[Tensor, "1 3 h w"]:
 def load(path: str | Path) -> ArcFace:
     """Reads `model_ir_se50.pth`, or a file of the same layout."""
     tensors = read(path).tensors
-    return fill(ArcFace(_units(tensors)), tensors, source=str(path))
+    return fit(ArcFace(_units(tensors)), tensors, source=str(path))
 
 
 def _units(tensors: dict[str, Tensor]) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Features in which sets of pictures are compared: `(B, 3, H, W)` in [0, 1] to `(B, F)`.
 
-avatar-judge                      the held-out judge of the avatars, for pictures of 64x64
+a card's name                     a network that a package brings, or `module:Class`
 openai/clip-vit-base-patch32      the picture's embedding, of any CLIP or SigLIP of `transformers`
 facebook/dinov2-base              the class token of any other network, or the mean over its places
 
@@ -14,16 +14,17 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from latentzoo.errors import CheckpointError, SpecError
-from latentzoo.guides import declared, pretrained, text_image
+from latentzoo.errors import CheckpointError
+from latentzoo.guides import declared, networks, pretrained, text_image
 from latentzoo.guides.preprocess import Preprocess, in_type_of
+from latentzoo.guides.roles import Features
 
-DEFAULT, AVATARS = "facebook/dinov2-base", "avatar-judge"
+DEFAULT = "facebook/dinov2-base"
 CLASS = ("cls_token", "class_embedding", "class_token")
 """What the parameter of a class token is called."""
 
 
-class Features(nn.Module):
+class Summary(Features):
     """Creates the features of a network of `transformers`.
 
     Arguments:
@@ -54,39 +55,17 @@ def summary(network: nn.Module, output: Any) -> Float[Tensor, "B F"]:
     return states.mean(1) if pooled is None else pooled.flatten(1)
 
 
-class AvatarFeatures(nn.Module):
-    """Creates the features of the avatars' judge."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        from latentzoo.builtin.attributes import judge
-
-        self.network = judge()
-
-    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B F"]:
-        """The features of avatars.
-
-        Raises:
-            SpecError: If the pictures are not 64x64.
-        """
-        if image.shape[2:] != (64, 64):
-            raise SpecError(
-                f"'{AVATARS}' sees avatars of 64x64, not {image.shape[2]}x{image.shape[3]}; give other --features"
-            )
-        return self.network.features(image)
-
-
-def load(name: str) -> nn.Module:
+def load(name: str) -> Features:
     """Loads features by name; see the top of this file for the grammar.
 
     Raises:
         CheckpointError: If the network cannot be had.
     """
-    if name == AVATARS:
-        return AvatarFeatures()
+    if (found := networks.load(name, Features)) is not None:
+        return found
     network = pretrained.load("AutoModel", name)
     if hidden := getattr(network.config, "mask_ratio", 0):
         raise CheckpointError(
             f"'{name}' hides {hidden:.0%} of every picture at random, so its features are no function; take another"
         )
-    return Features(network, declared.load(name))
+    return Summary(network, declared.load(name))

@@ -13,8 +13,8 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from latentzoo.guides.files import fill
 from latentzoo.guides.preprocess import Normalise, Preprocess, Resize
+from latentzoo.hub.fit import fit
 from latentzoo.hub.read import read
 
 LAYERS = (3, 4, 6, 3)
@@ -103,7 +103,7 @@ def load(path: str | Path) -> AttributeClassifier:
     tensors = read(path).tensors
     width = tensors["resnet.fc.weight"].shape[0] if "resnet.fc.weight" in tensors else 2048
     network = AttributeClassifier(_layers(tensors), width)
-    return fill(network, tensors, source=str(path))
+    return fit(network, tensors, source=str(path))
 
 
 def _layers(tensors: dict[str, Tensor]) -> tuple[int, ...]:

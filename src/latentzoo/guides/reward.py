@@ -28,15 +28,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentzoo.errors import CheckpointError, UnknownName
-from latentzoo.guides import pretrained, text_image
-from latentzoo.guides.files import fill
+from latentzoo.guides import networks, pretrained, text_image
 from latentzoo.guides.preprocess import at_least_single, centred, in_type_of
 from latentzoo.guides.text_image import OPENAI, TextImage
+from latentzoo.hub.fit import KEEP, fit
 from latentzoo.hub.keys import Rule
 from latentzoo.hub.read import read
+from latentzoo.registry import written
 
 PICKSCORE = "yuvalkirstain/PickScore_v1"
-PICKSCORE_TEXTS = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
 EMBEDDING = "openai/clip-vit-large-patch14"
 WORDS = "bert-base-uncased"
 
@@ -149,13 +149,26 @@ def load(name: str, *, texts: str | None = None, model: str | None = None) -> Re
         UnknownName: If there is no such kind of reward.
     """
     kind, colon, path = name.partition(":")
-    if not colon:
-        official = PICKSCORE_TEXTS if name == PICKSCORE else None
-        clip = text_image.from_transformers(name, texts or official)
-        return Preference(clip, float(clip.network.logit_scale.exp()))
+    if not colon or (kind not in KINDS and written(name) is not None):
+        found = networks.load(name, RewardModel, texts=texts, model=model)
+        return preference(name, texts=texts) if found is None else found
     if kind not in KINDS:
         raise UnknownName("kind of reward", kind, KINDS)
     return KINDS[kind](path, texts=texts, model=model).eval().requires_grad_(False)
+
+
+def preference(repository: str, *, texts: str | None = None) -> Preference:
+    """Loads a CLIP of `transformers` that was fine-tuned on what people chose, with its learned scale.
+
+    Arguments:
+        repository: The repository or folder of the network.
+        texts: That of its tokenizer and processor, where they are elsewhere.
+
+    Raises:
+        CheckpointError: If it cannot be had.
+    """
+    clip = text_image.from_transformers(repository, texts)
+    return Preference(clip, float(clip.network.logit_scale.exp()))
 
 
 def _hpsv2(path: str, *, texts: str | None, model: str | None) -> RewardModel:
@@ -206,7 +219,7 @@ def _image_reward(path: str, *, texts: str | None, model: str | None) -> RewardM
         raise CheckpointError(f"{path}: not ImageReward ({error} is missing)") from error
     vision = library.BlipVisionModel(library.BlipVisionConfig(**seeing))
     text = library.BlipTextModel(library.BlipTextConfig(**reading), add_pooling_layer=False)
-    pair = fill(nn.ModuleDict({"vision": vision, "text": text}), blip, rules=BLIP, source=path)
+    pair = fit(nn.ModuleDict({"vision": vision, "text": text}), blip, [*BLIP, KEEP], source=path)
     tokenizer = pretrained.load("AutoTokenizer", texts or WORDS)
     head = affine(tensors, "mlp.layers.", source=path)
     return ImageReward(pair["vision"], pair["text"], head, side, tokenizer)

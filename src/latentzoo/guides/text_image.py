@@ -1,6 +1,6 @@
 """Text-image models of every origin, seen as one: texts and pictures into one space.
 
-avatar-clip                      the built-in model of the avatars
+a card's name                    a model that a package brings, or `module:Class`
 owner/repository, or a folder    any CLIP or SigLIP of `transformers`
 file.pt, file.safetensors        an archive with OpenAI's tensor names
 open_clip:ViT-B-32/laion2b_s34b_b79k   any model of open_clip
@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentzoo.errors import CheckpointError
-from latentzoo.guides import declared, pretrained, words
+from latentzoo.guides import declared, networks, pretrained, words
 from latentzoo.guides.clip import CLIP, config
-from latentzoo.guides.files import fill
 from latentzoo.guides.preprocess import Preprocess, at_least_single, centred, in_type_of
+from latentzoo.hub.fit import fit
 from latentzoo.hub.read import read
 
 TOKENS = "openai/clip-vit-base-patch32"
@@ -156,12 +156,10 @@ def load(name: str) -> TextImage:
         CheckpointError: If a file is not a CLIP of OpenAI's tensor names.
         MissingExtra: If the package that the model needs is not installed.
     """
-    if name == "avatar-clip":
-        from latentzoo.builtin.clip import AvatarTextImage
-
-        return AvatarTextImage()
     if name.startswith("open_clip:"):
         return _open_clip(*name.removeprefix("open_clip:").split("/", 1))
+    if (found := networks.load(name, TextImage)) is not None:
+        return found
     return openai(name) if Path(name).is_file() else from_transformers(name)
 
 
@@ -185,7 +183,7 @@ def openai(path: str | Path, tokenizer: Any = None, *, exact: bool = False) -> O
         raise CheckpointError(
             f"{path}: not a CLIP of OpenAI's tensor names ({error} is missing)"
         ) from error
-    return OpenAI(fill(network, tensors, source=str(path)), tokenizer)
+    return OpenAI(fit(network, tensors, source=str(path)), tokenizer)
 
 
 def from_transformers(repository: str, processor: str | None = None) -> Transformers:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import yaml
@@ -20,7 +20,7 @@ class Card:
         name: The name under which `latentzoo.load` finds it, `family-dataset-size`.
         family: The family whose `build` makes the network.
         url: Where the official file is ("https://...", "https://.../archive.zip#member", "hf://owner/repo/file",
-            "package:file"); None if it must be given by path.
+            "package:NAME/PATH" of an installed package); None if it must be given by path.
         mirrors: Other places of the same file.
         source: The package of a registry in which the files stand, in the place of `url`; see `hub.package`.
         base: Where the file is that this one changes, as `url`: the weights are those of `base`, with the tensors of
@@ -29,7 +29,7 @@ class Card:
         container: The reader: "torch", "safetensors", "nvidia", "folder", "openvino", "tfjs" or "equinox".
         keys: The dialect of tensor names, a key of the family's `KEYS`.
         config: The arguments of the family's `build`.
-        companions: The model that judges this generator's images, for a kind of energy: `{"text": "avatar-clip"}`.
+        companions: The model that judges this generator's images, for a kind of energy: `{"clip": "avatar-clip"}`.
         licence: The licence of the weights.
         paper: The paper, as "arXiv:2210.05559" or a link.
         dataset: What it was trained on.
@@ -57,38 +57,40 @@ class Card:
     notes: str = ""
 
 
-FIELDS = {f.name: f for f in fields(Card)}
+Kind = TypeVar("Kind")
 
 
-def parse(name: str, table: Mapping[str, Any], *, source: str) -> Card:
+def parse(name: str, table: Mapping[str, Any], *, source: str, kind: type[Kind] = Card) -> Kind:
     """Makes a card of a table.
 
     Arguments:
         name: The card's name.
         table: Its fields.
         source: Where it was found, for errors.
+        kind: The dataclass of the card.
 
     Raises:
         UnknownName: If there is a field that cards do not have; the nearest is named.
         SpecError: If a field is missing, or is of another type than the card's.
     """
+    known = {f.name: f for f in fields(kind)}  # pyright: ignore[reportArgumentType]
     for key in table:
-        if key not in FIELDS:
-            raise UnknownName(f"field in the card '{name}' of {source}:", str(key), FIELDS)
+        if key not in known:
+            raise UnknownName(f"field in the card '{name}' of {source}:", str(key), known)
     required = (
-        k for k, f in FIELDS.items() if f.default is MISSING and f.default_factory is MISSING
+        k for k, f in known.items() if f.default is MISSING and f.default_factory is MISSING
     )
     if missing := [k for k in required if k not in table and k != "name"]:
         raise SpecError(
             f"{source}: the card '{name}' lacks {', '.join(missing)}; write null where unknown"
         )
     try:
-        return msgspec.convert({**table, "name": name}, Card)
+        return msgspec.convert({**table, "name": name}, kind)
     except msgspec.ValidationError as error:
         raise SpecError(f"{source}: the card '{name}' has a wrong value ({error})") from error
 
 
-def read(path: Path) -> dict[str, Card]:
+def read(path: Path, kind: type[Kind] = Card) -> dict[str, Kind]:
     """Reads a file of cards, a mapping from names to tables.
 
     A table whose name begins with "_" is no card (it may hold an anchor); `family` is the file's name where left out.
@@ -103,23 +105,24 @@ def read(path: Path) -> dict[str, Card]:
         raise SpecError(f"{path}: not sound YAML ({' '.join(str(error).split())})") from error
     if not isinstance(tables, dict) or not all(isinstance(t, dict) for t in tables.values()):
         raise SpecError(f"{path}: not a mapping from names to cards")
-    named = {str(name): {"family": path.stem, **table} for name, table in tables.items()}
+    implied = {"family": path.stem} if kind is Card else {}
+    named = {str(name): {**implied, **table} for name, table in tables.items()}
     return {
-        name: parse(name, table, source=path.name)
+        name: parse(name, table, source=path.name, kind=kind)
         for name, table in named.items()
         if name[:1] != "_"
     }
 
 
-def read_all(paths: Iterable[Path]) -> dict[str, Card]:
+def read_all(paths: Iterable[Path], kind: type[Kind] = Card) -> dict[str, Kind]:
     """Reads several files of cards.
 
     Raises:
         SpecError: If two cards have one name.
     """
-    cards: dict[str, Card] = {}
+    cards: dict[str, Kind] = {}
     for path in paths:
-        found = read(path)
+        found = read(path, kind)
         if twice := cards.keys() & found.keys():
             raise SpecError(f"{path}: the card '{min(twice)}' is there twice; rename one")
         cards |= found

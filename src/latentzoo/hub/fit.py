@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,10 @@ from torch.overrides import TorchFunctionMode
 from latentzoo.errors import CheckpointError
 from latentzoo.hub.keys import Rule, translate
 
+Network = TypeVar("Network", bound=nn.Module)
+KEEP = Rule("{name*}", "{name}")
+"""The rule of a file that has our names."""
+COUNTER = "num_batches_tracked"
 PARALLEL = "module."  # what DistributedDataParallel puts before every name
 
 
@@ -38,9 +42,13 @@ def named(tensors: Mapping[str, Tensor], rules: Iterable[Rule]) -> Mapping[str, 
 
 
 def fit(
-    network: nn.Module, tensors: Mapping[str, Tensor], rules: Iterable[Rule], *, source: str
-) -> None:
-    """Loads the tensors of a file into a network.
+    network: Network,
+    tensors: Mapping[str, Tensor],
+    rules: Iterable[Rule] = (KEEP,),
+    *,
+    source: str,
+) -> Network:
+    """Loads the tensors of a file into a network; counters of batches seen in training may be missing.
 
     Arguments:
         network: The network.
@@ -48,12 +56,16 @@ def fit(
         rules: From those names to the network's.
         source: What to call the file in errors.
 
+    Returns:
+        The network, frozen and in evaluation mode.
+
     Raises:
         CheckpointError: If a tensor has no rule, or one is missing, surplus, of another shape, or not finite.
     """
     rules = list(rules)
     state = translate(named(tensors, rules), rules, source=source)
     own = network.state_dict()
+    state = {name: x for name, x in own.items() if name.endswith(COUNTER)} | state
     for kind, names in (
         ("lacks", own.keys() - state.keys()),
         ("has surplus", state.keys() - own.keys()),
@@ -75,6 +87,7 @@ def fit(
             )
         state[name] = numbers(value, name, source=source)
     network.load_state_dict(state, strict=True)
+    return network.eval().requires_grad_(False)
 
 
 def numbers(value: Tensor, name: str, *, source: str) -> Tensor:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from latentzoo.errors import SpecError, UnknownName
-from latentzoo.registry import Entry, entries, find
+from latentzoo.registry import Entry, added, entries, find
 
 if TYPE_CHECKING:
     from latentzoo.kernels.types import Kernel
@@ -13,14 +13,14 @@ DEFAULT = "anneal"
 
 def known() -> dict[str, Entry]:
     """The kernels by name, without importing them."""
-    return entries("kernels", base="Kernel")
+    return added("kernels") | entries("latentzoo.kernels", base="Kernel")
 
 
 def load(name: str, **settings: Any) -> "Kernel":
     """Creates a kernel by name.
 
     Arguments:
-        name: The kernel's name, e.g. "mala".
+        name: The kernel's name, e.g. "mala", or "module:Class".
         settings: The fields of its record, e.g. `step_size=0.05`.
 
     Raises:
@@ -29,8 +29,10 @@ def load(name: str, **settings: Any) -> "Kernel":
     """
     from dataclasses import fields
 
-    kernel = find("kernel", name, known()).load()
-    names = [field.name for field in fields(kernel)]
+    from latentzoo.kernels.types import Kernel
+
+    kernel = find("kernel", name, known()).maker(Kernel)
+    names = [field.name for field in fields(kernel)]  # pyright: ignore[reportArgumentType]
     for setting in settings:
         if setting not in names:
             raise UnknownName(f"setting of the kernel '{name}'", setting, names)

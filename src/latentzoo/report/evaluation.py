@@ -74,8 +74,8 @@ class Evaluator:
 
     Arguments:
         held_out: Energies of networks that did not guide.
-        features: The features of distances, see `latentzoo.guides.features`; None takes the avatars' judge for pictures
-            of 64x64 and DINOv2 for others, where pictures are given.
+        features: The features of distances, see `latentzoo.guides.features`; None takes those that the generator's
+            card names, or DINOv2 where pictures are given.
         pictures: A folder of pictures to compare with.
         lpips: Whether the diversity is also that of LPIPS.
 
@@ -98,7 +98,9 @@ class Evaluator:
         self._judges: dict[tuple[str, str | None], Energy] = {}
         self.features, self.lpips = features, perceptual.load("--lpips") if lpips else None
         self.paths = [] if pictures is None else found(pictures)
-        self._seen: dict[tuple[int, ...], tuple[Callable[[Tensor], Tensor], Tensor | None]] = {}
+        self._seen: dict[
+            tuple[str | int, ...], tuple[Callable[[Tensor], Tensor], Tensor | None]
+        ] = {}
 
     def __call__(self, saved: SavedRun) -> Evaluation:
         """Evaluates a finished run.
@@ -123,7 +125,8 @@ class Evaluator:
         if len(kept) > 1:
             if self.lpips is not None:
                 numbers["LPIPS"] = metrics.diversity(perceptual.distances(self.lpips, image))
-            notes += self._compare(image, numbers)
+            own = zoo.companion(saved.record.generator, "features")
+            notes += self._compare(image, numbers, self.features or own)
         measured = saved.record.record
         return Evaluation(
             kept=len(kept),
@@ -143,18 +146,21 @@ class Evaluator:
             self._judges[name, model] = judge
         return self._judges[name, model]
 
-    def _compare(self, image: Tensor, numbers: dict[str, Estimate]) -> list[str]:
+    def _compare(
+        self, image: Tensor, numbers: dict[str, Estimate], features: str | None
+    ) -> list[str]:
         """Adds what is said in features; returns what limits it."""
         size = tuple(image.shape[2:])
-        if self.features is None and not self.paths and size != (64, 64):
+        if features is None and not self.paths:
             return []
-        if size not in self._seen:
-            default = guides.AVATARS if size == (64, 64) else guides.DEFAULT
-            network = guides.load(self.features or default)
+        name = features or guides.DEFAULT
+        key = (name, *size)
+        if key not in self._seen:
+            network = guides.load(name)
             wanted = (int(size[0]), int(size[1]))
             others = (batched(network, picture.read(path, wanted)) for path in self.paths)
-            self._seen[size] = network, torch.cat(list(others)) if self.paths else None
-        network, theirs = self._seen[size]
+            self._seen[key] = network, torch.cat(list(others)) if self.paths else None
+        network, theirs = self._seen[key]
         ours = batched(network, image)
         numbers["diversity"] = metrics.diversity(metrics.euclidean(ours))
         if theirs is None:

@@ -1,9 +1,11 @@
 """The zoo: every generator by its name, or from a file, an address or a Hugging Face id.
 
-A family is a module here (or of `latentzoo.builtin`) with `build`, `KEYS` and `infer`; a card in `cards/*.yaml` names
-a checkpoint of it. Nothing lists either: adding a family adds two files. Names and cards are read without torch.
+A family is a module here with `build`, `KEYS` and `infer`; a card in `cards/*.yaml` names a checkpoint of it. Nothing
+lists either: adding a family adds two files. Other packages add theirs by entry points, see `latentzoo.registry`: a
+package laid out as this one, or a single map. Names and cards are read without torch.
 """
 
+import inspect
 import os
 from dataclasses import replace
 from functools import cache
@@ -13,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from latentzoo import registry
-from latentzoo.errors import UnknownName
+from latentzoo.errors import SpecError, UnknownName
 from latentzoo.hub import card as cards
 from latentzoo.hub.card import Card
 
@@ -24,23 +26,33 @@ if TYPE_CHECKING:
     from latentzoo.generator import Generator
     from latentzoo.hub.fetch import Progress
 
-HERE = Path(__file__).parent
-BUILTIN = HERE.parent / "builtin"
+OWN = "latentzoo.zoo"
 
 
 @cache
 def _cards() -> dict[str, Card]:
-    own = cards.read_all(sorted((HERE / "cards").glob("*.yaml")))
-    builtin = cards.read_all(sorted((BUILTIN / "cards").glob("*.yaml")))
-    for name, c in builtin.items():  # one that is not of a small family is of a family of the zoo
-        small = f"builtin.{c.family}"
-        own[name] = replace(c, family=small) if small in _small() else c
-    return own
+    found = cards.read_all(sorted((registry.folder(OWN) / "cards").glob("*.yaml")))
+    for package in registry.shelves("generators"):
+        shelf = cards.read_all(sorted((registry.folder(package) / "cards").glob("*.yaml")))
+        if twice := found.keys() & shelf.keys():
+            raise SpecError(f"'{package}' has a card '{min(twice)}', which is there already")
+        for (
+            name,
+            c,
+        ) in shelf.items():  # one that is not of its package's families is of a family of the zoo
+            own = f"{package.rpartition('.')[2]}.{c.family}"
+            found[name] = replace(c, family=own) if own in _families_of(package) else c
+    return found
 
 
 def names() -> list[str]:
-    """The names of all generators, without importing torch."""
+    """The names of all generators that have a card, without importing torch."""
     return sorted(_cards())
+
+
+def added() -> dict[str, registry.Entry]:
+    """The single maps that other packages add, by name, without importing them."""
+    return registry.added("generators")
 
 
 def card(name: str) -> Card:
@@ -56,15 +68,17 @@ def card(name: str) -> Card:
 
 @cache
 def families() -> dict[str, str]:
-    """The modules of the families by name, without importing them; built-in ones are "builtin.NAME"."""
-    own = {name: entry.module for name, entry in registry.entries("zoo", function="infer").items()}
-    return own | _small()
+    """The modules of the families by name, without importing them; those of another package are "PACKAGE.NAME"."""
+    found = {name: e.module for name, e in registry.entries(OWN, function="infer").items()}
+    for package in registry.shelves("generators"):
+        found |= _families_of(package)
+    return found
 
 
-def _small() -> dict[str, str]:
-    """The small families that are built in, whose sources are quicker to read than those of all."""
-    found = registry.entries("builtin", function="infer")
-    return {f"builtin.{name}": entry.module for name, entry in found.items()}
+def _families_of(package: str) -> dict[str, str]:
+    """The families of a package beside the zoo, whose sources are quicker to read than those of all."""
+    last, own = package.rpartition(".")[2], registry.entries(package, function="infer")
+    return {f"{last}.{name}": entry.module for name, entry in own.items()}
 
 
 def family(name: str) -> ModuleType:
@@ -94,10 +108,8 @@ def where(card: Card) -> Path | None:
 
 
 def packaged(url: str) -> Path | None:
-    """The file of a `package:` address, which ships with latentzoo; None for another address."""
-    return (
-        BUILTIN / "weights" / url.removeprefix("package:") if url.startswith("package:") else None
-    )
+    """The file of a `package:` address, which an installed package ships; None for another address."""
+    return registry.packaged(url)
 
 
 def companion(generator: str, energy: str) -> str | None:
@@ -118,8 +130,8 @@ def load(
 
     Arguments:
         x: A card's name ("stylegan2-ffhq-1024"); a file or a folder; "FILE.zip#MEMBER"; an address "https://...";
-            "hf://owner/repo/file"; a Hugging Face id "owner/repo" or "owner/repo/file"; a pipeline of
-            diffusers itself.
+            "hf://owner/repo/file"; a Hugging Face id "owner/repo" or "owner/repo/file"; a map that another
+            package adds, by its name or as "module:Class"; a pipeline of diffusers itself.
         family: The family of a file, where its tensors do not tell.
         device: Where the network is put.
         dtype: The type of its numbers, float32 by default.
@@ -144,6 +156,9 @@ def load(
     if not isinstance(x, str | os.PathLike):
         return pipelines.load(x, device=device, dtype=dtype, **options)
     x = os.fspath(x)
+    if (entry := _entry(x)) is not None:
+        generator = _make(entry, options).eval().requires_grad_(False)
+        return generator.to(device=device, dtype=dtype or torch.float32)
     if x not in names():
         if "config" in options and Path(x).is_file():  # one file, and the folder of its settings
             folder = Path(str(options.pop("config")))
@@ -176,6 +191,26 @@ def fetch(x: str, *, progress: "Progress | None" = None) -> Path:
     if card is not None and card.base is not None:
         place(card.base, progress)
     return path
+
+
+def _entry(x: str) -> registry.Entry | None:
+    if x in _cards() or Path(x).exists():
+        return None
+    return added().get(x) or registry.written(x)
+
+
+def _make(entry: registry.Entry, options: dict[str, Any]) -> "Generator":
+    from latentzoo.generator import Generator
+
+    make = entry.maker(Generator)
+    known = inspect.signature(make).parameters
+    for name in options:
+        if name not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+            raise UnknownName(f"option of '{entry.name}':", name, known)
+    made = make(**options)
+    if not isinstance(made, Generator):
+        raise SpecError(f"'{entry.name}' makes a {type(made).__name__}; return a Generator")
+    return made
 
 
 def convert(

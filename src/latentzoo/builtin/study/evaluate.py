@@ -40,12 +40,12 @@ from latentzoo.builtin.avatars import (
     render,
 )
 from latentzoo.builtin.captions import parse
-from latentzoo.builtin.clip import AvatarTextImage
 from latentzoo.builtin.identity import embedding
 from latentzoo.builtin.networks.recognizer import Judge
 from latentzoo.builtin.study.page import labelled
 from latentzoo.builtin.weights import fill, tensors
 from latentzoo.generator import Generator
+from latentzoo.guides import text_image
 from latentzoo.rng import Rng
 from latentzoo.views.orbit import orbit
 from latentzoo.zoo import load
@@ -165,7 +165,7 @@ def matched(count: int) -> str:
     """How well the text-image model tells faces of which a text is true."""
     x = torch.cat(list(fresh(count)))
     avatars = [draw(FRESH, i) for i in range(count)]
-    model, rows = AvatarTextImage(), []
+    model, rows = text_image.load("avatar-clip"), []
     with torch.no_grad():
         seen = F.normalize(model.encode_image(x), dim=1)
         for text in TEXTS:

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from latentzoo.builtin.ldm import LatentDiffusion
 from latentzoo.builtin.train.data import Pictures
 from latentzoo.builtin.train.diffusion import velocity_loss
+from latentzoo.builtin.train.trained import latent_diffusion
 from latentzoo.builtin.train.trainer import Recipe, tile
-from latentzoo.builtin.weights import latent_diffusion
 from latentzoo.errors import SpecError
 
 

@@ -15,8 +15,8 @@ from latentzoo.builtin.avatars import NAMES
 from latentzoo.builtin.networks.recognizer import Guide, Judge
 from latentzoo.builtin.train.augment import disturb, regenerate
 from latentzoo.builtin.train.data import Pictures
+from latentzoo.builtin.train.trained import autoencoder
 from latentzoo.builtin.train.trainer import Recipe, tile
-from latentzoo.builtin.weights import autoencoder
 from latentzoo.errors import UnknownName
 
 KINDS = {"guide": Guide, "judge": Judge}

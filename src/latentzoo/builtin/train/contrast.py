@@ -30,8 +30,8 @@ from latentzoo.builtin.captions import describe, parse, vocabulary, words
 from latentzoo.builtin.networks.clip import LENGTH, Contrast
 from latentzoo.builtin.train.augment import disturb, regenerate
 from latentzoo.builtin.train.data import Pictures, fingerprint, remember
+from latentzoo.builtin.train.trained import autoencoder
 from latentzoo.builtin.train.trainer import Recipe, tile
-from latentzoo.builtin.weights import autoencoder
 
 MOST = max(map(len, VALUES.values()))
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from latentzoo.builtin.train.autoencoder import reconstruction
 from latentzoo.builtin.train.data import Pictures
+from latentzoo.builtin.train.trained import autoencoder
 from latentzoo.builtin.train.trainer import Recipe, tile
-from latentzoo.builtin.weights import autoencoder
 
 
 class DecoderRecipe(Recipe):

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from latentzoo.builtin.ldm import LatentDiffusion
 from latentzoo.builtin.networks.unet import CHANNELS, GRID, WIDTHS, UNet
 from latentzoo.builtin.train.data import Pictures
+from latentzoo.builtin.train.trained import autoencoder
 from latentzoo.builtin.train.trainer import Recipe, tile
-from latentzoo.builtin.weights import autoencoder
 
 
 def times(count: int, stream: torch.Generator) -> Tensor:

@@ -41,8 +41,8 @@ from latentzoo.builtin.networks.critic import LatentCritic, opinions
 from latentzoo.builtin.train.autoencoder import reconstruction
 from latentzoo.builtin.train.code import Code
 from latentzoo.builtin.train.data import Pictures
+from latentzoo.builtin.train.trained import autoencoder
 from latentzoo.builtin.train.trainer import Recipe, tile
-from latentzoo.builtin.weights import autoencoder
 from latentzoo.nn.style import Synthesis
 from latentzoo.zoo.stylegan2 import StyleGAN2, build
 

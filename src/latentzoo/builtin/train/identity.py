@@ -9,8 +9,8 @@ from latentzoo.builtin.identity import FEATURES, Embedding
 from latentzoo.builtin.networks.margin import Margin
 from latentzoo.builtin.train.augment import disturb, regenerate
 from latentzoo.builtin.train.data import Pictures
+from latentzoo.builtin.train.trained import autoencoder
 from latentzoo.builtin.train.trainer import Recipe, tile
-from latentzoo.builtin.weights import autoencoder
 
 
 class IdentityRecipe(Recipe):

@@ -26,9 +26,9 @@ from latentzoo.builtin.ldm import SHIFT, LatentDiffusion
 from latentzoo.builtin.networks.critic import LatentCritic, opinions
 from latentzoo.builtin.networks.unet import CHANNELS, GRID
 from latentzoo.builtin.train.data import Pictures, fingerprint, remember
+from latentzoo.builtin.train.trained import latent_diffusion
 from latentzoo.builtin.train.trainer import Recipe, tile
 from latentzoo.builtin.turbo import OneStep
-from latentzoo.builtin.weights import latent_diffusion
 
 
 class TurboRecipe(Recipe):

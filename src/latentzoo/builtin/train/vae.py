@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from latentzoo.builtin.networks.ladder import RUNGS, Ladder
 from latentzoo.builtin.train.data import Pictures
+from latentzoo.builtin.train.trained import autoencoder
 from latentzoo.builtin.train.trainer import Recipe, tile
 from latentzoo.builtin.vae import LadderVAE
-from latentzoo.builtin.weights import autoencoder
 
 
 class VAERecipe(Recipe):

@@ -1,5 +1,6 @@
-"""The weight files that ship with the package, and the networks they belong to."""
+"""The weight files that ship with the package."""
 
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import TypeVar
@@ -7,9 +8,8 @@ from typing import TypeVar
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from latentzoo.builtin.ldm import LatentDiffusion, build
-from latentzoo.builtin.networks.autoencoder import Autoencoder
 from latentzoo.errors import CheckpointError
+from latentzoo.hub.fit import fit
 
 T = TypeVar("T", bound=nn.Module)
 SHELF = resources.files("latentzoo.builtin.weights")
@@ -30,18 +30,7 @@ def tensors(name: str) -> dict[str, Tensor]:
     return {key: x.float() if x.is_floating_point() else x for key, x in read.items()}
 
 
-def fill(network: T, values: dict[str, Tensor], prefix: str = "") -> T:
+def fill(network: T, values: Mapping[str, Tensor], prefix: str = "") -> T:
     """The network with the tensors under a prefix, frozen and in evaluation mode."""
     inside = {key.removeprefix(prefix): x for key, x in values.items() if key.startswith(prefix)}
-    network.load_state_dict(inside, strict=True)
-    return network.requires_grad_(False).eval()
-
-
-def autoencoder() -> Autoencoder:
-    """The autoencoder of the latent models."""
-    return fill(Autoencoder(), tensors("avatar-autoencoder"))
-
-
-def latent_diffusion(steps: int) -> LatentDiffusion:
-    """The latent diffusion as a deterministic map of so many steps."""
-    return fill(build(steps=steps), tensors("avatar-ldm"))
+    return fit(network, inside, source="the shipped weights")

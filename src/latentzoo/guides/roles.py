@@ -1,0 +1,77 @@
+"""What a network must be able to do to guide: the roles that a plug-in's networks may have.
+
+A text-image model is a `latentzoo.guides.text_image.TextImage`, a reward a `latentzoo.guides.reward.RewardModel`; here
+are the others.
+"""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from latentzoo import picture
+from latentzoo.errors import SpecError
+
+
+class Attributes(nn.Module, ABC):
+    """A frozen network that says how probable it is that a picture has certain attributes.
+
+    Attributes:
+        usual: The weight that suits its energy.
+    """
+
+    usual: float = 5.0
+
+    @abstractmethod
+    def understand(self, words: str) -> Any:
+        """Reads what is wanted, once.
+
+        Raises:
+            LatentzooError: If the words say nothing that the network knows.
+        """
+
+    @abstractmethod
+    def surprise(self, image: Float[Tensor, "B 3 H W"], understood: Any) -> Float[Tensor, "B"]:
+        """Minus the logarithm of the probability that pictures in [0, 1] have what was understood."""
+
+
+class Faces(nn.Module, ABC):
+    """A frozen network that embeds faces so that the pictures of one person are near each other.
+
+    Attributes:
+        usual: The weight that suits its energy.
+    """
+
+    usual: float = 2500.0
+
+    @abstractmethod
+    def embed(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B d"]:
+        """The unit vectors of pictures in [0, 1]."""
+
+    def read(self, path: str | Path) -> Float[Tensor, "1 3 h w"]:
+        """Reads a reference as the network expects it."""
+        return picture.read(path)
+
+    def align(
+        self, image: Float[Tensor, "1 3 h w"], landmarks: Float[Tensor, "5 2"]
+    ) -> Float[Tensor, "1 3 H W"]:
+        """Moves a picture so that its landmarks are where the network expects them.
+
+        Raises:
+            SpecError: If nothing is known of where it expects them.
+        """
+        raise SpecError(f"{type(self).__name__} has no landmarks; leave them out")
+
+    def merge(self, embedded: Float[Tensor, "R d"]) -> Float[Tensor, "r d"]:
+        """What several references of one person are compared as."""
+        return embedded
+
+
+class Features(nn.Module, ABC):
+    """A frozen network in whose features sets of pictures are compared."""
+
+    @abstractmethod
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B F"]:
+        """The features of pictures in [0, 1]."""
