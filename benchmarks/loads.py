@@ -4,13 +4,16 @@ They are written so that older builds run them too.
 """
 
 import importlib.util
+import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import latentzoo as lz
 from latentzoo.kernels.types import Function
@@ -136,13 +139,64 @@ def walk(kernel: str, chains: int, dim: int, steps: int = 50) -> Turn:
     new = importlib.util.find_spec("latentzoo.run") is not None
     module = import_module("latentzoo.run.walk" if new else "latentzoo.walk")
     rng = lz.Rng(*range(chains))
-    run = module.Walk(Function(half_square), lz.kernels.load(kernel), rng, steps=100_000)
+    run = module.Walk(
+        Function(half_square), import_module("latentzoo.kernels").load(kernel), rng, steps=100_000
+    )
     run.begin(torch.randn(chains, dim))
     frames = iter(run)
 
     def turn() -> None:
         for _ in range(steps):
             next(frames)
+
+    return turn
+
+
+class Live(TorchDispatchMode):
+    """Notes the most bytes of tensors that live at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live: dict[int, int] = {}
+        self.most = 0
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for x in out if isinstance(out, (tuple, list)) else [out]:
+            if (
+                isinstance(x, Tensor)
+                and (place := x.untyped_storage().data_ptr()) not in self.live
+            ):
+                self.live[place] = x.untyped_storage().nbytes()
+                weakref.finalize(x.untyped_storage(), self.live.pop, place, None)
+        self.most = max(self.most, sum(self.live.values()))
+        return out
+
+
+def latents(kernel: Callable[[], Any], dim: int = 100_000, chains: int = 4) -> Turn:
+    """How many tensors of a latent's size a run holds for each chain at its peak, phi's included."""
+
+    def turn() -> float:
+        with Live() as live:
+            lz.sample(half_square, dim=dim, chains=chains, steps=24, kernel=kernel())
+        return live.most / (4 * chains * dim)
+
+    return turn
+
+
+def anneal(**settings: Any) -> Any:
+    return replace(import_module("latentzoo.kernels").load("anneal"), **settings)
+
+
+def ten_line_latents(dim: int = 100_000, chains: int = 4) -> Turn:
+    """The same of the ten lines."""
+
+    def turn() -> float:
+        with Live() as live:
+            ten_lines(chains, dim, steps=3)()
+        return live.most / (4 * chains * dim)
 
     return turn
 

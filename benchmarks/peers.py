@@ -31,6 +31,13 @@ PAIRS: dict[str, tuple[str, str, str | None]] = {
     "resize, 1024 px, interpolate": ("resize(1024)", "interpolate(1024)", HERE),
     "StyleGAN2, 1 chain": ("stylegan2(1)", "stylegan2(1)", None),
     "StyleGAN2, 4 chains": ("stylegan2(4)", "stylegan2(4)", None),
+    "anneal, latents a chain": ("latents(anneal)", "latents(anneal)", None),
+    "anneal, latents, ten lines": ("latents(anneal)", "ten_line_latents()", HERE),
+    "preconditioned, latents": (
+        "latents(lambda: anneal(precondition='auto'), dim=20_000)",
+        "latents(lambda: anneal(precondition='auto'), dim=20_000)",
+        None,
+    ),
     "anneal 1 x 512": ("walk('anneal', 1, 512)", "walk('anneal', 1, 512)", None),
     "anneal 1 x 512, ten lines": ("walk('anneal', 1, 512)", "ten_lines(1, 512)", HERE),
     "anneal 256 x 512": ("walk('anneal', 256, 512)", "walk('anneal', 256, 512)", None),

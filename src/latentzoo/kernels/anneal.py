@@ -174,13 +174,14 @@ class Anneal(Kernel):
         """Makes one step at a given temperature and step size, each (B,)."""
         n, here, dim = int(state.clock[0]), Point(*state[:4]), state.z.shape[1]
         old_p = rng.normal(dim) if n == self._tail else state.p
-        reference, xi = self.learned(state), rng.normal(dim)
+        reference, gamma = self.learned(state), self.gamma
         if reference is None:
-            point, p, work = baoab(phi, here, old_p, xi, h=h, beta=beta, gamma=self.gamma)
+            point, p, work = baoab(phi, here, old_p, rng.normal(dim), h=h, beta=beta, gamma=gamma)
         else:
             white = Whitened(phi, reference)
             start = white.seen(here, reference.whiten(here.z))
-            point, p, work = baoab(white, start, old_p, xi, h=h, beta=beta, gamma=self.gamma)
+            xi = rng.normal(dim)
+            point, p, work = baoab(white, start, old_p, xi, h=h, beta=beta, gamma=gamma)
             point = white.plain(point)
         if n < self.budget // 2:
             p = _calm(_calm(p, here.grad), point.grad)
@@ -217,9 +218,10 @@ class Anneal(Kernel):
         every = max(self.budget // 10 // TIMES, 1)
         t, rest = divmod(n - max(half - every * TIMES, landed + 1), every)
         if n < half:
+            if t < 0 or rest > 0:
+                return state
             basis = state.basis.clone()
-            if t >= 0 and rest == 0:
-                basis[:, t] = state.grad
+            basis[:, t] = state.grad
             return state._replace(basis=basis)
         seen = max(t + (rest > 0), 0)
         learned = Learned(state.basis, state.scale, state.centre).fit(state.z, seen)
@@ -280,9 +282,9 @@ class Anneal(Kernel):
 
 def _calm(p: Tensor, grad: Tensor) -> Tensor:
     """Cuts the momentum along the gradient to `FASTEST`, either way."""
-    u = grad / (grad.norm(dim=1, keepdim=True) + 1e-12)
-    along = (p * u).sum(1, keepdim=True)
-    return p + (along.clamp(-FASTEST, FASTEST) - along) * u
+    norm = grad.norm(dim=1, keepdim=True) + 1e-12
+    along = (p * grad).sum(1, keepdim=True) / norm
+    return torch.addcmul(p, (along.clamp(-FASTEST, FASTEST) - along) / norm, grad)
 
 
 def _redraw(p: Tensor, chosen: Tensor, rng: Rng) -> Tensor:

@@ -33,6 +33,7 @@ References:
 
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -77,19 +78,28 @@ def baoab(
     h = h[:, None]
     k, c, s = beta[:, None] * (h / 2).tan(), (h / 2).cos(), (h / 2).sin()
 
-    u = k * point.grad
-    work = _kick_work(u, p)
-    p = p - u
-    z, p = c * point.z + s * p, c * p - s * point.z
+    # In place from the first kick on: a latent may have millions of numbers, and each copy counts.
+    work = _kick_work(k, point.grad, p)
+    p = torch.addcmul(p, k, point.grad, value=-1)
+    z = (c * point.z).addcmul_(s, p)
+    p.mul_(c).addcmul_(s, point.z, value=-1)
     if xi is not None:
         eta = (-gamma * h).exp()
-        p = eta * p + (1 - eta**2).sqrt() * xi
-    z, p = c * z + s * p, c * p - s * z
+        p.mul_(eta).addcmul_((1 - eta**2).sqrt(), xi)
+        del xi
+    _turn(z, p, c, s)
     new = phi.evaluate(z)
-    u = k * new.grad
-    work = work + _kick_work(u, p) + beta * (new.phi - point.phi)
-    return Move(new, p - u, work)
+    work = work + _kick_work(k, new.grad, p) + beta * (new.phi - point.phi)
+    return Move(new, p.addcmul_(k, new.grad, value=-1), work)
 
 
-def _kick_work(u: Tensor, p: Tensor) -> Tensor:
-    return (u * (u / 2 - p)).sum(1)
+def _turn(z: Tensor, p: Tensor, c: Tensor, s: Tensor) -> None:
+    """R, in place."""
+    sz = s * z
+    z.mul_(c).addcmul_(s, p)
+    p.mul_(c).sub_(sz)
+
+
+def _kick_work(k: Tensor, grad: Tensor, p: Tensor) -> Tensor:
+    """What a kick by u = k grad does to the energy, (B,): the sum of u (u / 2 - p)."""
+    return (k / 2 * grad).sub_(p).mul_(grad).sum(1) * k[:, 0]

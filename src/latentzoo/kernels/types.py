@@ -176,6 +176,8 @@ def select(state: State, index: Tensor) -> State:
 
 def where(mask: Tensor, a: State, b: State) -> State:
     """Takes each chain from `a` where the mask of shape (B,) holds, else from `b`."""
+    if bool(mask.all()):  # mostly so, and a latent may have millions of numbers
+        return a
     pick = lambda x, y: torch.where(mask.view(-1, *(1,) * (x.ndim - 1)), x, y)
     return type(a)(*(pick(x, y) for x, y in zip(a, b, strict=True)))
 
