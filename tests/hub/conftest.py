@@ -35,7 +35,7 @@ def build(*, width: int, gain: float = 1.0) -> Toy:
 
 
 def infer(checkpoint):
-    weight = checkpoint.tensors.get("fc.weight", checkpoint.tensors.get("module.fc.weight"))
+    weight = checkpoint.tensors.get("fc.weight")
     return None if weight is None else {"config": {"width": weight.shape[1]}, "keys": "official"}
 
 

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from latentzoo.errors import CheckpointError
+from latentzoo.hub import cache
 from latentzoo.hub.read import read
 
 DATA = Path(__file__).parent / "data"
@@ -217,6 +218,50 @@ class TestFolders:
         found = read(tmp_path)
         assert set(found.tensors) == {"unet.a", "unet.b"}
         assert found.records["scheduler"] == {"steps": 5} and "unet" in found.records
+
+    def test_only_what_the_index_names(self, tmp_path):
+        """As a training leaves it: averages and checkpoints beside the network."""
+        index = '{"_class_name": "DDPMPipeline", "unet": ["diffusers", "UNet2DModel"]}'
+        (tmp_path / "model_index.json").write_text(index)
+        for name in ("unet", "unet_ema", "checkpoint-500"):
+            (tmp_path / name).mkdir()
+            save_file(self.state, tmp_path / name / "diffusion_pytorch_model.safetensors")
+        assert set(read(tmp_path).tensors) == {"unet.a", "unet.b"}
+
+    @pytest.mark.parametrize("ending", ["safetensors", "bin"])
+    @pytest.mark.parametrize("split", [False, True])
+    def test_variants(self, tmp_path, ending, split):
+        stem, save = "diffusion_pytorch_model", save_file if ending != "bin" else torch.save
+        if split:
+            names = {k: f"{stem}.fp16-0000{i}-of-00002.{ending}" for i, k in enumerate("ab", 1)}
+            index = tmp_path / f"{stem}.{ending}.index.fp16.json"
+            index.write_text(json.dumps({"weight_map": names}))
+            for key, name in names.items():
+                save({key: self.state[key]}, tmp_path / name)
+        else:
+            save(self.state, tmp_path / f"{stem}.fp16.{ending}")
+        assert set(read(tmp_path).tensors) == {"a", "b"}
+        save(self.state, tmp_path / f"{stem}.non_ema.{ending}")
+        with pytest.raises(CheckpointError, match=r"has the variants (?=.*fp16).*non_ema"):
+            read(tmp_path)
+        save({"whole": torch.ones(1)}, tmp_path / f"{stem}.{ending}")
+        assert set(read(tmp_path).tensors) == {"whole"}
+
+    def test_the_hash_is_of_the_files_that_are_read(self, tmp_path):
+        """Folders of the hub are shared: other programs add a text, a variant, another component."""
+        (tmp_path / "config.json").write_text('{"z_dim": 8}')
+        save_file(self.state, tmp_path / "model.safetensors")
+        before = cache.sha256(tmp_path)
+        (tmp_path / "README.md").write_text("words")
+        save_file(self.state, tmp_path / "model.fp16.safetensors")
+        assert cache.sha256(tmp_path) == before
+        save_file({"a": torch.zeros(2), "b": torch.zeros(3)}, tmp_path / "model.safetensors")
+        assert cache.sha256(tmp_path) != before
+
+    def test_a_folder_without_its_weights_has_no_hash(self, tmp_path):
+        (tmp_path / "config.json").write_text('{"z_dim": 8}')
+        with pytest.raises(CheckpointError, match="without weights"):
+            cache.sha256(tmp_path)
 
     @pytest.mark.parametrize("name", ["../../secret", "/etc/passwd", "..", "a\\b", 5])
     def test_an_index_cannot_lead_out(self, tmp_path, name):

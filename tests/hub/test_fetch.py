@@ -165,6 +165,21 @@ def test_a_file_that_changed_in_the_cache(server):
         fetch.fetch(server.url)
 
 
+@pytest.mark.parametrize("content", ["", "\n", "half"])
+def test_a_record_that_was_interrupted_is_none(server, content):
+    path = fetch.fetch(server.url)
+    cache.record(server.url).write_text(content)
+    assert fetch.fetch(server.url) == path
+    assert cache.recorded(server.url) == hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.mark.parametrize("note", ["", '{"http', "[]"])
+def test_a_note_that_was_interrupted_is_none(server, monkeypatch, note):
+    interrupted(server, monkeypatch)
+    cache.place(server.url).with_name("model_a.pt.part.json").write_text(note)
+    assert fetch.fetch(server.url).read_bytes() == CONTENT
+
+
 def test_mirrors(server):
     gone = server.url.replace(str(server.server_port), "1")
     assert fetch.fetch(gone, mirrors=(server.url,)).read_bytes() == CONTENT

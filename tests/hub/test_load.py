@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from latentzoo.errors import CheckpointError, SpecError, UnknownName
 from latentzoo.hub import card as cards
 from latentzoo.hub import fetch
 from latentzoo.hub.fit import uninitialised
-from latentzoo.hub.read import read
+from latentzoo.hub.read import Container, read
 
 TABLE = {
     "family": "toy",
@@ -232,12 +233,7 @@ def test_the_cards_of_the_zoo_are_sound():
     for name in zoo.names():
         card = zoo.card(name)
         family = zoo.family(card.family)
-        assert card.keys in family.KEYS and card.container in (
-            "torch",
-            "nvidia",
-            "safetensors",
-            "folder",
-        ), name
+        assert card.keys in family.KEYS and card.container in get_args(Container), name
         assert card.url is None or card.url.startswith(("https://", "hf://", "package:")), name
         assert card.sha256 is None or len(card.sha256) == 64, name
 

@@ -4,8 +4,9 @@ import torch
 from latentzoo import zoo
 from latentzoo.diffusion.schedule import Discrete, scaled_linear_betas
 from latentzoo.errors import SpecError
+from latentzoo.hub import fit
 from latentzoo.hub.checkpoint import Checkpoint
-from latentzoo.hub.keys import translate
+from latentzoo.hub.keys import Rule, translate
 from latentzoo.rng import Rng
 from latentzoo.zoo import ldm
 from latentzoo.zoo.ldm import chain
@@ -192,3 +193,19 @@ def test_the_tensors_give_the_configuration(card, dialect):
     if card == "v3":
         assert found["config"]["classes"] == 11 and found["config"]["empty_class"]
     assert ldm.infer(Checkpoint({"model.x": torch.zeros(1)})) is None
+
+
+def test_tables_and_leftovers_of_the_training_are_passed_over():
+    names = ["ddim_sigmas", "ddim_alphas", "lvlb_weights", "logvar", "loss.logvar"]
+    names += ["first_stage_model.loss.discriminator.main.0.weight"]
+    state = {name: torch.ones(1) for name in names}
+    assert translate(state, [Rule(key, None) for key in ldm.LEFT]) == {}
+
+
+def test_the_card_of_imagenet_is_of_the_published_size():
+    """Of 400 million numbers and an autoencoder of 55 million: the file has 1.8274 GB."""
+    card = zoo.card("ldm-imagenet-256-v2")
+    with fit.uninitialised(), torch.device("meta"):
+        generator = ldm.build(**card.config)
+    numbers = sum(value.numel() for value in generator.state_dict().values())
+    assert 0.998 < 4 * numbers / 1.8274e9 < 1.0 and card.keys == "raw"

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 import platformdirs
 
 from latentzoo.errors import CheckpointError
+from latentzoo.files import write_text
 
 
 def folder() -> Path:
@@ -40,10 +41,12 @@ def place(url: str) -> Path:
 
 
 def sha256(path: Path) -> str:
-    """The hash of a file; of a folder, the hash of its files' names and hashes."""
+    """The hash of a file; of a folder, that of the names and hashes of the files that are read of it."""
     digest = hashlib.sha256()
     if path.is_dir():
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        from latentzoo.hub import folder as contents  # only here: it needs torch
+
+        for file in sorted(contents.files(path)):
             digest.update(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n".encode())
         return digest.hexdigest()
     with path.open("rb") as file:
@@ -60,7 +63,8 @@ def record(url: str) -> Path:
 def recorded(url: str) -> str | None:
     """The sha256 of an address's first download, if there was one."""
     path = record(url)
-    return path.read_text(encoding="utf-8").split()[0] if path.is_file() else None
+    words = path.read_text(encoding="utf-8").split() if path.is_file() else []
+    return words[0] if words and re.fullmatch("[0-9a-fA-F]{64}", words[0]) else None
 
 
 def verify(path: Path, url: str, expected: str | None) -> None:
@@ -77,7 +81,7 @@ def verify(path: Path, url: str, expected: str | None) -> None:
     known, found = expected or recorded(url), sha256(path)
     if known is None:
         record(url).parent.mkdir(parents=True, exist_ok=True)
-        record(url).write_text(f"{found}  {url}\n", encoding="utf-8")
+        write_text(record(url), f"{found}  {url}\n")
     elif found != known.lower():
         whose = "its card" if expected else f"{record(url)}, noted at the first download,"
         raise CheckpointError(

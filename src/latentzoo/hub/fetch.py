@@ -20,6 +20,7 @@ from urllib.request import Request, urlopen
 from filelock import FileLock
 
 from latentzoo.errors import CheckpointError, LatentzooError
+from latentzoo.files import write_json
 from latentzoo.hub import archive, cache
 
 Progress = Callable[[int, int | None], None]  # bytes done, bytes in all if known
@@ -146,14 +147,14 @@ def download(url: str, part: Path, *, keep: bool, progress: Progress | None) -> 
     note = part.with_name(f"{part.name}.json")
     done, version = part.stat().st_size if part.is_file() else 0, None
     if done and note.is_file():
-        version = json.loads(note.read_text(encoding="utf-8")).get(url)
+        version = noted(note).get(url)
     headers = {"User-Agent": "latentzoo", "Accept-Encoding": "identity"}
     if done and (version or keep):
         headers |= {"Range": f"bytes={done}-"} | ({"If-Range": version} if version else {})
     try:
         with urlopen(Request(url, headers=headers), timeout=TIMEOUT) as reply:
             version = strong(reply)
-            note.write_text(json.dumps({url: version} if version else {}), encoding="utf-8")
+            write_json(note, {url: version} if version else {})
             receive(reply, part, done, progress)
     except HTTPError as error:
         error.close()
@@ -164,7 +165,16 @@ def download(url: str, part: Path, *, keep: bool, progress: Progress | None) -> 
         if error.code in (408, 416, 429) or error.code >= 500:
             raise
         raise DownloadError(f"{url}: the server answers {error.code} {error.reason}") from error
-    note.unlink()
+    note.unlink(missing_ok=True)
+
+
+def noted(note: Path) -> dict[str, str]:
+    """The versions that are noted of a part; none if the note itself was interrupted."""
+    try:
+        versions = json.loads(note.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return versions if isinstance(versions, dict) else {}
 
 
 def strong(reply: HTTPResponse) -> str | None:

@@ -15,7 +15,6 @@ Network = TypeVar("Network", bound=nn.Module)
 KEEP = Rule("{name*}", "{name}")
 """The rule of a file that has our names."""
 COUNTER = "num_batches_tracked"
-PARALLEL = "module."  # what DistributedDataParallel puts before every name
 
 
 class _Untouched(TorchFunctionMode):
@@ -31,14 +30,6 @@ def uninitialised() -> Iterator[None]:
     """Networks built inside do not draw their weights, and the global random state is left as it was."""
     with torch.random.fork_rng(devices=[]), _Untouched():
         yield
-
-
-def named(tensors: Mapping[str, Tensor], rules: Iterable[Rule]) -> Mapping[str, Tensor]:
-    """Strips "module." where every name has it and the rules do not expect it."""
-    expected = any(rule.theirs.startswith(PARALLEL) for rule in rules)
-    if expected or not all(name.startswith(PARALLEL) for name in tensors):
-        return tensors
-    return {name.removeprefix(PARALLEL): tensor for name, tensor in tensors.items()}
 
 
 def fit(
@@ -63,7 +54,7 @@ def fit(
         CheckpointError: If a tensor has no rule, or one is missing, surplus, of another shape, or not finite.
     """
     rules = list(rules)
-    state = translate(named(tensors, rules), rules, source=source)
+    state = translate(tensors, rules, source=source)
     own = network.state_dict()
     state = {name: x for name, x in own.items() if name.endswith(COUNTER)} | state
     for kind, names in (

@@ -6,16 +6,20 @@ config.json, *.safetensors | *.bin          or a single model, names as they are
 """
 
 import json
+import re
 from collections.abc import Callable, Container
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from latentzoo.errors import CheckpointError
 
 SETTINGS = ("config.json", "scheduler_config.json", "preprocessor_config.json")
 WEIGHTS = ("diffusion_pytorch_model", "model", "pytorch_model")
+ENDINGS = ("safetensors", "bin")
+PART = re.compile(r"-\d{5}-of-\d{5}\.")  # in the names of files that an index lists
 LARGEST = 2**24  # bytes of a JSON file
 
 Reader = Callable[[Path], dict[str, Tensor]]
@@ -38,6 +42,8 @@ def read(path: Path, tensors_of: Reader) -> tuple[dict[str, Tensor], dict[str, A
         records: dict[str, Any] = {"model_index": read_json(path / "model_index.json")}
         tensors: dict[str, Tensor] = {}
         folders = {p.name: p for p in path.iterdir() if p.is_dir()}
+        if named := {k for k, v in records["model_index"].items() if isinstance(v, list)}:
+            folders = {k: p for k, p in folders.items() if k in named}
         for name, component in sorted({**at_root(path, folders), **folders}.items()):
             if (config := settings(component, name)) is not None:
                 records[name] = config
@@ -52,6 +58,24 @@ def read(path: Path, tensors_of: Reader) -> tuple[dict[str, Tensor], dict[str, A
             f"{path}: a folder without weights (*.safetensors or *.bin); give the file itself"
         )
     return tensors, records
+
+
+def files(path: Path) -> set[Path]:
+    """The files that `read` opens, and no others: other programs may put more into a shared folder.
+
+    Raises:
+        CheckpointError: If there is nothing to read.
+    """
+    opened: set[Path] = set()
+
+    def note(file: Path) -> dict[str, Tensor]:
+        opened.add(file)
+        return {"": torch.empty(0)}
+
+    read(path, note)
+    places = {path, *(file.parent for file in opened)} | {path / "scheduler"}
+    names = ("model_index.json", *SETTINGS)
+    return opened | {p / n for p in places for n in names if (p / n).is_file()}
 
 
 def at_root(path: Path, folders: Container[str]) -> dict[str, Path]:
@@ -71,17 +95,38 @@ def settings(path: Path, component: str = "") -> dict[str, Any] | None:
 
 
 def weights(path: Path, tensors_of: Reader) -> dict[str, Tensor]:
-    """The tensors in a folder: safetensors rather than pickles, whole rather than in parts, and half precision last."""
-    for name in (f"{stem}.{ending}" for ending in ("safetensors", "bin") for stem in WEIGHTS):
+    """The tensors in a folder: safetensors rather than pickles, whole rather than in parts, and variants last.
+
+    A variant ("fp16") is named `STEM.fp16.safetensors`; in parts, its index is `STEM.safetensors.index.fp16.json`.
+
+    Raises:
+        CheckpointError: If there are several variants and nothing else.
+    """
+    for name in (f"{stem}.{ending}" for ending in ENDINGS for stem in WEIGHTS):
         if (path / name).is_file():
             return tensors_of(path / name)
         if (path / f"{name}.index.json").is_file():
-            parts = set(read_json(path / f"{name}.index.json").get("weight_map", {}).values())
-            return {
-                k: v for part in sorted(parts) for k, v in tensors_of(inside(path, part)).items()
-            }
+            return parts(path, f"{name}.index.json", tensors_of)
+    for ending in ENDINGS:
+        whole = {p.name: p for stem in WEIGHTS for p in path.glob(f"{stem}.*.{ending}")}
+        whole = {n: p for n, p in whole.items() if p.is_file() and not PART.search(n)}
+        split = {p.name for stem in WEIGHTS for p in path.glob(f"{stem}.{ending}.index.*.json")}
+        if len(whole) + len(split) > 1:
+            some = " and ".join(sorted([*whole, *split])[:3])
+            raise CheckpointError(f"{path}: has the variants {some}; give the file that is meant")
+        if whole:
+            return tensors_of(whole.popitem()[1])
+        if split:
+            return parts(path, split.pop(), tensors_of)
     single = sorted(p for p in path.glob("*.safetensors") if p.is_file())
     return tensors_of(single[0]) if len(single) == 1 else {}
+
+
+def parts(path: Path, index: str, tensors_of: Reader) -> dict[str, Tensor]:
+    """The tensors of all files that an index names."""
+    named = read_json(path / index).get("weight_map", {})
+    names = sorted(set(named.values()), key=str)
+    return {k: v for name in names for k, v in tensors_of(inside(path, name)).items()}
 
 
 def inside(folder: Path, name: Any) -> Path:

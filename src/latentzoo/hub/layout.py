@@ -1,9 +1,10 @@
 """Where the weights are in a file: names as the official state dict has them.
 
 A checkpoint is a state dict, or a dictionary that holds one among other things: `{"g": ..., "d": ..., "g_ema": ...}`,
-`{"state_dict": ..., "optimizer": ...}`, `{"model": ...}`. The averaged weights are taken where there are several. Their
-names are those inside of that dictionary, so that they are the same whatever a script wrapped around it; nested
-dictionaries are joined with dots. Tensors that stand beside it (`latent_avg`) keep their own names.
+`{"state_dict": ..., "optimizer": ...}`, `{"model": ...}`. The averaged weights are taken where there are several (see
+`hub.wrapping`); an average of the parameters alone is completed by the buffers that stand beside it. Names are those
+inside of that dictionary, so that they are the same whatever a script wrapped around it; nested dictionaries are joined
+with dots. Tensors that stand beside it (`latent_avg`) keep their own names.
 
 A module of TorchScript is its attributes: tensors, numbers and modules.
 """
@@ -11,6 +12,8 @@ A module of TorchScript is its attributes: tensors, numbers and modules.
 from collections.abc import Iterator, Mapping
 from typing import Any, no_type_check
 
+from latentzoo.errors import CheckpointError
+from latentzoo.hub import wrapping
 from latentzoo.hub.names import MODULES
 from latentzoo.hub.pickles import Built
 from latentzoo.hub.records import Plain, Trail
@@ -30,10 +33,11 @@ def split(root: Any) -> tuple[dict[str, Declared], dict[str, Any]]:
     """
     if isinstance(root, Built):
         return split_module(attributes(root, "", Trail()))
-    weights, beside = root, {}
-    while (holder := holder_of(weights)) is not None:
+    weights, beside = listed(root), {}
+    while (found := holder_of(weights)) is not None:
+        holder, inner = found
         beside = {name: value for name, value in weights.items() if name != holder} | beside
-        weights = weights[holder]
+        weights = inner
     if not isinstance(weights, Mapping):
         raise ValueError("it holds no dictionary of tensors")
     tensors = dict(flatten(weights, "", Trail()))
@@ -68,18 +72,55 @@ def attributes(value: Any, name: str, trail: Trail) -> Any:
         return {str(k): attributes(v, str(k), trail) for k, v in value.state.items()}
 
 
-def holder_of(value: Any) -> str | None:
-    """The entry of a dictionary that holds the weights; None if the dictionary is itself the weights."""
+def holder_of(value: Any) -> tuple[str, Any] | None:
+    """The entry of a dictionary that holds the weights, and these; None if the dictionary is itself the weights.
+
+    Raises:
+        CheckpointError: If there are several and it cannot be told which is meant.
+    """
     if not isinstance(value, Mapping):
         return None
-    return next(
-        (
-            name
-            for name in HOLDERS
-            if isinstance(value.get(name), Mapping) and holds_tensors(value[name])
-        ),
-        None,
+    copies = {
+        str(name): dict(flatten(inner, "", Trail()))
+        for name, inner in value.items()
+        if isinstance(inner, Mapping) and not is_optimizer(inner) and holds_tensors(inner)
+    }
+    first = next((name for name in HOLDERS if name in copies), None)
+    if first is None:
+        return None
+    cores = {name: wrapping.bare(tensors) for name, tensors in copies.items()}
+    for name in copies:
+        if not cores[name] and wrapping.is_averaged(name):
+            raise CheckpointError(
+                f"its averaged weights '{name}' are a list without names; save them as a dictionary, or without them"
+            )
+    own = cores[first].keys()
+    alike = {name: core for name, core in cores.items() if core.keys() == own}
+    within = {name: core for name, core in cores.items() if wrapping.is_averaged(name) and core}
+    within = {name: core for name, core in within.items() if core.keys() < own}
+    chosen = wrapping.choose({**alike, **within})
+    whole = next(
+        (name for name, core in cores.items() if core.keys() > cores[chosen].keys()), None
     )
+    if whole is None or not wrapping.is_averaged(chosen):
+        return chosen, value[chosen]
+    both = (whole, chosen)  # an average of parameters only: buffers are not averaged
+    return chosen, {core: copies[n][there] for n in both for core, there in cores[n].items()}
+
+
+def is_optimizer(value: Mapping[Any, Any]) -> bool:
+    """Whether a dictionary is the state of an optimizer of torch."""
+    return value.keys() >= {"state", "param_groups"}
+
+
+def listed(root: Any) -> Any:
+    """A list of states as a dictionary: that of DDIM's authors, of five entries, ends with the averaged weights."""
+    if not isinstance(root, (list, tuple)) or not any(isinstance(v, Mapping) for v in root):
+        return root
+    entries = {str(i): value for i, value in enumerate(root)}
+    if len(entries) == 5 and isinstance(entries["4"], Mapping):
+        entries["model"], entries["ema"] = entries.pop("0"), entries.pop("4")
+    return {k: v for k, v in entries.items() if not (isinstance(v, Mapping) and is_optimizer(v))}
 
 
 def holds_tensors(value: Any) -> bool:
@@ -105,5 +146,5 @@ def flatten(value: Mapping[Any, Any], name: str, trail: Trail) -> Iterator[tuple
         for key, inner in value.items():
             if isinstance(inner, Declared):
                 yield f"{path}.{key}" if path else str(key), inner
-            elif isinstance(inner, Mapping):
+            elif isinstance(inner, Mapping) and not is_optimizer(inner):
                 yield from flatten(inner, str(key), trail)

@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from safetensors.torch import save_file
 from latentzoo import zoo
 from latentzoo.errors import CheckpointError, UnknownName
 from latentzoo.generator import Generator
-from latentzoo.hub import archive, fetch, fit, package
+from latentzoo.hub import archive, fetch, fit, package, wrapping
 from latentzoo.hub import card as cards
 from latentzoo.hub.cache import sha256
 from latentzoo.hub.card import Card
@@ -52,15 +53,19 @@ class Plan:
         if card is None and "card" in checkpoint.records:
             card = cards.parse(path.stem, checkpoint.records["card"], source=str(path))
         if card is None:
-            name, seen = recognise(checkpoint, family)
+            name, seen, checkpoint = recognise(checkpoint, family)
             return cls(name, seen["keys"], seen["config"], checkpoint, None)
         if checkpoint.container != card.container:
             fact = f"is a file of the container '{checkpoint.container}', its card says '{card.container}'"
             raise CheckpointError(f"{path}: {fact}; was it exchanged?")
         if card.base is not None:
             checkpoint = checkpoint.over(read(place(card.base, progress)))
-        seen = configuration(card.family, checkpoint) or {"config": {}}
-        return cls(card.family, card.keys, {**seen["config"], **card.config}, checkpoint, card)
+        name, seen, checkpoint = network(checkpoint, [card.family]) or (
+            card.family,
+            {"config": {}},
+            checkpoint,
+        )
+        return cls(name, card.keys, {**seen["config"], **card.config}, checkpoint, card)
 
     @property
     def source(self) -> str:
@@ -109,7 +114,7 @@ class Plan:
         generator = self.build()
         rules = self.rules(generator)
         ours = lambda name: next(to for taken, to in (r.rename(name) for r in rules) if taken)
-        tensors = fit.named(self.checkpoint.tensors, rules)
+        tensors = self.checkpoint.tensors
         used = {
             name: value.clone().contiguous()
             for name, value in tensors.items()
@@ -198,22 +203,48 @@ def configuration(family: str, checkpoint: Checkpoint) -> dict[str, Any] | None:
         return None
 
 
-def recognise(checkpoint: Checkpoint, family: str | None) -> tuple[str, dict[str, Any]]:
-    """Sees of which family a file is, and with which configuration.
+def recognise(
+    checkpoint: Checkpoint, family: str | None
+) -> tuple[str, dict[str, Any], Checkpoint]:
+    """Sees of which family a file is, with which configuration, and which of its tensors are the network's.
 
     Raises:
         CheckpointError: If it is of none, or could be of several.
     """
     candidates = [family] if family is not None else list(zoo.families())
-    seen = {name: configuration(name, checkpoint) for name in candidates}
-    found = {name: plan for name, plan in seen.items() if plan is not None}
-    if len(found) == 1:
-        return found.popitem()
+    if (plan := network(checkpoint, candidates)) is not None:
+        return plan
     some = ", ".join(list(checkpoint.tensors)[:4])
-    if found:
-        fact = f"could be of the families {', '.join(found)}; say which with family="
-    elif family is not None:
+    if family is not None:
         fact = f"is not of the family '{family}': it has the tensors {some}, ..."
     else:
-        fact = f"is of no family that is known: it has the tensors {some}, ...; families: {', '.join(seen)}"
+        fact = f"is of no family that is known: it has the tensors {some}, ...; families: {', '.join(candidates)}"
     raise CheckpointError(f"{checkpoint.path}: {fact}")
+
+
+def network(
+    checkpoint: Checkpoint, families: Iterable[str]
+) -> tuple[str, dict[str, Any], Checkpoint] | None:
+    """The network of a file that is of one of the families, whatever is wrapped around it; None if there is none.
+
+    Raises:
+        CheckpointError: If there are several networks, or one could be of several families.
+    """
+    for layer in wrapping.layers(checkpoint):
+        found = {
+            prefix: {name: seen for name in families if (seen := configuration(name, inner))}
+            for prefix, inner in layer.items()
+        }
+        found = {prefix: plans for prefix, plans in found.items() if plans}
+        if not found:
+            continue
+        try:
+            prefix = wrapping.choose(list(found))
+        except CheckpointError as error:
+            raise CheckpointError(f"{checkpoint.path}: {error}") from error
+        plans = found[prefix]
+        if len(plans) > 1:
+            fact = f"could be of the families {', '.join(plans)}; say which with family="
+            raise CheckpointError(f"{checkpoint.path}: {fact}")
+        return *plans.popitem(), layer[prefix]
+    return None

@@ -311,6 +311,8 @@ CONSTANTS = (
     *("posterior_log_variance_clipped", "posterior_mean_coef1", "posterior_mean_coef2"),
 )
 """Tables of the schedule, which the code computes."""
+LEFT = ("ddim_{x}", "lvlb_weights", "logvar", "loss.{x*}", "first_stage_model.loss.{x*}")
+"""What samplers and losses of the training leave behind."""
 
 RAW, STAGE = "model.diffusion_model.", "first_stage_model."
 
@@ -327,6 +329,7 @@ def rules(generator: LDM, *, ema: bool) -> list[Rule]:
         raw = [Rule(f"{RAW}{{x*}}", "unet.{x}")]
         averaged = [Rule("model_ema.{x*}", None)]
     return [
+        *(Rule(name, None) for name in LEFT),
         *raw,
         Rule(f"{STAGE}{{x*}}", "first_stage.{x}"),
         Rule("cond_stage_model.embedding.weight", "embedding.weight"),

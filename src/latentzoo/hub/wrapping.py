@@ -1,0 +1,106 @@
+"""What programs wrap around a network before they save it, and which of several copies of it is meant.
+
+DistributedDataParallel puts "module." before every name, torch.compile "_orig_mod."; a network inside of another has
+its attribute's name there, as the decoder of pSp; a training file has the same network twice, as it is and averaged
+over the last steps. Averaged weights go first. Where two copies are equally good, nothing is chosen: both are named.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from latentzoo.errors import CheckpointError
+from latentzoo.hub.checkpoint import Checkpoint
+
+PASSING = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+"""Segments of torch.compile and FSDP, which may stand anywhere in a name."""
+LEFT = ("total_ops", "total_params")
+"""What counters of operations (thop) leave behind in modules."""
+COUNTS = {"n_averaged", "num_updates", "decay", "initted", "step"}
+"""What averages over training steps count, beside the network."""
+AVERAGED = re.compile(
+    r"(?<![a-z])(ema|smooth(ed)?|running|avg|averaged?|swa|shadow|polyak|accum(ulated?)?)(?![a-z])|^gs\.?$"
+)
+BESIDE = re.compile(
+    r"(encoder|e|netE|d|netD|disc\w*|\w*discriminator\w*|\w*optim\w*|\w*sched\w*|\w*loss\w*|lpips|face_pool|id_loss|"
+    r"clip\w*|augment\w*|scaler)(_\w+)?",
+    re.IGNORECASE,
+)
+"""Networks that are trained with a generator and not needed to draw from it."""
+DEPTH = 6
+
+
+def is_averaged(name: str) -> bool:
+    """Whether a name says that its weights are averaged over training steps: "g_ema", "netG_avg", "Gs"."""
+    return AVERAGED.search(name.lower()) is not None
+
+
+def bare(names: Iterable[str]) -> dict[str, str]:
+    """The names of a network's tensors without what is wrapped around all of them, and the names as they were."""
+    parts = {
+        name: [part for part in name.split(".") if part not in PASSING]
+        for name in names
+        if name not in COUNTS
+    }
+    while parts and all(
+        len(p) > 1 and p[0] == next(iter(parts.values()))[0] for p in parts.values()
+    ):
+        parts = {name: p[1:] for name, p in parts.items()}
+    return {".".join(p): name for name, p in parts.items()}
+
+
+def choose(copies: Iterable[str]) -> str:
+    """Chooses one of several networks by their names: the only one, or the averaged one.
+
+    Raises:
+        CheckpointError: If it cannot be told which is meant.
+    """
+    copies = list(copies)
+    averaged = [name for name in copies if is_averaged(name)] or copies
+    if len(averaged) > 1:
+        some = " and ".join(f"'{name}'" for name in averaged[:3])
+        raise CheckpointError(
+            f"the file holds several networks that could be meant, {some}, and does not say which; "
+            "save the one you mean alone"
+        )
+    return averaged[0]
+
+
+def layers(checkpoint: Checkpoint) -> Iterator[dict[str, Checkpoint]]:
+    """The networks that a file could mean, by their prefix: as it is, then without one wrapping, two, and so on.
+
+    A wrapping is the first segment of all names, those of `BESIDE` apart; tensors whose name has no dot, as
+    `latent_avg`, belong to each.
+    """
+    yield {"": checkpoint}
+    tensors = {
+        ".".join(part for part in name.split(".") if part not in PASSING): tensor
+        for name, tensor in checkpoint.tensors.items()
+        if name.rpartition(".")[2] not in LEFT and name not in COUNTS
+    }
+    whole = {"": replace(checkpoint, tensors=tensors)}
+    if tensors.keys() != checkpoint.tensors.keys():
+        yield whole
+    for _ in range(DEPTH):
+        whole = {
+            f"{prefix}{name}.": inner
+            for prefix, outer in whole.items()
+            for name, inner in inside(outer).items()
+        }
+        if not whole:
+            return
+        yield whole
+
+
+def inside(checkpoint: Checkpoint) -> dict[str, Checkpoint]:
+    """The networks inside of a file's outermost wrapping, by the first segment of their names."""
+    beside = {name: tensor for name, tensor in checkpoint.tensors.items() if "." not in name}
+    groups: dict[str, dict] = {}
+    for name, tensor in checkpoint.tensors.items():
+        first, _, rest = name.partition(".")
+        if rest and not BESIDE.fullmatch(first):
+            groups.setdefault(first, dict(beside))[rest] = tensor
+    names = [bare(group).keys() for group in groups.values()]
+    if any(own != names[0] for own in names):
+        return {}
+    return {first: replace(checkpoint, tensors=group) for first, group in groups.items()}

@@ -1,0 +1,121 @@
+"""Whatever a script wrapped around a network: it is found, the averaged one first, and nothing is chosen by chance."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from latentzoo import zoo
+from latentzoo.errors import CheckpointError
+from latentzoo.hub import wrapping
+
+
+def load(value, tmp_path):
+    torch.save(value, tmp_path / "a.pt")
+    return zoo.load(tmp_path / "a.pt")
+
+
+def under(prefix, state):
+    return {f"{prefix}{name}": tensor for name, tensor in state.items()}
+
+
+PREFIXES = (
+    *("module.", "_orig_mod.", "generator.", "G.", "module._orig_mod.", "_orig_mod.module."),
+    *("G.module._orig_mod.", "netG.generator.", "model.module."),
+)
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("safe", [False, True])
+def test_wrappings_of_any_order(prefix, safe, toy, tmp_path):
+    state = under(prefix, toy)
+    if safe:
+        save_file(state, tmp_path / "a.safetensors")
+        generator = zoo.load(tmp_path / "a.safetensors")
+    else:
+        generator = load({"epoch": 3, "state_dict": state}, tmp_path)
+    assert torch.equal(generator.linear.weight, toy["fc.weight"])
+
+
+def test_compiled_parts(toy, tmp_path):
+    inner = {name.replace("fc.", "fc._orig_mod."): tensor for name, tensor in toy.items()}
+    assert torch.equal(load(inner, tmp_path).linear.weight, toy["fc.weight"])
+
+
+RAW_AND_AVERAGED = [
+    *(("g", "g_ema"), ("model", "model_ema"), ("generator", "generator_ema"), ("G", "Gs")),
+    *(("generator", "generator_smooth"), ("state_dict", "ema_state_dict"), ("netG", "netG_avg")),
+    *(("state_dict", "state_dict_ema"), ("params", "params_ema"), ("generator", "g_running")),
+    *(("g", "ema_model"), ("model", "averaged_model"), ("G", "G_swa"), ("first", "first_ema")),
+]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(("raw", "averaged"), RAW_AND_AVERAGED)
+def test_averaged_weights_go_first(raw, averaged, order, toy, tmp_path):
+    state = {raw: {n: t + 1 for n, t in toy.items()}, averaged: toy, "d": {"fc": torch.ones(2)}}
+    state = dict(list(state.items())[::order]) | {"optim": {"state": {}, "param_groups": []}}
+    assert torch.equal(load(state, tmp_path).linear.weight, toy["fc.weight"])
+
+
+@pytest.mark.parametrize(("raw", "averaged"), RAW_AND_AVERAGED)
+def test_averaged_weights_beside_raw_ones_by_their_names_alone(raw, averaged, toy, tmp_path):
+    state = under(f"{raw}.", {n: t + 1 for n, t in toy.items()}) | under(f"{averaged}.", toy)
+    save_file(state, tmp_path / "a.safetensors")
+    generator = zoo.load(tmp_path / "a.safetensors")
+    assert torch.equal(generator.linear.weight, toy["fc.weight"])
+
+
+def test_an_average_of_the_parameters_takes_the_buffers_beside_it(toy, tmp_path):
+    parameters = {n: t + 1 for n, t in toy.items() if n != "fc.bias"}
+    found = load({"model": under("module.", toy), "ema": {"shadow": parameters}}, tmp_path)
+    assert torch.equal(found.linear.weight, toy["fc.weight"] + 1)
+    found = load({"model": under("module.", toy), "ema_helper": parameters}, tmp_path)
+    assert torch.equal(found.linear.weight, toy["fc.weight"] + 1)
+    assert torch.equal(found.linear.bias, toy["fc.bias"])
+
+
+def test_lists_of_ddim(toy, tmp_path):
+    """[network, optimizer, epoch, step, average], and without the average; a list of two is not told."""
+    raw, optimizer = under("module.", toy), torch.optim.Adam([toy["fc.weight"]]).state_dict()
+    shadow = {n: t + 1 for n, t in toy.items()}
+    found = load([raw, optimizer, 3, 100, shadow], tmp_path)
+    assert torch.equal(found.linear.weight, toy["fc.weight"] + 1)
+    found = load([raw, optimizer, 3, 100], tmp_path)
+    assert torch.equal(found.linear.weight, toy["fc.weight"])
+    with pytest.raises(CheckpointError, match=r"'0\.' and '1\.'"):
+        load([toy, shadow], tmp_path)
+
+
+@pytest.mark.parametrize("names", [("first", "second"), ("g_ema", "ema"), ("generator", "best")])
+def test_two_that_are_equally_good_are_named(names, toy, tmp_path):
+    copies = {name: {n: t + i for n, t in toy.items()} for i, name in enumerate(names)}
+    with pytest.raises(CheckpointError, match="several networks that could be meant") as caught:
+        load(copies, tmp_path)
+    assert all(name in str(caught.value) for name in names) and "\n" not in str(caught.value)
+
+
+def test_an_average_without_names_is_not_passed_over(toy, tmp_path):
+    with pytest.raises(CheckpointError, match="'ema' are a list without names"):
+        load({"model": toy, "ema": {"shadow_params": [torch.ones(2)], "decay": 0.9}}, tmp_path)
+
+
+def test_what_is_trained_beside_a_decoder(toy, tmp_path):
+    state = under("decoder.", toy) | {"encoder.body.0.weight": torch.ones(2)}
+    found = load({"state_dict": state, "latent_avg": torch.ones(4)}, tmp_path)
+    assert torch.equal(found.linear.weight, toy["fc.weight"])
+
+
+def test_a_part_of_a_larger_model_is_not_taken_for_it(toy, tmp_path):
+    state = under("model.", toy) | {"first_stage.conv.weight": torch.ones(2)}
+    with pytest.raises(CheckpointError, match="no family"):
+        load(state, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["g_ema", "G_EMA", "Gs", "netG_avg", "generator_smooth", "ema.G"])
+def test_names_of_averages(name):
+    assert wrapping.is_averaged(name)
+
+
+@pytest.mark.parametrize("name", ["g", "generator", "gs_net", "schema", "average_pool_x1", "mega"])
+def test_names_of_others(name):
+    assert wrapping.is_averaged(name) == (name == "average_pool_x1")
