@@ -78,15 +78,40 @@ def fold(
         segments = [items[i : i + stride] for i in range(0, len(items), stride)]
         walk = lambda x, segment: fold(step, x, segment, recompute=True)
         return fold(walk, x, segments, recompute=True)
-    budget = SHARE * _free(_tensors(x)[0].device) if recompute == "auto" else 0.0
-    kept = _Kept()
+    budget = Budget(recompute, _tensors(x)[0].device)
     for item in items:
-        if kept.bytes + kept.last < budget:
-            with kept:
-                x = step(x, item)
-        else:
-            x = _forget(step, x, item)
+        x = budget.run(step, x, item)
     return x
+
+
+class Budget:
+    """Creates the memory that the steps of one forward pass share, whatever each of them is.
+
+    Arguments:
+        recompute: True, False or "auto", see above.
+        device: Where the steps run.
+
+    Raises:
+        SpecError: If `recompute` is none of the three.
+    """
+
+    def __init__(self, recompute: Recompute, device: torch.device) -> None:
+        if recompute not in ("auto", True, False):
+            raise SpecError(
+                f"recompute={recompute!r} is unknown here; choose 'auto', True or False"
+            )
+        share = SHARE * _free(device) if recompute == "auto" else 0.0
+        self.bytes, self._kept = math.inf if recompute is False else share, _Kept()
+
+    def run(self, step: Callable[[X, Item], X], x: X, item: Item) -> X:
+        """Runs `step(x, item)`, a pure function as for `fold`, and keeps what is saved for its
+        gradient while there is room; the last of all such steps tells how much it is."""
+        if not torch.is_grad_enabled():
+            return step(x, item)
+        if self._kept.bytes + self._kept.last < self.bytes:
+            with self._kept:
+                return step(x, item)
+        return _forget(step, x, item)
 
 
 def _tensors(x: Any) -> tuple[Tensor, ...]:

@@ -1,0 +1,162 @@
+r"""What a foreign function does around its networks, heard and answered.
+
+A pipeline of diffusers is a function of its Gaussian draws,
+
+.. math:: x = P(\varepsilon_1, \dots, \varepsilon_k), \qquad \varepsilon_i \sim \mathcal{N}(0, I)
+
+but it makes the draws itself, turns gradients off, clamps the picture and ends in an array. A
+torch-function mode around the call gives each draw its part of the latent instead, does not hear
+the wish to turn gradients off, leaves the clamp out, and keeps the picture as a tensor. The
+pipeline is not changed.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from latentzoo.errors import SpecError
+from latentzoo.space import Space
+
+FOREIGN = {
+    *(torch.rand, torch.rand_like, torch.randint, torch.randint_like, torch.randperm),
+    *(torch.multinomial, torch.bernoulli, torch.normal, torch.poisson),
+    *(Tensor.normal_, Tensor.uniform_, Tensor.exponential_, Tensor.random_, Tensor.bernoulli_),
+    *(Tensor.multinomial, Tensor.bernoulli),
+}
+"""Draws that no part of a Gaussian latent can answer."""
+
+Kind = Literal["start", "noise"]
+
+
+class Place(NamedTuple):
+    """Where in the latent a draw is: a block, and which of its rows (None for the whole block)."""
+
+    block: str
+    row: int | None
+
+
+class Draws(TorchFunctionMode):
+    """Creates the mode of one call.
+
+    Arguments:
+        given: What each draw is answered with, in their order, (B, ...); None for zeros. Without
+            a list the draws are noise of their own and need a gradient.
+
+    Attributes:
+        drawn: The draws so far.
+        kinds: Of each, whether a scheduler's step asked for it ("noise") or anything else.
+        stepping: Whether a scheduler's step is running.
+        image: The picture (B, 3, H, W) in [0, 1], not clamped, when the call is over.
+    """
+
+    def __init__(self, given: Sequence[Tensor | None] | None = None) -> None:
+        super().__init__()
+        self.given, self.image = given, None
+        self.drawn: list[Tensor] = []
+        self.kinds: list[Kind] = []
+        self.stepping = False
+        self.rng = torch.Generator().manual_seed(0)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Takes the mode off, so that a network runs as it does alone."""
+        self.__exit__(None, None, None)
+        try:
+            yield
+        finally:
+            self.__enter__()
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is torch._C._set_grad_enabled:
+            return None
+        if func is torch.randn or func is torch.randn_like:
+            kwargs = {k: v for k, v in kwargs.items() if k != "generator"}
+            empty = torch.empty if func is torch.randn else torch.empty_like
+            return self.draw(empty(*args, **kwargs))
+        if func in FOREIGN:
+            raise SpecError(
+                f"the pipeline draws by {func.__name__}, which is no Gaussian and has no place in a "
+                "latent; turn off what asks for it, or take another scheduler"
+            )
+        if func is Tensor.clamp and _bounds(args, kwargs) == (0, 1) and _painted(args[0], 1):
+            return args[0]
+        if func is Tensor.numpy and _painted(args[0], -1):
+            self.image = args[0][..., :3].movedim(-1, 1)
+            return func(args[0].detach())
+        return func(*args, **kwargs)
+
+    def draw(self, like: Tensor) -> Tensor:
+        """The answer to a draw of the shape, type and device of `like`."""
+        index = len(self.drawn)
+        if self.given is None:
+            noise = torch.randn(like.shape, generator=self.rng).to(like).requires_grad_()
+        elif index >= len(self.given):
+            raise SpecError(f"the pipeline makes more draws than the {index} of its first run")
+        else:
+            noise = self.given[index]
+            noise = torch.zeros_like(like) if noise is None else noise
+            if noise.shape != like.shape:
+                raise SpecError(
+                    f"draw {index} of the pipeline has shape {tuple(like.shape)}, in its first run "
+                    f"{tuple(noise.shape)}; it must not depend on the pictures"
+                )
+            exact = noise.dtype == torch.float64
+            noise = noise.to(like.device, noise.dtype if exact else like.dtype)
+        self.drawn.append(noise)
+        self.kinds.append("noise" if self.stepping else "start")
+        return noise
+
+
+class Exact(TorchFunctionMode):
+    """Keeps 64 bits where they are 64: pipelines, and networks inside, ask for 32 at many places."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if args and isinstance(args[0], Tensor) and args[0].dtype == torch.float64:
+            func = Tensor.double if func is Tensor.float else func
+            wide = lambda x: torch.float64 if x is torch.float32 else x
+            args, kwargs = tuple(map(wide, args)), {k: wide(v) for k, v in kwargs.items()}
+        return func(*args, **kwargs)
+
+
+def arrange(
+    shapes: Sequence[tuple[int, ...]], kinds: Sequence[Kind], alive: Sequence[bool]
+) -> tuple[Space, list[Place | None]]:
+    """The latent of draws: each one outside of a scheduler's steps opens a stage, whose block it
+    is; the noises of the stage's steps are stacked in a second one.
+
+    Arguments:
+        shapes: The draws' shapes, without the batch dimension.
+        kinds: What they are.
+        alive: Whether they have an influence on the picture.
+
+    Returns:
+        The space, and each draw's place in it; None for those without influence.
+    """
+    stage, blocks, places = 0, {}, []
+    for shape, kind, lives in zip(shapes, kinds, alive, strict=True):
+        stage += kind == "start"
+        name = kind + (str(stage) if stage > 1 else "")
+        row = blocks.get(name, (0,))[0] if kind == "noise" else None
+        places.append(Place(name, row) if lives else None)
+        if lives:
+            blocks[name] = tuple(shape) if row is None else (row + 1, *shape)
+    return Space(**blocks), places
+
+
+def _painted(x: Tensor, channels: int) -> bool:
+    return x.ndim == 4 and x.shape[channels] in (3, 4)
+
+
+def _bounds(args: Any, kwargs: Any) -> tuple[Any, Any]:
+    low, high = (*args[1:], None, None)[:2]
+    return kwargs.get("min", low), kwargs.get("max", high)

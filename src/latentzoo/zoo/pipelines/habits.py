@@ -1,0 +1,40 @@
+"""What single pipelines and schedulers do that is no function of the latent, as data.
+
+`use_pe` and `enable_prompt_rewrite` let a language model write another prompt, by draws that no
+latent answers, or anew at every call. `use_resolution_binning` computes another size than is asked
+for and resizes. Each may still be asked for by name.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+CALL: Mapping[str, Mapping[str, Any]] = {
+    "ErnieImagePipeline": {"use_pe": False},
+    "LongCatImagePipeline": {"enable_prompt_rewrite": False},
+}
+"""Arguments of a pipeline's call that make it a function, by its class."""
+
+EVERYWHERE: Mapping[str, Any] = {"use_resolution_binning": False}
+"""The same for every pipeline that has the argument: SANA, PixArt, HunyuanDiT, PRX."""
+
+REFUSED: Mapping[str, str] = {
+    "DPMSolverSDEScheduler": "its noise is a Brownian tree grown from integers",
+    "IPNDMScheduler": "it divides by 0, so that its gradient is 0 in 32 bits",
+}
+"""Schedulers that make no map, and why."""
+
+PAINT = ("safety_checker", "watermark", "watermarker")
+"""Parts that paint over pictures or put a mark into them: no part of the map."""
+
+OURS: Mapping[str, str] = {
+    "latents": "the latent is what is sampled",
+    "generator": "the draws come from the latent",
+    "output_type": "pictures stay tensors",
+    "return_dict": "pictures stay tensors",
+    "num_images_per_prompt": "the number of chains says how many",
+    "callback": "a map has no side effects",
+    "callback_steps": "a map has no side effects",
+    "callback_on_step_end": "a map has no side effects",
+    "callback_on_step_end_tensor_inputs": "a map has no side effects",
+}
+"""Arguments of a pipeline's call that are not the user's, and why."""

@@ -1,0 +1,90 @@
+"""The arguments of a pipeline's own call, checked before it is made."""
+
+import inspect
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from PIL import Image
+
+from latentzoo import picture
+from latentzoo.errors import SpecError, UnknownName
+from latentzoo.zoo.pipelines.habits import CALL, EVERYWHERE, OURS
+
+WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
+def complete(pipe: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call: those that make it a function, and over them the user's.
+
+    Raises:
+        UnknownName: If the pipeline's call has no such argument.
+        SpecError: If an argument is not the user's, or of another type.
+    """
+    call, kind = type(pipe).__call__, type(pipe).__name__
+    known = {n: p for n, p in inspect.signature(call).parameters.items() if n != "self"}
+    known.pop("prompt", None)
+    free = any(p.kind is p.VAR_KEYWORD for p in known.values())
+    hints = _hints(call)
+    for name, value in given.items():
+        if name in OURS:
+            raise SpecError(f"the option '{name}' is not taken: {OURS[name]}; leave it out")
+        if name not in known and not free:
+            theirs = {n for n in known if n not in OURS}
+            raise UnknownName(f"option of {kind}:", name, theirs, shown="see its documentation")
+        if name in hints and not fits(value, hints[name]):
+            wanted = describe(hints[name])
+            raise SpecError(f"the option {name}={value!r} of {kind} is not {wanted}; give that")
+    if given.get("num_inference_steps", 1) is not None and given.get("num_inference_steps", 1) < 1:
+        raise SpecError("num_inference_steps is below 1; give the number of denoising steps")
+    habits = {name: value for name, value in EVERYWHERE.items() if name in known}
+    return {**habits, **CALL.get(kind, {}), **{n: _opened(n, v) for n, v in given.items()}}
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of an annotated type; plain types are looked at, all others pass."""
+    origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, h) for h in inside)
+    if hint is type(None):
+        return value is None
+    if hint in (bool, str):
+        return isinstance(value, hint)
+    if hint in (int, float):  # a whole number given as 2.0 would be an index later
+        return isinstance(value, int | hint) and not isinstance(value, bool)
+    if origin in (list, tuple):
+        return isinstance(value, list | tuple) and (
+            not inside or inside[-1] is Ellipsis or all(fits(v, inside[0]) for v in value)
+        )
+    return not isinstance(value, bool | int | float) or not _closed(hint)
+
+
+def describe(hint: Any) -> str:
+    """An annotated type in words."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        inside = (h for h in typing.get_args(hint) if h is not type(None))
+        return " or ".join(dict.fromkeys(map(describe, inside)))
+    if typing.get_origin(hint) in (list, tuple):
+        inside = [h for h in typing.get_args(hint) if h is not Ellipsis]
+        return f"a list of which each is {describe(inside[0])}" if inside else "a list"
+    return WORDS.get(hint, str(getattr(hint, "__name__", hint)))
+
+
+def _closed(hint: Any) -> bool:
+    """Whether a type is a class that a number cannot be meant for."""
+    return isinstance(hint, type) and hint is not object
+
+
+def _hints(call: Any) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(call)
+    except Exception:  # an annotation that only its author can resolve
+        return {}
+
+
+def _opened(name: str, value: Any) -> Any:
+    """A picture by its path, where the argument is a picture."""
+    if isinstance(value, str) and name.split("_")[-1] == "image":
+        return Image.fromarray(picture.to_uint8(picture.read(value))[0])
+    return value

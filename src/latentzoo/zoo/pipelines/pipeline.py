@@ -1,0 +1,320 @@
+r"""Any text-to-image pipeline of diffusers as one map.
+
+.. math:: x = P(\varepsilon_1(z), \dots, \varepsilon_k(z) \mid c), \qquad z \sim \mathcal{N}(0, I)
+
+with the pipeline's own call `P`, its Gaussian draws :math:`\varepsilon_i`, which are parts of the
+latent, and the prompt `c`. The picture is that of the pipeline for the same noise, before its clamp.
+
+    | start    what is drawn before the first step
+    | noise    what the scheduler draws in its steps, in their order
+    | start2, noise2, ...    the same of further stages: a prior, then a decoder
+
+Draws that have no influence on the picture are left out: one-step turbo models make one.
+
+References:
+    | Diffusers: State-of-the-art diffusion models (von Platen et al., 2022)
+    | https://github.com/huggingface/diffusers
+    |
+    | ReNO: Enhancing One-step Text-to-Image Models through Reward-based Noise Optimization
+    | (Eyring, Karthik, Roth, Dosovitskiy and Akata, 2024), https://arxiv.org/abs/2406.04312
+"""
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from latentzoo.diffusion.memory import Budget, Checkpoint
+from latentzoo.errors import LatentzooError, SpecError
+from latentzoo.generator import Generator
+from latentzoo.zoo.pipelines import options, probe, texts, words
+from latentzoo.zoo.pipelines.draws import Draws, Exact, arrange
+from latentzoo.zoo.pipelines.habits import PAINT
+from latentzoo.zoo.pipelines.refuse import refuse
+from latentzoo.zoo.pipelines.stage import Caller, Encode, Spend, Stage, quiet
+from latentzoo.zoo.pipelines.texts import COUNT, Texts
+
+
+class TextToImage(Generator):
+    """Creates the map of a pipeline and a prompt. The pipeline itself is not changed, but for its
+    networks, which are frozen.
+
+    Arguments:
+        pipe: The pipeline, a `DiffusionPipeline`.
+        prompt: What the picture should show; several are those of the chains, one each.
+        checkpoint: Which networks' calls are run again for the gradient, see
+            `latentzoo.diffusion.memory`: "auto", True or False.
+        chunk: How many pictures are decoded at once.
+        call: Arguments of the pipeline's call, by its names: num_inference_steps, guidance_scale,
+            height, width, negative_prompt, ...
+
+    Attributes:
+        prompt: The prompt, where there is one.
+        prompts: The prompts, of each chain where there are several.
+
+    Raises:
+        UnknownName: If the call has no such argument.
+        SpecError: If the pipeline makes no map of a Gaussian, or refuses the call.
+    """
+
+    def __init__(
+        self,
+        pipe: Any,
+        prompt: str | Sequence[str],
+        *,
+        checkpoint: Checkpoint = "auto",
+        chunk: int = 1,
+        **call: Any,
+    ) -> None:
+        super().__init__()
+        self.prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
+        if not self.prompts or not all(isinstance(p, str) and p.strip() for p in self.prompts):
+            raise SpecError("the prompt is empty; say what the picture should show: prompt='...'")
+        if chunk < 1:
+            raise SpecError(f"chunk={chunk} is not allowed; decode at least one picture at once")
+        refuse(pipe)
+        Budget(checkpoint, torch.device("cpu"))  # says what it does not know before any work
+        self.chains = None if isinstance(prompt, str) else len(self.prompts)
+        self.name, self.checkpoint, self.chunk = type(pipe).__name__, checkpoint, chunk
+        self.pipe = _bare(pipe)
+        self.nets = nn.ModuleDict(_networks(self.pipe))
+        self.nets.eval().requires_grad_(False)
+        self._upcast()
+        self.call = options.complete(pipe, call)
+        self.many = COUNT in inspect.signature(type(pipe).__call__).parameters
+        self.texts = nn.ModuleList()
+        image = self._look()
+        self._release(image)
+        self._measure(image, call)
+
+    @property
+    def prompt(self) -> str | None:
+        """The prompt, where all chains have the same."""
+        return self.prompts[0] if len(set(self.prompts)) == 1 else None
+
+    def select(self, index: Int64[Tensor, "b"]) -> "TextToImage":
+        """The map of the chains at `index`; itself where all have the same prompt."""
+        if self.chains is None:
+            return self
+        part = copy.copy(self)
+        part.prompts = tuple(self.prompts[i] for i in index.tolist())
+        part.chains = len(part.prompts)
+        return part
+
+    def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
+        if self.chains not in (None, len(z)):
+            raise SpecError(
+                f"there are prompts for {self.chains} chains and {len(z)} latents; give one latent "
+                "per chain, or take some by `select`"
+            )
+        prompts = self.prompts if self.chains is not None else self.prompts * len(z)
+        parts, caller = [], Spend(Budget(self.checkpoint, z.device))
+        for at in self._batches(prompts):
+            parts.append((at, self._paint(z[at], [prompts[i] for i in at], caller)))
+        if len(parts) == 1:
+            return parts[0][1].to(z.device)
+        order = torch.tensor([i for at, _ in parts for i in at]).argsort().to(z.device)
+        return torch.cat([image.to(z.device) for _, image in parts])[order]
+
+    def _paint(self, z: Tensor, prompts: Sequence[str], caller: Caller) -> Tensor:
+        """The pictures of latents (b, D) that go through the pipeline together."""
+        blocks = self.space.split(z)
+        given = [
+            None if p is None else blocks[p.block] if p.row is None else blocks[p.block][:, p.row]
+            for p in self.places
+        ]
+        said = [self._memory(p) for p in prompts]
+        calls = iter(range(len(said[0])))
+        answer = lambda pipe, args, kwargs: texts.rows([s.said(i) for i in [next(calls)] for s in said])
+        return self._run(prompts, Draws(given), caller, answer, exact=z.dtype == torch.float64)
+
+    def _run(
+        self,
+        prompts: Sequence[str],
+        draws: Draws,
+        caller: Caller,
+        encode: Encode,
+        *,
+        exact: bool = False,
+    ) -> Tensor:
+        """The pictures of one call of the pipeline."""
+        stage = Stage(
+            self.pipe, draws, caller=caller, encode=encode, chunk=self.chunk, exact=exact
+        )
+        n = len(prompts)
+        how = {COUNT: n, "prompt": prompts[0]} if self.many else {"prompt": [*prompts]}
+        with ExitStack() as stack:
+            if exact:
+                stack.enter_context(Exact())
+            stack.enter_context(quiet())
+            stack.enter_context(draws)
+            stage.pipe(**how, **self.call, output_type="np")
+        if draws.image is None or len(draws.image) != n:
+            raise SpecError(f"{self.name} gives no pictures (B, 3, H, W), so it is no map to images")
+        return draws.image
+
+    def _batches(self, prompts: Sequence[str]) -> list[list[int]]:
+        """The rows that can be in one call: of one prompt, or of prompts whose texts have one shape."""
+        groups: list[list[int]] = []
+        for i, p in enumerate(prompts):
+            fits = (g for g in groups if self._together(prompts[g[0]], p))
+            group = next(fits, None)
+            if group is None:
+                groups.append([i])
+            else:
+                group.append(i)
+        return groups
+
+    def _together(self, a: str, b: str) -> bool:
+        one, two = self._memory(a), self._memory(b)
+        return a == b or (
+            0 < len(one) == len(two)
+            and all(texts.together(one.said(i), two.said(i)) for i in range(len(one)))
+        )
+
+    def _memory(self, prompt: str) -> Texts:
+        return self.texts[self.known[prompt]]  # pyright: ignore[reportReturnType]
+
+    def _look(self) -> Tensor:
+        """Encodes each prompt, and finds the draws of a first run; its picture, which is no real one."""
+        self.known: dict[str, int] = {}
+        image, caller = torch.empty(0), probe.Probe()
+        for prompt in dict.fromkeys(self.prompts):
+            draws, memory = Draws(), Texts()
+            reader = words.Reader()
+
+            def encode(
+                pipe: Any,
+                args: Any,
+                kwargs: Any,
+                memory: Texts = memory,
+                reader: words.Reader = reader,
+            ) -> Any:
+                asked = reader.hearing(pipe).encode_prompt
+                memory.keep(texts.ask(asked, args, kwargs))
+                return memory.said(len(memory) - 1).one
+
+            with self._refusals(), torch.enable_grad():
+                image = self._run([prompt], draws, caller, encode)
+            reader.judge()
+            self.known[prompt] = len(self.texts)
+            self.texts.append(memory)
+            alive = probe.alive(image, draws.drawn)
+            if not any(alive):
+                raise SpecError(
+                    f"no draw of {self.name} has an influence on its picture that a gradient sees; "
+                    "take another scheduler"
+                )
+            found = arrange([tuple(x.shape[1:]) for x in draws.drawn], draws.kinds, alive)
+            if len(self.known) > 1 and found[0] != self.space:
+                raise SpecError(
+                    f"the prompts have different latents, {self.space} and {found[0]}; run them alone"
+                )
+            self.space, self.places = found
+            self._first, self._caller = draws.drawn, caller
+        return image.detach()
+
+    def _release(self, image: Tensor) -> None:
+        """Lets the text encoders go, where the pipeline does without."""
+        pipe, self.pipe = self.pipe, _without(self.pipe, _encoders(self.pipe))
+        memory = self.texts[-1]
+        calls = iter(range(len(memory)))  # pyright: ignore[reportArgumentType]
+        answer = lambda pipe, args, kwargs: memory.said(next(calls)).one  # pyright: ignore[reportCallIssue]
+        given = [x.detach() for x in self._first]
+        try:
+            with torch.no_grad():
+                again = self._run([self.prompts[-1]], Draws(given), self._caller, answer)
+            gone = torch.equal(again, image)
+        except (AttributeError, TypeError, ValueError, RuntimeError):
+            gone = False
+        del self._first, self._caller
+        if gone:
+            self.nets = nn.ModuleDict(_networks(self.pipe))
+        else:
+            self.pipe = pipe
+
+    def _measure(self, image: Tensor, call: dict[str, Any]) -> None:
+        self.size = (int(image.shape[-2]), int(image.shape[-1]))
+        asked = (call.get("height") or self.size[0], call.get("width") or self.size[1])
+        if asked != self.size:
+            height, width = self.size
+            raise SpecError(
+                f"{self.name} makes {height}x{width} pixels of the {asked[0]}x{asked[1]} that are "
+                f"asked for; give height={height}, width={width}, or multiples that it knows"
+            )
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """What a pipeline says against a call, in one line."""
+        try:
+            yield
+        except LatentzooError:
+            raise
+        except (TypeError, ValueError, RuntimeError, AttributeError, LookupError, OSError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise SpecError(
+                f"{self.name} refuses the call ({type(error).__name__}: {reason}); check its options"
+            ) from error
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "TextToImage":
+        super()._apply(fn, recurse)
+        self._upcast()
+        return self
+
+    def _upcast(self) -> None:
+        """Decodes in 32 bits where 16 overflow; the pipeline would cast there, and back before the gradient."""
+        for net in self.nets.values():
+            config = getattr(net, "config", None)
+            if hasattr(net, "decode") and getattr(config, "force_upcast", False):
+                if net.dtype == torch.float16:  # pyright: ignore[reportUnnecessaryComparison]
+                    net.float()
+
+
+def _inner(pipe: Any) -> Iterator[tuple[str, Any]]:
+    """A pipeline, and those inside it."""
+    yield "", pipe
+    for name, part in vars(pipe).items():
+        if name.endswith("_pipe") and hasattr(part, "components"):
+            yield name, part
+
+
+def _parts(pipe: Any) -> dict[str, Any]:
+    """All parts of a pipeline and those inside it, by name; a part in two places has one."""
+    found: dict[int, tuple[str, Any]] = {}
+    for prefix, p in _inner(pipe):
+        for name, part in vars(p).items():
+            if isinstance(part, nn.Module):
+                found.setdefault(id(part), (f"{prefix}_{name}".strip("_"), part))
+    return dict(found.values())
+
+
+def _networks(pipe: Any) -> dict[str, nn.Module]:
+    return {name: part for name, part in _parts(pipe).items() if isinstance(part, nn.Module)}
+
+
+def _encoders(pipe: Any) -> set[str]:
+    return {name for _, p in _inner(pipe) for name in vars(p) if "text_encoder" in name}
+
+
+def _without(pipe: Any, names: set[str]) -> Any:
+    """A copy without some parts."""
+    new = copy.copy(pipe)
+    for name, part in vars(pipe).items():
+        if name in names:
+            vars(new)[name] = None
+        elif name.endswith("_pipe") and hasattr(part, "components"):
+            vars(new)[name] = _without(part, names)
+    return new
+
+
+def _bare(pipe: Any) -> Any:
+    """A copy without what paints over pictures, that tells no progress."""
+    new = _without(pipe, set(PAINT))
+    for _, p in _inner(new):
+        vars(p)["_progress_bar_config"] = {"disable": True}
+    return new

@@ -1,0 +1,214 @@
+"""A pipeline for one call: a copy whose schedulers, networks and text encoders are stand-ins.
+
+The user's pipeline is not touched, so that several maps may look at one. Networks are shared with
+the copy; what is around their calls is new for each call:
+
+    | scheduler       a deep copy, whose steps tell the draws that they are steps
+    | denoiser        runs with the mode of the draws taken off, kept or forgotten for the gradient
+    | autoencoder     decodes in its own precision, a few pictures at a time
+    | encode_prompt   is answered from memory
+"""
+
+import copy
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from diffusers import ModelMixin, SchedulerMixin
+from diffusers.pipelines.pag.pag_utils import PAGMixin
+from diffusers.utils import logging as diffusers_log
+from torch import Tensor
+from torch.utils import _pytree as pytree
+from transformers.utils import logging as transformers_log
+
+from latentzoo.diffusion.memory import Budget
+from latentzoo.zoo.pipelines.draws import Draws, Exact
+
+Caller = Callable[[Callable[..., Any], Any, Any, dict[str, Any]], Any]
+"""Runs `call(*args, **kwargs)` of a network."""
+Encode = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+"""Answers `encode_prompt(*args, **kwargs)` of a pipeline."""
+
+
+class Standin:
+    """Creates what looks like a network to a pipeline, with some of its methods exchanged."""
+
+    def __init__(self, network: Any, **methods: Callable[..., Any]) -> None:
+        vars(self).update(_network=network, _methods=methods)
+
+    @property
+    def __class__(self) -> Any:  # so that isinstance sees the network
+        return type(vars(self)["_network"])
+
+    def __getattr__(self, name: str) -> Any:
+        mine = vars(self)
+        return mine["_methods"].get(name) or getattr(mine["_network"], name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(vars(self)["_network"], name, value)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return vars(self)["_methods"]["forward"](*args, **kwargs)
+
+
+class Stage:
+    """Creates the copy of a pipeline for one call.
+
+    Arguments:
+        pipe: The pipeline.
+        draws: The mode around the call.
+        caller: How networks are run.
+        encode: What answers for the text encoders.
+        chunk: How many pictures are decoded at once.
+        exact: Whether 64 bits are kept inside networks.
+    """
+
+    def __init__(
+        self,
+        pipe: Any,
+        draws: Draws,
+        *,
+        caller: Caller,
+        encode: Encode,
+        chunk: int,
+        exact: bool = False,
+    ) -> None:
+        self.draws, self.caller, self.encode, self.chunk = draws, caller, encode, chunk
+        self.exact = Exact if exact else nullcontext
+        self.pipe = self.copy(pipe)
+        self.guided = isinstance(pipe, PAGMixin)
+
+    def copy(self, pipe: Any) -> Any:
+        """The pipeline with stand-ins, and so the pipelines inside it."""
+        new = copy.copy(pipe)
+        for name, part in vars(pipe).items():
+            if name.endswith("_pipe") and hasattr(part, "components"):
+                vars(new)[name] = self.copy(part)
+            elif isinstance(part, SchedulerMixin):
+                vars(new)[name] = self.scheduler(part)
+            elif is_network(part):
+                vars(new)[name] = self.network(part)
+        if hasattr(pipe, "encode_prompt"):
+            answer = lambda *args, **kwargs: self.encode(pipe, args, kwargs)
+            vars(new)["encode_prompt"] = functools.wraps(pipe.encode_prompt)(answer)
+        return new
+
+    def scheduler(self, scheduler: Any) -> Any:
+        """A copy without a past. Its `step` keeps its signature: pipelines read there whether it takes `eta`."""
+        new = copy.deepcopy(scheduler)
+        step = new.step
+
+        @functools.wraps(step)
+        def stepping(*args: Any, **kwargs: Any) -> Any:
+            self.draws.stepping = True
+            try:
+                return step(*args, **kwargs)
+            finally:
+                self.draws.stepping = False
+
+        new.step = stepping
+        return new
+
+    def network(self, network: Any) -> Standin:
+        methods = {"forward": functools.partial(self.run, network, network)}
+        if hasattr(network, "decode"):
+            methods |= {"decode": functools.partial(self.decode, network)}
+        if hasattr(network, "encode"):
+            methods |= {"encode": functools.partial(self.see, network)}
+        return Standin(network, **methods)
+
+    def run(self, network: Any, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """A network's call."""
+        now = processors(network) if self.guided else None
+
+        def alone(*args: Any, **kwargs: Any) -> Any:
+            with self.exact(), with_processors(network, now):
+                return call(*args, **kwargs)
+
+        with self.draws.away():
+            return self.caller(alone, network, args, kwargs)
+
+    def decode(self, network: Any, code: Tensor, *args: Any, **kwargs: Any) -> Any:
+        parts = code.to(network.dtype).split(self.chunk)
+        done = [self.run(network, network.decode, part, *args, **kwargs) for part in parts]
+        image = torch.cat([x[0] for x in done])
+        return (image,) if isinstance(done[0], tuple) else type(done[0])(sample=image)
+
+    def see(self, network: Any, *args: Any, **kwargs: Any) -> Any:
+        """What an autoencoder sees in a picture that was given."""
+        with self.draws.away(), self.exact():
+            return network.encode(*args, **kwargs)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps `diffusers` and `transformers` from printing inside."""
+    before = [library.get_verbosity() for library in (diffusers_log, transformers_log)]
+    for library in (diffusers_log, transformers_log):
+        library.set_verbosity_error()
+    try:
+        yield
+    finally:
+        diffusers_log.set_verbosity(before[0])
+        transformers_log.set_verbosity(before[1])
+
+
+def is_network(part: Any) -> bool:
+    """Whether a part of a pipeline is a network of diffusers, compiled or not."""
+    return isinstance(getattr(part, "_orig_mod", part), ModelMixin)
+
+
+class Spend:
+    """Creates the caller of networks in a forward pass whose gradient may be asked for.
+
+    Arguments:
+        budget: The memory that the calls share.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+
+    def __call__(
+        self, call: Callable[..., Any], network: Any, args: Any, kwargs: dict[str, Any]
+    ) -> Any:
+        leaves, spec = pytree.tree_flatten((args, kwargs))
+        at = [i for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.requires_grad]
+        if not at or not torch.is_grad_enabled():
+            return call(*args, **kwargs)
+        shape: list[Any] = []
+
+        def step(x: tuple[Tensor, ...], item: None) -> tuple[Tensor, ...]:
+            new = [*leaves]
+            for i, value in zip(at, x, strict=True):
+                new[i] = value
+            a, k = pytree.tree_unflatten(new, spec)
+            found, form = pytree.tree_flatten(call(*a, **k))
+            tensors = [isinstance(y, Tensor) for y in found]
+            shape[:] = [form, [None if t else y for t, y in zip(tensors, found, strict=True)]]
+            return tuple(y for y in found if isinstance(y, Tensor))
+
+        tensors = iter(self.budget.run(step, tuple(leaves[i] for i in at), None))
+        form, others = shape
+        return pytree.tree_unflatten([next(tensors) if y is None else y for y in others], form)
+
+
+def processors(network: Any) -> dict[str, Any]:
+    """The attention processors of this moment."""
+    return dict(getattr(network, "attn_processors", {}))
+
+
+@contextmanager
+def with_processors(network: Any, now: dict[str, Any] | None) -> Iterator[None]:
+    """Attention as it was when the network was called: PAG exchanges it before a call and puts it
+    back after, when the gradient that runs the network again is still to come."""
+    then = {} if now is None else processors(network)
+    if now is None or all(now[k] is then[k] for k in then):
+        yield
+        return
+    network.set_attn_processor(dict(now))
+    try:
+        yield
+    finally:
+        network.set_attn_processor(then)

@@ -1,0 +1,119 @@
+"""What a pipeline's text encoders say of prompts, kept, so that they run once and can leave memory.
+
+An encoder is asked for one picture and for two. What doubled is a row for each picture, a tensor's
+axis or a list; what did not is shared. So the texts of any number of pictures are known, of one
+prompt or of one each.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+COUNT = "num_images_per_prompt"
+
+
+class Said(NamedTuple):
+    """What one call of an encoder gave for one picture and for two."""
+
+    one: Any
+    two: Any
+
+
+class Texts(nn.Module):
+    """Creates the memory of one prompt: the results of `encode_prompt`, in the order of its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.specs: list[Any] = []
+        self.others: list[list[Any]] = []
+
+    def __len__(self) -> int:
+        return len(self.specs)
+
+    def keep(self, said: Said) -> None:
+        """Notes one call; tensors become buffers, so that they move and are hashed as weights are."""
+        leaves, spec = pytree.tree_flatten(said)
+        index = len(self.specs)
+        for i, x in enumerate(leaves):
+            if isinstance(x, Tensor):
+                self.register_buffer(f"text_{index}_{i}", x.detach())
+        self.specs.append(spec)
+        self.others.append([None if isinstance(x, Tensor) else x for x in leaves])
+
+    def said(self, index: int) -> Said:
+        """What the call `index` gave."""
+        others = self.others[index]
+        leaves = [getattr(self, f"text_{index}_{i}", x) for i, x in enumerate(others)]
+        return pytree.tree_unflatten(leaves, self.specs[index])
+
+
+def ask(encode: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Said:
+    """Asks an encoder for one picture and for two."""
+    signature = inspect.signature(encode)
+    bound = signature.bind(*args, **kwargs)
+    twice = dict(bound.arguments)
+    if COUNT in signature.parameters:
+        twice[COUNT] = 2
+    else:
+        several = lambda v: isinstance(v, list) and len(v) == 1 and isinstance(v[0], str)
+        twice = {k: v * 2 if several(v) else v for k, v in twice.items()}
+    if "batch_size" in twice and COUNT not in signature.parameters:
+        twice["batch_size"] = 2
+    one = encode(*bound.args, **bound.kwargs)
+    bound.arguments.update(twice)
+    return Said(one, encode(*bound.args, **bound.kwargs))
+
+
+def rows(said: Sequence[Said]) -> Any:
+    """The texts of as many pictures as there are entries, each of its own prompt."""
+    return _rows([s.one for s in said], [s.two for s in said])
+
+
+def _rows(ones: Sequence[Any], twos: Sequence[Any]) -> Any:
+    one, two, n = ones[0], twos[0], len(ones)
+    if isinstance(one, Tensor):
+        grown = _grown(one, two)
+        if grown is None:
+            return one
+        if all(x is one for x in ones):
+            return one.repeat_interleave(n, grown)
+        return torch.stack(list(ones), grown + 1).flatten(grown, grown + 1)
+    if not isinstance(one, (list, tuple)):
+        return one
+    if len(one) != len(two):
+        return type(one)(each[i] for i in range(len(one)) for each in ones)
+    inner = zip(zip(*ones, strict=True), zip(*twos, strict=True), strict=True)
+    return type(one)(_rows(a, b) for a, b in inner)
+
+
+def together(a: Said, b: Said) -> bool:
+    """Whether two prompts can be in one batch: what differs has a row for each picture, of one shape."""
+    return _together(a.one, a.two, b.one)
+
+
+def _together(one: Any, two: Any, other: Any) -> bool:
+    if isinstance(one, Tensor):
+        same = isinstance(other, Tensor) and one.shape == other.shape
+        return same and (_grown(one, two) is not None or torch.equal(one, other))
+    if isinstance(one, (list, tuple)):
+        if not isinstance(other, (list, tuple)) or len(one) != len(other):
+            return False
+        if len(one) != len(two):
+            return all(_alike(x, y) for x, y in zip(one, other, strict=True))
+        return all(map(_together, one, two, other))
+    return bool(one == other)
+
+
+def _alike(x: Any, y: Any) -> bool:
+    if isinstance(x, Tensor):
+        return isinstance(y, Tensor) and x.shape == y.shape
+    return type(x) is type(y)
+
+
+def _grown(one: Tensor, two: Tensor) -> int | None:
+    pairs = enumerate(zip(one.shape, two.shape, strict=True))
+    return next((d for d, (a, b) in pairs if a != b), None)
