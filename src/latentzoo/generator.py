@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from itertools import chain
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from latentzoo.errors import SpecError
@@ -31,14 +31,21 @@ class Generator(nn.Module, ABC):
     Attributes:
         space: The latent space with its named blocks.
         size: The image's height and width in pixels.
+        chains: How many chains it is for, if each has a map of its own (a prompt); None for any.
     """
 
     space: Space
     size: tuple[int, int]
+    chains: int | None = None
 
     @abstractmethod
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
         """Maps latents of shape (B, D) to images of shape (B, 3, H, W), nominally in [0, 1], not clamped."""
+
+    def select(self, index: Int64[Tensor, "b"]) -> "Generator":
+        """The map of the chains at `index`; itself where all have the same one."""
+        del index
+        return self
 
     @property
     def place(self) -> tuple[torch.device | None, torch.dtype | None]:
@@ -71,8 +78,11 @@ def images(
     generator: Generator, z: Float[Tensor, "B D"], micro_batch: int | None = None
 ) -> Float[Tensor, "B 3 H W"]:
     """Maps latents to images, `micro_batch` at a time and without gradients; see `image`."""
-    parts = z.split(micro_batch or max(len(z), 1))
-    return torch.cat([image(generator, part) for part in parts])
+    size = micro_batch or max(len(z), 1)
+    if generator.chains is None or size >= len(z):
+        return torch.cat([image(generator, part) for part in z.split(size)])
+    each = torch.arange(len(z)).split(size)
+    return torch.cat([image(generator.select(index), z[index]) for index in each])
 
 
 def encode(
@@ -146,8 +156,13 @@ class Restricted(Generator):
         super().__init__()
         self.generator = generator
         self.space = generator.space.subspace(*names)
-        self.size = generator.size
+        self.names, self.size, self.chains = names, generator.size, generator.chains
         self.register_buffer("rest", rest, persistent=False)
+
+    def select(self, index: Int64[Tensor, "b"]) -> "Restricted":
+        if self.chains is None:
+            return self
+        return Restricted(self.generator.select(index), self.names, self.rest)
 
     def forward(self, z: Float[Tensor, "B d"]) -> Float[Tensor, "B 3 H W"]:
         whole = self.generator.space

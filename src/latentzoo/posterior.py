@@ -62,7 +62,7 @@ class Posterior(Potential):
         self.terms = dict(_named_terms(energies))
         self.names = tuple(self.terms)
         self.dim = generator.space.dim
-        self.chains = shared_chains(energy for _, energy in self.terms.values())
+        self.chains = shared_chains([generator, *(energy for _, energy in self.terms.values())])
         if device is not None or dtype is not None:
             self.generator.to(device=device, dtype=dtype)
         for name, (_, energy) in self.terms.items():
@@ -110,7 +110,7 @@ class Posterior(Potential):
         if self.chains is None:
             return self
         chosen = {name: w * energy.select(index) for name, (w, energy) in self.terms.items()}
-        return Posterior(self.generator, chosen, micro_batch=self.micro_batch)
+        return Posterior(self.generator.select(index), chosen, micro_batch=self.micro_batch)
 
     def scaled(self, factor: float) -> "Posterior":
         """The posterior under all weights times a factor."""

@@ -162,7 +162,7 @@ def _forget(step: Callable[[X, Item], X], x: X, item: Item) -> X:
     plain = tuple(v.detach() for v in inputs)
     with torch.no_grad(), _Outside() as outside:
         outputs = call(plain)
-    run = _Run(call, tuple(outside.found), outputs)
+    run = _Run(call, len(inputs), tuple(outside.found), outputs)
     # Asked for by a function, since a step within a step that is run again has stand-ins for them.
     result = _Again.apply(run, *inputs, *(v.view_as(v) for v in run.outside))
     return result[0] if single else result
@@ -215,11 +215,13 @@ class _Run:
 
     Arguments:
         call: From its states to the next ones.
+        inputs: How many states it starts from.
         outside: The tensors with a gradient that it reads beside them.
         outputs: The next states, until they are handed on.
     """
 
     call: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
+    inputs: int
     outside: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
 
@@ -245,9 +247,9 @@ class _Again(torch.autograd.Function):
         tensors, outputs = ctx.saved_tensors[:-count], ctx.saved_tensors[-count:]
         leaves = [v.detach().requires_grad_(n) for v, n in zip(tensors, needed, strict=True)]
         ends = [v.detach().requires_grad_(twice) for v in grads]
-        stand_ins = dict(zip(run.outside, leaves[count:], strict=True))
+        stand_ins = dict(zip(run.outside, leaves[run.inputs :], strict=True))
         with torch.enable_grad(), _Outside(stand_ins) if stand_ins else nullcontext():
-            again = run.call(tuple(leaves[:count]))
+            again = run.call(tuple(leaves[: run.inputs]))
         if not all(map(_near, again, outputs)):
             raise LatentzooError(
                 "a step came to another state when it was run again, so it is not a pure "

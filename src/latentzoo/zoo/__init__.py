@@ -19,6 +19,7 @@ from latentzoo.hub.card import Card
 
 if TYPE_CHECKING:
     import torch
+    from diffusers import DiffusionPipeline
 
     from latentzoo.generator import Generator
     from latentzoo.hub.fetch import Progress
@@ -100,7 +101,7 @@ def companion(generator: str, energy: str) -> str | None:
 
 
 def load(
-    x: str | os.PathLike[str],
+    x: "str | os.PathLike[str] | DiffusionPipeline",
     *,
     family: str | None = None,
     device: "torch.device | str" = "cpu",
@@ -112,12 +113,15 @@ def load(
 
     Arguments:
         x: A card's name ("stylegan2-ffhq-1024"); a file or a folder; "FILE.zip#MEMBER"; an address "https://...";
-            "hf://owner/repo/file"; a Hugging Face id "owner/repo" or "owner/repo/file".
+            "hf://owner/repo/file"; a Hugging Face id "owner/repo" or "owner/repo/file"; a pipeline of
+            diffusers itself.
         family: The family of a file, where its tensors do not tell.
         device: Where the network is put.
         dtype: The type of its numbers, float32 by default.
         progress: Told of every block of a download.
-        options: Arguments of the family's `build` (truncation, steps, class_index, ...), before those of the card.
+        options: Arguments of the family's `build` (truncation, steps, class_index, ...), before those of the card;
+            of a text-to-image pipeline its `prompt` and the arguments of its own call, see
+            `latentzoo.zoo.pipelines`.
 
     Returns:
         The map, frozen and in evaluation mode.
@@ -129,9 +133,19 @@ def load(
     """
     import torch
 
+    from latentzoo.zoo import pipelines
     from latentzoo.zoo._plan import Plan
 
-    plan = Plan.of(os.fspath(x), family=family, progress=progress)
+    if not isinstance(x, str | os.PathLike):
+        return pipelines.load(x, device=device, dtype=dtype, **options)
+    x = os.fspath(x)
+    if x not in names():
+        if "config" in options and Path(x).is_file():  # one file, and the folder of its settings
+            folder = Path(str(options.pop("config")))
+            return pipelines.load(folder, file=Path(x), device=device, dtype=dtype, **options)
+        if (folder := pipelines.find(x, progress)) is not None:
+            return pipelines.load(folder, device=device, dtype=dtype, **options)
+    plan = Plan.of(x, family=family, progress=progress)
     generator = plan.build(**options).eval().requires_grad_(False)
     return generator.to(device=device, dtype=dtype or torch.float32)
 

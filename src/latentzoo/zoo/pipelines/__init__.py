@@ -1,0 +1,136 @@
+"""Text-to-image pipelines of diffusers: what `latentzoo.zoo.load` asks whether a name is one, and loads.
+
+Nothing heavy is imported before one is found.
+"""
+
+import inspect
+import json
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latentzoo.errors import MissingExtra, SpecError
+
+if TYPE_CHECKING:
+    import torch
+
+    from latentzoo.generator import Generator
+    from latentzoo.hub.fetch import Progress
+
+INDEX = "model_index.json"
+FAMILIES = ("DDPMPipeline", "DDIMPipeline", "PNDMPipeline", "LDMPipeline", "ScoreSdeVePipeline")
+"""Unconditional pipelines, which families of the zoo read."""
+
+
+def find(x: str, progress: "Progress | None" = None) -> Path | None:
+    """The folder of a pipeline that takes a text; None if `x` is anything else.
+
+    Arguments:
+        x: A folder, or a Hugging Face id "owner/repo", whose model index is then fetched.
+        progress: Told of every block of a download.
+    """
+    from latentzoo.hub import fetch
+
+    folder = Path(x)
+    if folder.is_dir():
+        return folder if (folder / INDEX).is_file() and _takes_text(folder / INDEX) else None
+    if folder.exists() or "://" in x or x.count("/") != 1 or x.startswith((".", "/")):
+        return None
+    try:
+        index = fetch.fetch(f"hf://{x}/{INDEX}", progress=progress)
+    except fetch.DownloadError:
+        return None
+    return _download(x) if _takes_text(index) else None
+
+
+def load(
+    source: Any,
+    *,
+    prompt: Any = None,
+    file: Path | None = None,
+    device: "torch.device | str" = "cpu",
+    dtype: "torch.dtype | None" = None,
+    **options: Any,
+) -> "Generator":
+    """Loads a pipeline as a map.
+
+    Arguments:
+        source: The folder, or a `DiffusionPipeline` itself.
+        prompt: What the picture should show; several are those of the chains.
+        file: One file with all networks, where the folder has configurations only.
+        device: Where the networks are put.
+        dtype: The type of their numbers; None takes float32, or that of the pipeline handed over.
+        options: Arguments of the pipeline's call; and variant, use_safetensors, scheduler, lora of
+            `latentzoo.zoo.pipelines.files.pipeline`; checkpoint and chunk of `TextToImage`.
+
+    Raises:
+        SpecError: If there is no prompt.
+        MissingExtra: If diffusers or transformers is not installed.
+        The errors of `latentzoo.zoo.pipelines.files` and `.pipeline`.
+    """
+    for package, extra in (("diffusers", "diffusers"), ("transformers", "clip")):
+        try:
+            import_module(package)
+        except ImportError as error:
+            raise MissingExtra(package, extra, "a text-to-image pipeline") from error
+    from latentzoo.zoo.pipelines.quiet import quiet
+
+    with quiet():
+        from latentzoo.zoo.pipelines import files
+        from latentzoo.zoo.pipelines.pipeline import TextToImage
+
+    if prompt is None:
+        raise SpecError("a text-to-image pipeline needs a prompt; give prompt='...'")
+    known = inspect.signature(files.pipeline).parameters.keys() - {"folder", "file", "dtype"}
+    how = {name: options.pop(name) for name in [*options] if name in known}
+    if isinstance(source, Path):
+        source = files.pipeline(source, file=file, dtype=dtype, **how)
+    elif how:
+        raise SpecError(
+            f"the option {', '.join(how)} is for a folder; do it to the pipeline that is handed over"
+        )
+    generator = TextToImage(source, prompt, **options).requires_grad_(False)
+    return generator.to(device) if dtype is None else generator.to(device, dtype)
+
+
+def about(folder: Path) -> dict[str, str]:
+    """What is known of a folder's pipeline without loading it: class, components, licence."""
+    from latentzoo.zoo.pipelines import files
+
+    kind, index = files.describe(folder)
+    parts = {name: f"{library}.{part}" for name, (library, part) in index.items()}
+    call = inspect.signature(kind.__call__).parameters
+    shown = ", ".join(n for n in call if n not in ("self", "prompt"))
+    return {"pipeline": kind.__name__, "licence": files.licence(folder), **parts, "options": shown}
+
+
+def _takes_text(index: Path) -> bool:
+    """Whether a model index is of no unconditional pipeline that families read."""
+    name = json.loads(index.read_bytes()).get("_class_name")
+    return name not in FAMILIES
+
+
+def _download(repository: str) -> Path:
+    """The folder of a repository's pipeline, by diffusers' own rules of what belongs to it."""
+    import diffusers
+
+    from latentzoo.hub import cache
+    from latentzoo.hub.fetch import DownloadError
+
+    own = (
+        {"cache_dir": cache.folder() / "huggingface"} if os.environ.get("LATENTZOO_CACHE") else {}
+    )
+    repository, _, revision = repository.partition("@")
+    try:
+        folder = diffusers.DiffusionPipeline.download(
+            repository,
+            revision=revision or None,
+            local_files_only=cache.offline(),
+            trust_remote_code=False,
+            **own,
+        )
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise DownloadError(f"{repository}: cannot be downloaded ({reason})") from error
+    return Path(str(folder))

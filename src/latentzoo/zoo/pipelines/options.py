@@ -24,13 +24,12 @@ def complete(pipe: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     """
     call, kind = type(pipe).__call__, type(pipe).__name__
     known = {n: p for n, p in inspect.signature(call).parameters.items() if n != "self"}
-    known.pop("prompt", None)
-    free = any(p.kind is p.VAR_KEYWORD for p in known.values())
+    known = {n: p for n, p in known.items() if p.kind is not p.VAR_KEYWORD and n != "prompt"}
     hints = _hints(call)
     for name, value in given.items():
         if name in OURS:
             raise SpecError(f"the option '{name}' is not taken: {OURS[name]}; leave it out")
-        if name not in known and not free:
+        if name not in known:
             theirs = {n for n in known if n not in OURS}
             raise UnknownName(f"option of {kind}:", name, theirs, shown="see its documentation")
         if name in hints and not fits(value, hints[name]):

@@ -35,8 +35,9 @@ from latentzoo.generator import Generator
 from latentzoo.zoo.pipelines import options, probe, texts, words
 from latentzoo.zoo.pipelines.draws import Draws, Exact, arrange
 from latentzoo.zoo.pipelines.habits import PAINT
+from latentzoo.zoo.pipelines.quiet import quiet
 from latentzoo.zoo.pipelines.refuse import refuse
-from latentzoo.zoo.pipelines.stage import Caller, Encode, Spend, Stage, quiet
+from latentzoo.zoo.pipelines.stage import Caller, Encode, Spend, Stage
 from latentzoo.zoo.pipelines.texts import COUNT, Texts
 
 
@@ -106,6 +107,11 @@ class TextToImage(Generator):
         part.chains = len(part.prompts)
         return part
 
+    def train(self, mode: bool = True) -> "TextToImage":
+        """Keeps the networks in evaluation mode, so that no switch changes the map."""
+        del mode
+        return super().train(False)
+
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
         if self.chains not in (None, len(z)):
             raise SpecError(
@@ -130,7 +136,9 @@ class TextToImage(Generator):
         ]
         said = [self._memory(p) for p in prompts]
         calls = iter(range(len(said[0])))
-        answer = lambda pipe, args, kwargs: texts.rows([s.said(i) for i in [next(calls)] for s in said])
+        answer = lambda pipe, args, kwargs: texts.rows(
+            [s.said(i) for i in [next(calls)] for s in said]
+        )
         return self._run(prompts, Draws(given), caller, answer, exact=z.dtype == torch.float64)
 
     def _run(
@@ -155,7 +163,9 @@ class TextToImage(Generator):
             stack.enter_context(draws)
             stage.pipe(**how, **self.call, output_type="np")
         if draws.image is None or len(draws.image) != n:
-            raise SpecError(f"{self.name} gives no pictures (B, 3, H, W), so it is no map to images")
+            raise SpecError(
+                f"{self.name} gives no pictures (B, 3, H, W), so it is no map to images"
+            )
         return draws.image
 
     def _batches(self, prompts: Sequence[str]) -> list[list[int]]:
@@ -255,7 +265,14 @@ class TextToImage(Generator):
             yield
         except LatentzooError:
             raise
-        except (TypeError, ValueError, RuntimeError, AttributeError, LookupError, OSError) as error:
+        except (
+            TypeError,
+            ValueError,
+            RuntimeError,
+            AttributeError,
+            LookupError,
+            OSError,
+        ) as error:
             reason = " ".join(str(error).split())[:300]
             raise SpecError(
                 f"{self.name} refuses the call ({type(error).__name__}: {reason}); check its options"

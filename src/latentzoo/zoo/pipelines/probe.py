@@ -14,7 +14,7 @@ So each network J is tried in one direction v, along what that changes,
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -23,9 +23,10 @@ from torch.utils import _pytree as pytree
 
 from latentzoo.errors import SpecError
 
-STEP = 0.1
-"""h, in units of the input's spread: rounded activations do not see smaller ones."""
-BETWEEN = 0.6, 1.6
+STEPS = 0.1, 0.01, 0.001
+"""h, in units of the input's spread: rounded activations do not see small ones, and a network bends
+over large ones; one of them has to hold."""
+BETWEEN = 0.75, 1.33
 """What the quotient of the two sides may be."""
 FLOOR = 1e-7
 """A gradient below this part of the largest one is rounding."""
@@ -80,7 +81,7 @@ def alive(image: Tensor, drawn: list[Tensor]) -> list[bool]:
 
 
 def judge(call: Callable[..., Any], network: Any, args: Any, kwargs: dict[str, Any]) -> None:
-    """Holds a network's gradient against a difference of it.
+    """Holds a network's gradient against differences of it.
 
     Raises:
         SpecError: If they are not of one function.
@@ -89,43 +90,55 @@ def judge(call: Callable[..., Any], network: Any, args: Any, kwargs: dict[str, A
     at = [i for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.requires_grad]
     x = [leaves[i].detach() for i in at]
     rng = torch.Generator().manual_seed(1)
-    spread = lambda t: STEP * float(t.float().std(correction=0).clamp_min(1e-6))
-    v = [spread(t) * torch.randn(t.shape, generator=rng).to(t) for t in x]
+    v = [float(t.float().std(correction=0)) * torch.randn(t.shape, generator=rng).to(t) for t in x]
 
     def at_(points: list[Tensor]) -> list[Tensor]:
         new = [*leaves]
         for i, point in zip(at, points, strict=True):
             new[i] = point
         a, k = pytree.tree_unflatten(new, spec)
-        found = [y for y in pytree.tree_leaves(call(*a, **k)) if isinstance(y, Tensor)]
+        found = (y for y in pytree.tree_leaves(call(*a, **k)) if isinstance(y, Tensor))
         return [y for y in found if y.is_floating_point()]
 
-    with torch.no_grad():
-        plus = at_([a + b for a, b in zip(x, v, strict=True)])
-        minus = at_([a - b for a, b in zip(x, v, strict=True)])
-    y = [a - b for a, b in zip(plus, minus, strict=True)]
-    with torch.enable_grad():
-        x = [t.requires_grad_() for t in x]
-        middle = at_(x)
-        total = sum(((m * d).sum() for m, d in zip(middle, y, strict=True) if m.requires_grad), 0)
-    dot = lambda a, b: sum(
-        float((s.double() * t.double()).sum()) for s, t in zip(a, b, strict=True)
-    )
-    grads = (
-        torch.autograd.grad(total, x, allow_unused=True, materialize_grads=True)
-        if isinstance(total, Tensor)
-        else [torch.zeros_like(t) for t in x]
-    )
-    difference, slope = dot(y, y) / 2, dot(grads, v)
+    found: list[float] = []
+    for h in STEPS:
+        q = _quotient(at_, x, v, h)
+        if q is None or BETWEEN[0] < q < BETWEEN[1]:
+            return
+        found.append(q)
     name = type(network).__name__
-    if not math.isfinite(slope) and math.isfinite(difference):
+    if not all(map(math.isfinite, found)):
         raise SpecError(
-            f"the gradient of {name} is not finite, though its output is; is it offloaded to disk? "
+            f"the gradient of {name} is not finite, though its output is; is it offloaded to a disk? "
             "load it whole"
         )
-    if difference and not BETWEEN[0] < slope / difference < BETWEEN[1]:
-        raise SpecError(
-            f"the gradient of {name} is {slope / difference:.2g} times what a difference of its "
-            "outputs shows, so something in it cuts the gradient (activations that are quantised?); "
-            "quantise weights only, or load it in bfloat16"
-        )
+    raise SpecError(
+        f"the gradient of {name} is {found[0]:.2g} times what a difference of its outputs shows, "
+        "so something in it cuts the gradient (activations that are quantised?); quantise weights "
+        "only, or load it in bfloat16"
+    )
+
+
+def _quotient(
+    call: Callable[[list[Tensor]], list[Tensor]], x: list[Tensor], v: list[Tensor], h: float
+) -> float | None:
+    """The gradient's slope along a difference of outputs, over the difference's own; None if the
+    outputs do not change, or are not finite themselves."""
+    with torch.no_grad():
+        plus = call([a + h * b for a, b in zip(x, v, strict=True)])
+        minus = call([a - h * b for a, b in zip(x, v, strict=True)])
+    y = [a - b for a, b in zip(plus, minus, strict=True)]
+    with torch.enable_grad():
+        x = [t.detach().requires_grad_() for t in x]
+        pairs = [(m, d) for m, d in zip(call(x), y, strict=True) if m.requires_grad]
+        total = torch.stack([(m * d).float().sum() for m, d in pairs]).sum() if pairs else None
+    difference = _dot(y, y) / (2 * h)
+    if not difference or not math.isfinite(difference):
+        return None
+    if total is None:
+        return 0.0
+    return _dot(torch.autograd.grad(total, x, materialize_grads=True), v) / difference
+
+
+def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
+    return sum(float((s.double() * t.double()).sum()) for s, t in zip(a, b, strict=True))

@@ -18,10 +18,8 @@ from typing import Any
 import torch
 from diffusers import ModelMixin, SchedulerMixin
 from diffusers.pipelines.pag.pag_utils import PAGMixin
-from diffusers.utils import logging as diffusers_log
 from torch import Tensor
 from torch.utils import _pytree as pytree
-from transformers.utils import logging as transformers_log
 
 from latentzoo.diffusion.memory import Budget
 from latentzoo.zoo.pipelines.draws import Draws, Exact
@@ -142,19 +140,6 @@ class Stage:
             return network.encode(*args, **kwargs)
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps `diffusers` and `transformers` from printing inside."""
-    before = [library.get_verbosity() for library in (diffusers_log, transformers_log)]
-    for library in (diffusers_log, transformers_log):
-        library.set_verbosity_error()
-    try:
-        yield
-    finally:
-        diffusers_log.set_verbosity(before[0])
-        transformers_log.set_verbosity(before[1])
-
-
 def is_network(part: Any) -> bool:
     """Whether a part of a pipeline is a network of diffusers, compiled or not."""
     return isinstance(getattr(part, "_orig_mod", part), ModelMixin)
@@ -189,7 +174,9 @@ class Spend:
             shape[:] = [form, [None if t else y for t, y in zip(tensors, found, strict=True)]]
             return tuple(y for y in found if isinstance(y, Tensor))
 
-        tensors = iter(self.budget.run(step, tuple(leaves[i] for i in at), None))
+        # Views, so that the gradient is summed within each call first, kept or forgotten.
+        inputs = tuple(leaves[i].view_as(leaves[i]) for i in at)
+        tensors = iter(self.budget.run(step, inputs, None))
         form, others = shape
         return pytree.tree_unflatten([next(tensors) if y is None else y for y in others], form)
 

@@ -7,6 +7,7 @@ prompt or of one each.
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -28,27 +29,34 @@ class Texts(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.specs: list[Any] = []
-        self.others: list[list[Any]] = []
+        self.forms: list[Any] = []
 
     def __len__(self) -> int:
-        return len(self.specs)
+        return len(self.forms)
 
     def keep(self, said: Said) -> None:
         """Notes one call; tensors become buffers, so that they move and are hashed as weights are."""
-        leaves, spec = pytree.tree_flatten(said)
-        index = len(self.specs)
-        for i, x in enumerate(leaves):
-            if isinstance(x, Tensor):
-                self.register_buffer(f"text_{index}_{i}", x.detach())
-        self.specs.append(spec)
-        self.others.append([None if isinstance(x, Tensor) else x for x in leaves])
+
+        def note(x: Any) -> Any:
+            if not isinstance(x, Tensor):
+                return x
+            name = f"text_{len(self._buffers)}"
+            self.register_buffer(name, x.detach())
+            return _Buffer(name)
+
+        self.forms.append(pytree.tree_map(note, said))
 
     def said(self, index: int) -> Said:
         """What the call `index` gave."""
-        others = self.others[index]
-        leaves = [getattr(self, f"text_{index}_{i}", x) for i, x in enumerate(others)]
-        return pytree.tree_unflatten(leaves, self.specs[index])
+        found = lambda x: self._buffers[x.name] if isinstance(x, _Buffer) else x
+        return pytree.tree_map(found, self.forms[index])
+
+
+@dataclass(frozen=True)
+class _Buffer:
+    """Where a tensor was."""
+
+    name: str
 
 
 def ask(encode: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Said:

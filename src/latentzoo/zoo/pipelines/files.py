@@ -1,0 +1,263 @@
+"""A text-to-image pipeline from a folder in diffusers' layout, or from one file and such a folder.
+
+Nothing of a folder runs: a component's class is one of diffusers or transformers, and weights are
+safetensors unless pickles are asked for, which are read as tensors only. The libraries draw missing
+tensors at random and tell so in a log line; here every tensor that is missing, surplus or of
+another shape is an error.
+"""
+
+import inspect
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import yaml
+from torch import nn
+
+from latentzoo.errors import CheckpointError, LatentzooError, MissingExtra, SpecError, UnknownName
+from latentzoo.hub.folder import read_json
+from latentzoo.zoo.pipelines.habits import REFUSED
+from latentzoo.zoo.pipelines.quiet import quiet
+
+LIBRARIES = ("diffusers", "transformers")
+
+
+def pipeline(
+    folder: Path,
+    *,
+    file: Path | None = None,
+    dtype: torch.dtype | None = None,
+    variant: str | None = None,
+    use_safetensors: bool = True,
+    scheduler: str | Mapping[str, Any] | None = None,
+    lora: str | Mapping[str, Any] | list[Any] | None = None,
+) -> Any:
+    """Loads a pipeline.
+
+    Arguments:
+        folder: The folder with model_index.json.
+        file: The weights of all networks in one file; the folder then holds configurations and
+            tokenizers only.
+        dtype: The type of the networks' numbers, float32 by default.
+        variant: Which of several kinds of files is read, "fp16".
+        use_safetensors: Whether pickled weights are refused.
+        scheduler: Another scheduler by its class; or the class and its settings, {"class": ...}.
+        lora: A LoRA's file or folder; or {"path": ..., "name": ..., "weight": ...}; or several.
+
+    Raises:
+        CheckpointError: If the folder holds code, a component is not whole, or cannot be read.
+        UnknownName: If a class does not exist.
+        MissingExtra: If the LoRA's package is not installed.
+    """
+    kind, index = describe(folder)
+    settings = {"torch_dtype": dtype or torch.float32}
+    with _unsound(folder), quiet():
+        if file is not None:
+            pipe = _single(kind, file, folder, settings)
+        else:
+            read = {"variant": variant, "use_safetensors": use_safetensors}
+            parts = {
+                name: component(folder / name, library, name_, {**settings, **read})
+                for name, (library, name_) in index.items()
+                if _weighs(library, name_)
+            }
+            pipe = kind.from_pretrained(
+                folder, **parts, **settings, local_files_only=True, trust_remote_code=False
+            )
+        pipe.set_progress_bar_config(disable=True)
+    if scheduler is not None:
+        pipe.scheduler = exchange(pipe.scheduler, scheduler)
+    if lora is not None:
+        adapt(pipe, lora if isinstance(lora, list) else [lora], use_safetensors=use_safetensors)
+    return pipe
+
+
+def describe(folder: Path) -> tuple[Any, dict[str, tuple[str, str]]]:
+    """The class of a folder's pipeline, and the library and class of each component.
+
+    Raises:
+        CheckpointError: If there is no model index, or it names code of its own.
+        UnknownName: If diffusers has no such pipeline.
+    """
+    path = folder / "model_index.json"
+    if not path.is_file():
+        raise CheckpointError(
+            f"{folder}: no pipeline, there is no model_index.json; give the folder that has it"
+        )
+    record = read_json(path)
+    name = record.get("_class_name")
+    if not isinstance(name, str):
+        raise CheckpointError(
+            f"{folder}: its pipeline is code of its own ({json.dumps(name)[:80]}), which is not run"
+        )
+    kinds = [n for n in dir(diffusers) if n.endswith("Pipeline")]
+    if name not in kinds:
+        raise UnknownName("pipeline class", name, kinds, shown="see diffusers' documentation")
+    index = {}
+    for key, value in record.items():
+        if not isinstance(value, list) or key.startswith("_") or len(value) != 2:
+            continue
+        library, part = value
+        if library is None or part is None:
+            continue
+        if library not in LIBRARIES and not _own(library):
+            raise CheckpointError(
+                f"{folder}: its component '{key}' is code of its own ({library}.{part}), which is "
+                "not run"
+            )
+        index[key] = (str(library), str(part))
+    with quiet():
+        return getattr(diffusers, name), index
+
+
+def licence(folder: Path) -> str:
+    """The licence that a repository's README declares."""
+    readme = folder / "README.md"
+    if not readme.is_file():
+        return "not stated"
+    parts = readme.read_text(encoding="utf-8", errors="replace").split("---", 2)
+    try:
+        record = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0].strip() else None
+    except yaml.YAMLError:
+        record = None
+    record = record if isinstance(record, dict) else {}
+    return str(record.get("license_name") or record.get("license") or "not stated")
+
+
+def component(folder: Path, library: str, name: str, settings: dict[str, Any]) -> nn.Module:
+    """One network of a pipeline, whole.
+
+    Raises:
+        CheckpointError: If a tensor is missing, surplus or of another shape, or weights are pickled.
+    """
+    kind = _class(library, name)
+    if settings["use_safetensors"] and not any(folder.glob("*.safetensors")):
+        found = "pickled weights only" if any(folder.glob("*.bin")) else "no weights"
+        cure = (
+            "give use_safetensors=false to read them as tensors"
+            if "pick" in found
+            else "is it complete?"
+        )
+        raise CheckpointError(f"{folder}: {found}; {cure}")
+    network, told = kind.from_pretrained(
+        folder, **settings, output_loading_info=True, local_files_only=True
+    )
+    for what, key in WRONG.items():
+        if names := sorted(map(str, told.get(key) or ())):
+            some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            raise CheckpointError(f"{folder}: {what} {some}; is it the file of another network?")
+    return network
+
+
+WRONG = {
+    "its tensors lack": "missing_keys",
+    "its tensors have the surplus": "unexpected_keys",
+    "of another shape is": "mismatched_keys",
+}
+
+
+def exchange(scheduler: Any, wanted: str | Mapping[str, Any]) -> Any:
+    """Another scheduler, with the settings of the one that is there and those that are given.
+
+    Raises:
+        UnknownName: If there is no such class or setting.
+        SpecError: If the class is of another kind of model.
+    """
+    given = {"class": wanted} if isinstance(wanted, str) else dict(wanted)
+    name = given.pop("class", type(scheduler).__name__)
+    kinds = [n for n in dir(diffusers) if n.endswith("Scheduler")]
+    if name not in kinds:
+        raise UnknownName("scheduler", name, kinds, shown="see diffusers' documentation")
+    if name in REFUSED:
+        raise SpecError(f"{name} makes no map: {REFUSED[name]}; take another scheduler")
+    kind = getattr(diffusers, name)
+    known = inspect.signature(kind.__init__).parameters
+    for key in given:
+        if key not in known:
+            raise UnknownName(f"setting of {name}:", key, set(known) - {"self"})
+    with quiet(), _unsound(Path(name)):
+        return kind.from_config(scheduler.config, **given)
+
+
+def adapt(pipe: Any, loras: list[Any], *, use_safetensors: bool = True) -> None:
+    """Puts LoRAs into a pipeline, by name and weight.
+
+    Raises:
+        MissingExtra: If peft is not installed.
+        SpecError: If a LoRA has no path, or an option that is not known.
+        CheckpointError: If it does not fit the pipeline.
+    """
+    try:
+        import_module("peft")
+    except ImportError:
+        raise MissingExtra("peft", "lora", "a LoRA") from None
+    names, weights = [], []
+    for i, lora in enumerate(loras):
+        given = {"path": lora} if isinstance(lora, str) else dict(lora)
+        path, name = given.pop("path", None), given.pop("name", f"lora{i}")
+        weight = given.pop("weight", 1.0)
+        if path is None or given or not isinstance(weight, int | float):
+            raise SpecError(
+                f"the LoRA {lora!r} is not readable; give path=..., name=..., weight=..."
+            )
+        if not Path(path).exists():
+            raise CheckpointError(f"{path}: there is no such LoRA; check the path")
+        with _unsound(Path(path)), quiet():
+            pipe.load_lora_weights(path, adapter_name=name, use_safetensors=use_safetensors)
+        names.append(name)
+        weights.append(float(weight))
+    pipe.set_adapters(names, weights)
+
+
+def _single(kind: Any, file: Path, folder: Path, settings: dict[str, Any]) -> Any:
+    """A pipeline whose networks are in one file."""
+    if not hasattr(kind, "from_single_file"):
+        raise SpecError(f"{kind.__name__} is not read from one file; give its folder")
+    pipe = kind.from_single_file(str(file), config=str(folder), **settings, local_files_only=True)
+    for name, part in pipe.components.items():
+        if isinstance(part, nn.Module):
+            bare = [n for n, p in part.named_parameters() if p.is_meta]
+            if bare:
+                raise CheckpointError(f"{file}: the {name} lacks {bare[0]}; is it complete?")
+    return pipe
+
+
+def _class(library: str, name: str) -> Any:
+    module = import_module(library if library in LIBRARIES else f"diffusers.pipelines.{library}")
+    kind = getattr(module, name, None)
+    if kind is None:
+        raise UnknownName(f"class of {library}", name, dir(module), shown="see its documentation")
+    return kind
+
+
+def _weighs(library: str, name: str) -> bool:
+    """Whether a component is a network."""
+    kind = _class(library, name)
+    return isinstance(kind, type) and issubclass(kind, nn.Module)
+
+
+def _own(library: Any) -> bool:
+    """Whether a library is one of diffusers' own pipelines, which bring networks."""
+    return isinstance(library, str) and hasattr(diffusers.pipelines, library)
+
+
+@contextmanager
+def _unsound(path: Path) -> Iterator[None]:
+    """What the libraries say against a folder, in one line."""
+    try:
+        yield
+    except LatentzooError:
+        raise
+    except ImportError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise SpecError(f"{path}: needs a package that is not installed ({reason})") from error
+    except Exception as error:  # whatever a file makes its readers do
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(
+            f"{path}: cannot be loaded ({type(error).__name__}: {reason}); is it complete?"
+        ) from error

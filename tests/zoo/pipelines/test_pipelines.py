@@ -1,0 +1,122 @@
+"""Laws of every pipeline: it is its own call, a map, differentiable, and holds only what it needs."""
+
+import warnings
+from inspect import signature
+
+import pytest
+import torch
+from torch.overrides import TorchFunctionMode
+
+pytest.importorskip("diffusers")
+pytest.importorskip("transformers")
+
+import tiny
+
+from latentzoo.rng import Rng
+from latentzoo.zoo.pipelines.pipeline import TextToImage
+from laws import obey
+
+
+class Recorder(TorchFunctionMode):
+    """Notes every draw of a pipeline's own call."""
+
+    def __init__(self):
+        super().__init__()
+        self.drawn = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if func in (torch.randn, torch.randn_like):
+            self.drawn.append(out.clone())
+        return out
+
+
+def own(pipe, call, n=1):
+    """The pictures of a pipeline's own call, (n, 3, H, W), and its draws."""
+    known = signature(type(pipe).__call__).parameters
+    many = "num_images_per_prompt" in known
+    how = (
+        {"prompt": tiny.PROMPT, "num_images_per_prompt": n}
+        if many
+        else {"prompt": [tiny.PROMPT] * n}
+    )
+    if "use_resolution_binning" in known:
+        how["use_resolution_binning"] = False
+    rng = torch.Generator().manual_seed(7)
+    with Recorder() as recorder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        images = pipe(**how, **call, output_type="np", generator=rng).images
+    return torch.from_numpy(images)[..., :3].movedim(-1, 1), recorder.drawn
+
+
+def latent(generator, drawn):
+    """The latent of recorded draws."""
+    blocks = {
+        name: torch.zeros(len(drawn[0]), *shape) for name, shape in generator.space.blocks.items()
+    }
+    for place, noise in zip(generator.places, drawn, strict=True):
+        if place is not None and place.row is None:
+            blocks[place.block] = noise
+        elif place is not None:
+            blocks[place.block][:, place.row] = noise
+    return generator.space.join(**blocks)
+
+
+@pytest.fixture(scope="module", params=tiny.MADE)
+def made(request):
+    """A tiny pipeline, its map, and pictures of its own call with its draws."""
+    about = tiny.MADE[request.param]
+    if "Kolors" in about.name:
+        pytest.importorskip("sentencepiece")
+    pipe = about()
+    image, drawn = own(pipe, about.call)
+    generator = TextToImage(pipe, tiny.PROMPT, checkpoint=False, **about.call)
+    return about, pipe, generator, image, drawn
+
+
+def test_the_map_is_the_pipelines_own_call(made):
+    _, _, generator, image, drawn = made
+    with torch.no_grad():
+        assert torch.equal(generator(latent(generator, drawn)).clamp(0, 1), image)
+
+
+def test_every_draw_with_an_influence_has_a_block(made):
+    about, _, generator, _, _ = made
+    assert generator.space.blocks == about.blocks
+
+
+def test_text_encoders_leave_unless_they_must_stay(made):
+    about, pipe, generator, _, _ = made
+    stay = {k for k in generator.nets if "text_encoder" in k or k == "bert"}
+    assert bool(stay) == about.stays
+    held = {k for k, v in vars(pipe).items() if "text_encoder" in k and v is not None}
+    assert held or about.name == "LDMTextToImagePipeline", "the user's pipeline lost its encoders"
+
+
+def test_a_recomputed_gradient_is_the_same_bit_for_bit(made):
+    about, pipe, generator, _, _ = made
+    again = TextToImage(pipe, tiny.PROMPT, checkpoint=True, **about.call)
+    z = Rng(1, 2).normal(generator.space.dim)
+    gradients = []
+    for g in (generator, again):
+        x = z.clone().requires_grad_()
+        gradients.append(torch.autograd.grad(g(x).square().sum(), x)[0])
+    assert torch.equal(*gradients)
+
+
+def test_the_laws_hold(made):
+    about, _, generator, _, _ = made
+    if about.exact:
+        obey(generator, atol=1e-3)
+        return
+    z = Rng(1, 2).normal(generator.space.dim).requires_grad_()
+    images = generator(z)
+    assert torch.equal(images, generator(z))
+    torch.testing.assert_close(generator(z[:1]), images[:1], atol=1e-5, rtol=1e-5)
+    probe = Rng(4, 5).normal(3, *generator.size)
+    inner = lambda at: (generator(at).double() * probe).sum()
+    (gradient,) = torch.autograd.grad(inner(z), z)
+    along = gradient / gradient.norm()
+    with torch.no_grad():
+        slope = (inner(z + 0.05 * along) - inner(z - 0.05 * along)) / 0.1
+    torch.testing.assert_close((gradient * along).sum().double(), slope, rtol=2e-2, atol=0.0)
