@@ -10,6 +10,7 @@ from latentzoo.cli.app import Debug, command
 from latentzoo.cli.progress import emit
 from latentzoo.errors import UnknownName
 from latentzoo.guides import networks
+from latentzoo.zoo import pipelines
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -79,6 +80,8 @@ def show(
         } | {model: str(n) for model, n in networks.known().items() if n.energy == name}
     elif name in networks.known():
         rows = {"name": name} | dataclasses.asdict(networks.known()[name])
+    elif (folder := pipelines.find(name)) is not None:
+        rows = {"name": name, **pipelines.about(folder)}
     else:
         raise UnknownName(
             "generator, energy, guide or kernel",

@@ -19,7 +19,7 @@ from latentzoo.hub.card import Card
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import DiffusionPipeline
+    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
     from latentzoo.generator import Generator
     from latentzoo.hub.fetch import Progress

@@ -7,9 +7,11 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import diffusers as D
+import pytest
 import tokens as K
 import torch
+
+D = pytest.importorskip("diffusers")
 
 PROMPT = "a red cube"
 MADE = {}
@@ -440,7 +442,7 @@ def _():
             n_kv_heads=2,
             cap_feat_dim=32,
             axes_dims=[8, 4, 4],
-            axes_lens=[64, 32, 32],
+            axes_lens=[256, 32, 32],
         ),
         "vae": vae(16, shift_factor=0.1),
         "text_encoder": K.qwen3(causal=False),

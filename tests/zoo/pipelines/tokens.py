@@ -1,8 +1,10 @@
 """Tokenizers of every kind that pipelines use, of one token a character, and tiny random text encoders."""
 
+import pytest
 import torch
-import transformers as T
-from tokenizers.processors import TemplateProcessing
+
+T = pytest.importorskip("transformers")
+TemplateProcessing = pytest.importorskip("tokenizers.processors").TemplateProcessing
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,!?:;'\"()[]{}<>-_/\\|\n\t@#$%&*+=~"
 CHAT = (

@@ -113,7 +113,7 @@ def _takes_text(index: Path) -> bool:
 
 def _download(repository: str) -> Path:
     """The folder of a repository's pipeline, by diffusers' own rules of what belongs to it."""
-    import diffusers
+    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
     from latentzoo.hub import cache
     from latentzoo.hub.fetch import DownloadError
@@ -123,7 +123,7 @@ def _download(repository: str) -> Path:
     )
     repository, _, revision = repository.partition("@")
     try:
-        folder = diffusers.DiffusionPipeline.download(
+        folder = DiffusionPipeline.download(
             repository,
             revision=revision or None,
             local_files_only=cache.offline(),

@@ -136,7 +136,8 @@ def component(folder: Path, library: str, name: str, settings: dict[str, Any]) -
         CheckpointError: If a tensor is missing, surplus or of another shape, or weights are pickled.
     """
     kind = _class(library, name)
-    if settings["use_safetensors"] and not any(folder.glob("*.safetensors")):
+    safe = any(folder.glob("*.safetensors"))
+    if settings["use_safetensors"] and not safe:
         found = "pickled weights only" if any(folder.glob("*.bin")) else "no weights"
         cure = (
             "give use_safetensors=false to read them as tensors"
@@ -145,7 +146,10 @@ def component(folder: Path, library: str, name: str, settings: dict[str, Any]) -
         )
         raise CheckpointError(f"{folder}: {found}; {cure}")
     network, told = kind.from_pretrained(
-        folder, **settings, output_loading_info=True, local_files_only=True
+        folder,
+        **{**settings, "use_safetensors": safe},
+        output_loading_info=True,
+        local_files_only=True,
     )
     for what, key in WRONG.items():
         if names := sorted(map(str, told.get(key) or ())):

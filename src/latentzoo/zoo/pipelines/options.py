@@ -35,8 +35,13 @@ def complete(pipe: Any, given: Mapping[str, Any]) -> dict[str, Any]:
         if name in hints and not fits(value, hints[name]):
             wanted = describe(hints[name])
             raise SpecError(f"the option {name}={value!r} of {kind} is not {wanted}; give that")
-    if given.get("num_inference_steps", 1) is not None and given.get("num_inference_steps", 1) < 1:
-        raise SpecError("num_inference_steps is below 1; give the number of denoising steps")
+    steps = given.get("num_inference_steps")
+    most = getattr(getattr(pipe, "scheduler", None), "config", {}).get("num_train_timesteps")
+    if steps is not None and not 1 <= steps <= (most or steps):
+        raise SpecError(
+            f"num_inference_steps={steps} is out of range for {type(pipe.scheduler).__name__}; "
+            f"give 1 to {most}"
+        )
     habits = {name: value for name, value in EVERYWHERE.items() if name in known}
     return {**habits, **CALL.get(kind, {}), **{n: _opened(n, v) for n, v in given.items()}}
 

@@ -170,6 +170,8 @@ class TextToImage(Generator):
 
     def _batches(self, prompts: Sequence[str]) -> list[list[int]]:
         """The rows that can be in one call: of one prompt, or of prompts whose texts have one shape."""
+        if self.alone:
+            return [[i] for i in range(len(prompts))]
         groups: list[list[int]] = []
         for i, p in enumerate(prompts):
             fits = (g for g in groups if self._together(prompts[g[0]], p))
@@ -227,7 +229,20 @@ class TextToImage(Generator):
                 )
             self.space, self.places = found
             self._first, self._caller = draws.drawn, caller
+        self.alone = any(name.endswith("image") for name in self.call) and not self._batched(
+            caller
+        )
         return image.detach()
+
+    def _batched(self, caller: Caller) -> bool:
+        """Whether each of two pictures gets draws of its own. What an autoencoder draws for a picture
+        that is given is the same for all of a call, which then are one."""
+        memory, draws = self.texts[-1], Draws()
+        calls = iter(range(len(memory)))  # pyright: ignore[reportArgumentType]
+        answer = lambda pipe, args, kwargs: texts.rows([memory.said(next(calls))] * 2)  # pyright: ignore[reportCallIssue]
+        with self._refusals(), torch.no_grad():
+            self._run([self.prompts[-1]] * 2, draws, caller, answer)
+        return all(len(x) == 2 for x in draws.drawn)
 
     def _release(self, image: Tensor) -> None:
         """Lets the text encoders go, where the pipeline does without."""
@@ -286,10 +301,9 @@ class TextToImage(Generator):
     def _upcast(self) -> None:
         """Decodes in 32 bits where 16 overflow; the pipeline would cast there, and back before the gradient."""
         for net in self.nets.values():
-            config = getattr(net, "config", None)
-            if hasattr(net, "decode") and getattr(config, "force_upcast", False):
-                if net.dtype == torch.float16:  # pyright: ignore[reportUnnecessaryComparison]
-                    net.float()
+            upcast = getattr(getattr(net, "config", None), "force_upcast", False)
+            if upcast and hasattr(net, "decode") and net.dtype == torch.float16:
+                net.float()
 
 
 def _inner(pipe: Any) -> Iterator[tuple[str, Any]]:

@@ -16,8 +16,9 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
-from diffusers import ModelMixin, SchedulerMixin
+from diffusers.models.modeling_utils import ModelMixin
 from diffusers.pipelines.pag.pag_utils import PAGMixin
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
@@ -37,7 +38,7 @@ class Standin:
         vars(self).update(_network=network, _methods=methods)
 
     @property
-    def __class__(self) -> Any:  # so that isinstance sees the network
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]  # for isinstance
         return type(vars(self)["_network"])
 
     def __getattr__(self, name: str) -> Any:

@@ -1,0 +1,216 @@
+"""What is asked of a pipeline, and what it may not do: options, prompts, hooks, memory."""
+
+import copy
+
+import pytest
+import tiny
+import torch
+from torch import nn
+
+import latentzoo as lz
+from latentzoo.energies.base import Function
+from latentzoo.errors import SpecError, UnknownName
+from latentzoo.posterior import Posterior, images
+from latentzoo.rng import Rng
+
+CALL = {"num_inference_steps": 2, "height": 16, "width": 16}
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return tiny.MADE["StableDiffusionPipeline"]()
+
+
+def load(pipe, **options):
+    return lz.load(pipe, **{"prompt": tiny.PROMPT, **CALL, **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "words"),
+    [
+        ({"num_inference_steps": "two"}, SpecError, "whole number"),
+        ({"num_inference_steps": 2.5}, SpecError, "whole number"),
+        ({"num_inference_steps": 0}, SpecError, "give 1 to 1000"),
+        ({"num_inference_steps": 1001}, SpecError, "give 1 to 1000"),
+        ({"guidance_scale": "much"}, SpecError, "a number"),
+        ({"guidance_scale": True}, SpecError, "a number"),
+        ({"negative_prompt": 3}, SpecError, "a text"),
+        ({"hight": 16}, UnknownName, "did you mean 'height'"),
+        ({"height": 17}, SpecError, "divisible"),
+        ({"latents": None}, SpecError, "what is sampled"),
+        ({"num_images_per_prompt": 2}, SpecError, "number of chains"),
+        ({"callback_on_step_end": print}, SpecError, "side effects"),
+        ({"prompt": " "}, SpecError, "empty"),
+        ({"prompt": []}, SpecError, "empty"),
+        ({"prompt": "w " * 80 + "the last word"}, SpecError, "the last word"),
+        ({"checkpoint": "sqrt"}, SpecError, "checkpoint"),
+        ({"chunk": 0}, SpecError, "chunk"),
+        ({"variant": "fp16"}, SpecError, "for a folder"),
+    ],
+)
+def test_bad_options_are_one_line(pipe, options, kind, words):
+    with pytest.raises(kind, match=words) as caught:
+        load(pipe, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_words_that_one_encoder_reads_are_not_lost():
+    flux = tiny.MADE["FluxPipeline"]
+    long = "a red cube on a blue sphere " * 4
+    lz.load(flux(), prompt=long, **{**flux.call, "max_sequence_length": 256})
+    with pytest.raises(SpecError, match="would be lost"):
+        lz.load(flux(), prompt=long, **flux.call)
+
+
+def test_a_size_that_would_be_changed_in_silence():
+    flux = tiny.MADE["FluxPipeline"]
+    with pytest.raises(SpecError, match=r"makes 16x16 pixels of the 18x18"):
+        lz.load(flux(), prompt=tiny.PROMPT, **{**flux.call, "height": 18, "width": 18})
+
+
+def test_several_maps_of_one_pipeline_do_not_meet(pipe):
+    a, b = load(pipe), load(pipe, prompt="a blue sphere", guidance_scale=2.0)
+    z = Rng(1).normal(a.space.dim)
+    alone = a(z), b(z)
+    x, y = z.clone().requires_grad_(), z.clone().requires_grad_()
+    both = a(x), b(y)  # the gradient of one comes after the call of the other
+    assert torch.equal(both[0], alone[0]) and torch.equal(both[1], alone[1])
+    assert not torch.equal(*alone)
+    torch.autograd.grad(both[0].sum(), x)
+
+
+def test_chains_with_prompts_of_their_own(pipe):
+    prompts = ["a red cube", "a blue sphere", "a red cube"]
+    several = load(pipe, prompt=prompts, guidance_scale=3.0)
+    assert several.prompt is None and several.chains == 3
+    z = Rng(1, 2, 3).normal(several.space.dim)
+    alone = torch.cat(
+        [
+            load(pipe, prompt=p, guidance_scale=3.0)(r)
+            for p, r in zip(prompts, z.split(1), strict=True)
+        ]
+    )
+    torch.testing.assert_close(several(z), alone, atol=1e-5, rtol=1e-4)
+    part = several.select(torch.tensor([1, 2]))
+    torch.testing.assert_close(part(z[1:]), alone[1:], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(images(several, z, 2), alone, atol=1e-5, rtol=1e-4)
+    with pytest.raises(SpecError, match="3 chains and 2 latents"):
+        several(z[:2])
+
+
+def test_a_posterior_knows_whose_prompt_is_whose(pipe):
+    several = load(pipe, prompt=["a red cube", "a blue sphere", "a cat"])
+    dark = {"dark": Function(lambda image: image.mean((1, 2, 3)))}
+    z = Rng(1, 2, 3).normal(several.space.dim)
+    whole = Posterior(several, dark).evaluate(z)
+    parts = Posterior(several, dark, micro_batch=2).evaluate(z)
+    torch.testing.assert_close(whole.phi, parts.phi, atol=1e-5, rtol=1e-4)
+    one = Posterior(several, dark).select(torch.tensor([2])).evaluate(z[2:])
+    torch.testing.assert_close(one.grad, whole.grad[2:], atol=1e-5, rtol=1e-3)
+
+
+def test_prompts_of_different_length_are_apart():
+    chroma = tiny.MADE["ZImagePipeline"]
+    prompts = ["a red cube", "a blue sphere on a table"]
+    several = lz.load(chroma(), prompt=prompts, **{**chroma.call, "max_sequence_length": 64})
+    z = Rng(1, 2).normal(several.space.dim)
+    for i in range(2):
+        one = several.select(torch.tensor([i]))
+        torch.testing.assert_close(one(z[i : i + 1]), several(z)[i : i + 1])
+
+
+def test_no_text_encoder_runs_in_a_step_and_the_global_stream_is_left_alone(pipe):
+    count = []
+    hook = pipe.text_encoder.register_forward_hook(lambda *_: count.append(1))
+    generator = load(pipe)
+    hook.remove()
+    said = len(count)
+    state = torch.get_rng_state()
+    generator(Rng(1).normal(generator.space.dim))
+    assert said > 0 and len(count) == said
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_layerwise_casting_is_refused():
+    sd = tiny.MADE["StableDiffusionPipeline"]()
+    sd.unet.enable_layerwise_casting(torch.bfloat16, torch.float32)
+    with pytest.raises(SpecError, match="casts its layers"):
+        load(sd)
+
+
+def test_offloading_is_refused():
+    sd = tiny.MADE["StableDiffusionPipeline"]()
+    sd.unet.enable_group_offload(
+        torch.device("cpu"), torch.device("cpu"), offload_type="leaf_level"
+    )
+    with pytest.raises(SpecError, match="is offloaded"):
+        load(sd)
+
+
+def test_caches_are_refused():
+    flux = tiny.MADE["FluxPipeline"]()
+    flux.transformer.enable_cache(tiny.D.FirstBlockCacheConfig(threshold=0.1))
+    with pytest.raises(SpecError, match="earlier calls"):
+        load(flux)
+
+
+class Rounded(nn.Module):
+    """A linear layer whose activations are rounded to bytes, as dynamic quantisation does."""
+
+    def __init__(self, linear):
+        super().__init__()
+        self.linear = linear
+
+    def forward(self, x):
+        scale = x.detach().abs().amax() / 127
+        return self.linear((x / scale).round() * scale)
+
+
+class Absent(torch.autograd.Function):
+    """A value whose gradient was left on a disk."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return torch.full_like(grad, torch.nan)
+
+
+def test_a_gradient_that_is_cut_is_found():
+    sana = tiny.MADE["SanaPipeline"]
+    pipe = sana()
+    pipe.transformer.patch_embed.proj = Rounded(pipe.transformer.patch_embed.proj)
+    with pytest.raises(SpecError, match="cuts the gradient"):
+        lz.load(pipe, prompt=tiny.PROMPT, **sana.call)
+
+
+def test_a_gradient_that_is_not_finite_is_found(pipe):
+    lost = copy.copy(pipe)
+    lost.unet = copy.deepcopy(pipe.unet)
+    out = lost.unet.conv_out
+    out.register_forward_hook(lambda module, x, y: Absent.apply(y))
+    with pytest.raises(SpecError, match="not finite"):
+        load(lost)
+
+
+def test_draws_that_are_no_gaussian_are_refused_by_name():
+    sd = tiny.MADE["StableDiffusionPipeline"]()
+    step = sd.scheduler.step
+    sd.scheduler.step = lambda *a, **k: (torch.randint(0, 9, (1,)), step(*a, **k))[1]
+    with pytest.raises(SpecError, match="randint"):
+        load(sd)
+
+
+def test_ipndm_has_no_gradient_in_32_bits():
+    sd = tiny.MADE["StableDiffusionPipeline"]()
+    sd.scheduler = tiny.D.IPNDMScheduler()
+    with pytest.raises(SpecError, match="IPNDMScheduler makes no map"):
+        load(sd)
+
+
+def test_the_users_pipeline_is_left_as_it_was(pipe):
+    before = dict(vars(pipe))
+    load(pipe)
+    assert vars(pipe) == before and pipe.unet.forward.__func__ is type(pipe.unet).forward

@@ -1,0 +1,171 @@
+"""Folders in diffusers' layout: what is read is whole and safe, and the map is the pipeline's."""
+
+import json
+import shutil
+
+import pytest
+import tiny
+import torch
+from safetensors.torch import load_file, save_file
+
+import latentzoo as lz
+from latentzoo.errors import CheckpointError, MissingExtra, SpecError, UnknownName
+from latentzoo.rng import Rng
+from latentzoo.zoo import pipelines
+
+CALL = {"num_inference_steps": 2, "height": 16, "width": 16}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a tiny SDXL."""
+    folder = tmp_path_factory.mktemp("sdxl") / "tiny"
+    tiny.MADE["StableDiffusionXLPipeline"]().save_pretrained(folder)
+    (folder / "README.md").write_text("---\nlicense: openrail++\n---\n# Tiny\n")
+    return folder
+
+
+@pytest.fixture
+def folder(whole, tmp_path):
+    """A copy of the folder, to harm."""
+    return shutil.copytree(whole, tmp_path / "tiny")
+
+
+def load(folder, **options):
+    return lz.load(folder, **{"prompt": tiny.PROMPT, **CALL, **options})
+
+
+def test_a_folder_is_its_pipeline(whole):
+    generator = load(whole, guidance_scale=3.0)
+    pipe = tiny.MADE["StableDiffusionXLPipeline"]()
+    same = lz.load(pipe, prompt=tiny.PROMPT, guidance_scale=3.0, **CALL)
+    z = Rng(1, 2).normal(generator.space.dim)
+    torch.testing.assert_close(generator(z), same(z), atol=1e-6, rtol=1e-5)
+    assert not any(p.requires_grad for p in generator.parameters())
+
+
+def test_nothing_is_printed(whole, capfd):
+    load(whole)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_is_known_without_loading(whole):
+    known = pipelines.about(whole)
+    assert known["pipeline"] == "StableDiffusionXLPipeline" and known["licence"] == "openrail++"
+    assert known["unet"] == "diffusers.UNet2DConditionModel"
+    assert "num_inference_steps" in known["options"]
+
+
+def test_half_precision_decodes_in_32_bits(whole):
+    z = Rng(1).normal(load(whole).space.dim)
+    half = load(whole, dtype=torch.float16)
+    assert half.nets["vae"].dtype == torch.float32 and half.nets["unet"].dtype == torch.float16
+    assert half.half().nets["vae"].dtype == torch.float32
+    x = z.clone().requires_grad_()
+    image = half(x)
+    (gradient,) = torch.autograd.grad(image.float().sum(), x)
+    assert gradient.isfinite().all() and gradient.any()
+    torch.testing.assert_close(image.float(), load(whole)(z), atol=2e-2, rtol=0)
+
+
+def change(folder, harm):
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(path)
+    harm(tensors)
+    save_file(tensors, path, {"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("harm", "word"),
+    [
+        (lambda t: t.pop("conv_in.weight"), "lack conv_in.weight"),
+        (lambda t: t.update(more=torch.zeros(1)), "surplus more"),
+        (lambda t: t.update({"conv_in.bias": torch.zeros(3)}), "conv_in.bias"),
+    ],
+)
+def test_a_tensor_that_is_not_the_networks_is_an_error(folder, harm, word):
+    change(folder, harm)
+    with pytest.raises(CheckpointError, match=word) as caught:
+        load(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_text_encoder_is_held_to_the_same(folder):
+    path = folder / "text_encoder" / "model.safetensors"
+    tensors = load_file(path)
+    tensors.pop(next(k for k in tensors if "layers.1.mlp.fc1.weight" in k))
+    save_file(tensors, path, {"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"lack .*layers\.1\.mlp\.fc1\.weight"):
+        load(folder)
+
+
+def index(folder, **entries):
+    path = folder / "model_index.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"_class_name": ["pipeline", "Mine"]},
+        {"unet": ["unet", "MyUNet"]},
+        {"unet": ["my_package.networks", "MyUNet"]},
+    ],
+)
+def test_code_of_a_folder_never_runs(folder, entries):
+    (folder / "pipeline.py").write_text("raise SystemExit('ran')")
+    (folder / "unet" / "unet.py").write_text("raise SystemExit('ran')")
+    index(folder, **entries)
+    with pytest.raises(CheckpointError, match="code of its own"):
+        load(folder)
+
+
+def test_an_unknown_pipeline_class_is_named(folder):
+    index(folder, _class_name="StableDifusionPipeline")
+    with pytest.raises(UnknownName, match="did you mean 'StableDiffusionPipeline'"):
+        load(folder)
+
+
+def test_a_folder_without_a_model_index(folder):
+    (folder / "model_index.json").unlink()
+    with pytest.raises(CheckpointError, match="without weights"):
+        load(folder)
+
+
+def test_pickles_are_read_only_when_asked_for(folder):
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    torch.save(load_file(path), path.with_suffix(".bin"))
+    path.unlink()
+    with pytest.raises(CheckpointError, match="use_safetensors=false"):
+        load(folder)
+    z = Rng(1).normal(256)
+    assert load(folder, use_safetensors=False)(z).isfinite().all()
+
+
+def test_another_scheduler_by_class_and_settings(whole):
+    kind = {"class": "EulerAncestralDiscreteScheduler", "timestep_spacing": "trailing"}
+    generator = load(whole, scheduler=kind)
+    assert generator.pipe.scheduler.config.timestep_spacing == "trailing"
+    assert generator.space.blocks == {"start": (4, 8, 8), "noise": (1, 4, 8, 8)}
+    with pytest.raises(UnknownName, match="timestep_spacing"):
+        load(whole, scheduler={**kind, "timestep_spcing": "trailing"})
+    with pytest.raises(UnknownName, match="scheduler"):
+        load(whole, scheduler="EulerAncestralScheduler")
+    with pytest.raises(SpecError, match="Brownian"):
+        load(whole, scheduler="DPMSolverSDEScheduler")
+
+
+def test_a_lora_needs_its_package(whole, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "peft", None)
+    with pytest.raises(MissingExtra, match=r"latentzoo\[lora\]"):
+        load(whole, lora="lora.safetensors")
+
+
+def test_a_missing_variant_is_named(whole):
+    with pytest.raises(CheckpointError, match="fp16"):
+        load(whole, variant="fp16")
+
+
+def test_a_pipeline_needs_a_prompt(whole):
+    with pytest.raises(SpecError, match="needs a prompt"):
+        lz.load(whole, **CALL)

@@ -1,0 +1,88 @@
+"""Pictures as arguments: what is drawn for them has blocks, and the map is still the own call."""
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from PIL import Image
+from test_pipelines import latent, own
+
+from latentzoo.zoo.pipelines.pipeline import TextToImage
+from laws import obey
+
+SEEN = Image.fromarray(np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8))
+MASK = Image.fromarray(np.uint8(255 * np.tri(16)))
+SIZE = {"height": 16, "width": 16, "num_inference_steps": 3}
+CODE = (4, 8, 8)
+
+
+def plain(**over):
+    parts = tiny.sd(tiny.D.DDIMScheduler(clip_sample=False, steps_offset=1))
+    return {**parts, **over}
+
+
+def control(pick=plain):
+    torch.manual_seed(0)
+    parts = pick()
+    net = tiny.D.ControlNetModel.from_unet(
+        parts["unet"], conditioning_embedding_out_channels=(4, 8)
+    )
+    return {**parts, "controlnet": net}
+
+
+def xl(**over):
+    return {**tiny.sdxl(), **over}
+
+
+CASES = {
+    "StableDiffusionImg2ImgPipeline": (
+        plain,
+        {"image": SEEN, "strength": 0.7, "num_inference_steps": 4},
+        {"start": CODE, "start2": CODE},
+    ),
+    "StableDiffusionInpaintPipeline": (
+        plain,
+        {"image": SEEN, "mask_image": MASK, **SIZE},
+        None,
+    ),
+    "StableDiffusionControlNetPipeline": (control, {"image": SEEN, **SIZE}, {"start": CODE}),
+    "StableDiffusionXLImg2ImgPipeline": (
+        xl,
+        {"image": SEEN, "strength": 0.7, "num_inference_steps": 4},
+        {"start": CODE, "start2": CODE},
+    ),
+    "StableDiffusion3Img2ImgPipeline": (
+        tiny.sd3,
+        {"image": SEEN, "strength": 0.7, **SIZE, "num_inference_steps": 4},
+        {"start": CODE, "start2": CODE},
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def made(request):
+    build, call, blocks = CASES[request.param]
+    about = tiny.Tiny(build, call, blocks, request.param)
+    pipe = about()
+    image, drawn = own(pipe, call)
+    return pipe, TextToImage(pipe, tiny.PROMPT, **call), image, drawn, blocks
+
+
+def test_the_map_is_the_pipelines_own_call(made):
+    _, generator, image, drawn, blocks = made
+    with torch.no_grad():
+        assert torch.equal(generator(latent(generator, drawn)).clamp(0, 1), image)
+    assert blocks is None or generator.space.blocks == blocks
+
+
+def test_the_laws_hold(made):
+    obey(made[1], atol=1e-3)
+
+
+def test_a_picture_by_its_path(tmp_path):
+    SEEN.save(tmp_path / "seen.png")
+    build, call, _ = CASES["StableDiffusionImg2ImgPipeline"]
+    pipe = tiny.Tiny(build, call, {}, "StableDiffusionImg2ImgPipeline")()
+    by_path = TextToImage(pipe, tiny.PROMPT, **{**call, "image": str(tmp_path / "seen.png")})
+    z = torch.randn(1, by_path.space.dim, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(by_path(z), TextToImage(pipe, tiny.PROMPT, **call)(z))
