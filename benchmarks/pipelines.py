@@ -87,13 +87,13 @@ def overhead(steps: int = 20, repeats: int = 15) -> float:
     return statistics.median(seconds[generator]) / statistics.median(seconds[own])
 
 
-def peak(steps: int, checkpoint: bool, queue) -> None:
+def peak(steps: int, recompute: bool, queue) -> None:
     """Peak MB of a gradient above what is held before, tiny SDXL, two chains of 64 x 64 pixels."""
     import tiny
 
     about = tiny.MADE["StableDiffusionXLPipeline"]
     call = {**about.call, "num_inference_steps": steps, "height": 64, "width": 64}
-    generator = TextToImage(about(), tiny.PROMPT, checkpoint=checkpoint, **call)
+    generator = TextToImage(about(), tiny.PROMPT, recompute=recompute, **call)
     z = Rng(1, 2).normal(generator.space.dim).requires_grad_()
     before = held()
     generator(z).sum().backward()
@@ -103,16 +103,16 @@ def peak(steps: int, checkpoint: bool, queue) -> None:
 def cost() -> None:
     print(f"overhead of the map, 20 steps of tiny FLUX: {overhead():.2f} times the own call")
     context = multiprocessing.get_context("spawn")
-    for checkpoint in (True, False):
+    for recompute in (True, False):
         found = []
         for steps in (2, 20):
             queue = context.Queue()
-            process = context.Process(target=peak, args=(steps, checkpoint, queue))
+            process = context.Process(target=peak, args=(steps, recompute, queue))
             process.start()
             found.append(queue.get())
             process.join()
         print(
-            f"memory of a gradient, tiny SDXL, checkpoint={checkpoint}: {found[0]:.0f} MB at 2 steps, "
+            f"memory of a gradient, tiny SDXL, recompute={recompute}: {found[0]:.0f} MB at 2 steps, "
             f"{found[1]:.0f} MB at 20"
         )
 

@@ -70,7 +70,7 @@ def made(request):
         pytest.importorskip("sentencepiece")
     pipe = about()
     image, drawn = own(pipe, about.call)
-    generator = TextToImage(pipe, tiny.PROMPT, checkpoint=False, **about.call)
+    generator = TextToImage(pipe, tiny.PROMPT, recompute=False, **about.call)
     return about, pipe, generator, image, drawn
 
 
@@ -95,7 +95,7 @@ def test_text_encoders_leave_unless_they_must_stay(made):
 
 def test_a_recomputed_gradient_is_the_same_bit_for_bit(made):
     about, pipe, generator, _, _ = made
-    again = TextToImage(pipe, tiny.PROMPT, checkpoint=True, **about.call)
+    again = TextToImage(pipe, tiny.PROMPT, recompute=True, **about.call)
     z = Rng(1, 2).normal(generator.space.dim)
     gradients = []
     for g in (generator, again):

@@ -62,7 +62,7 @@ def load(
         device: Where the networks are put.
         dtype: The type of their numbers; None takes float32, or that of the pipeline handed over.
         options: Arguments of the pipeline's call; and variant, use_safetensors, scheduler, lora of
-            `latentzoo.zoo.pipelines.files.pipeline`; checkpoint and chunk of `TextToImage`.
+            `latentzoo.zoo.pipelines.files.pipeline`; recompute and chunk of `TextToImage`.
 
     Raises:
         SpecError: If there is no prompt.

@@ -29,7 +29,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from latentzoo.diffusion.memory import Budget, Checkpoint
+from latentzoo.diffusion.memory import Budget, Recompute
 from latentzoo.errors import LatentzooError, SpecError
 from latentzoo.generator import Generator
 from latentzoo.zoo.pipelines import options, probe, texts, words
@@ -48,7 +48,7 @@ class TextToImage(Generator):
     Arguments:
         pipe: The pipeline, a `DiffusionPipeline`.
         prompt: What the picture should show; several are those of the chains, one each.
-        checkpoint: Which networks' calls are run again for the gradient, see
+        recompute: Which networks' calls are run again for the gradient, see
             `latentzoo.diffusion.memory`: "auto", True or False.
         chunk: How many pictures are decoded at once.
         call: Arguments of the pipeline's call, by its names: num_inference_steps, guidance_scale,
@@ -68,7 +68,7 @@ class TextToImage(Generator):
         pipe: Any,
         prompt: str | Sequence[str],
         *,
-        checkpoint: Checkpoint = "auto",
+        recompute: Recompute = "auto",
         chunk: int = 1,
         **call: Any,
     ) -> None:
@@ -79,9 +79,9 @@ class TextToImage(Generator):
         if chunk < 1:
             raise SpecError(f"chunk={chunk} is not allowed; decode at least one picture at once")
         refuse(pipe)
-        Budget(checkpoint, torch.device("cpu"))  # says what it does not know before any work
+        Budget(recompute, torch.device("cpu"))  # says what it does not know before any work
         self.chains = None if isinstance(prompt, str) else len(self.prompts)
-        self.name, self.checkpoint, self.chunk = type(pipe).__name__, checkpoint, chunk
+        self.name, self.recompute, self.chunk = type(pipe).__name__, recompute, chunk
         self.pipe = _bare(pipe)
         self.nets = nn.ModuleDict(_networks(self.pipe))
         self.nets.eval().requires_grad_(False)
@@ -97,6 +97,13 @@ class TextToImage(Generator):
     def prompt(self) -> str | None:
         """The prompt, where all chains have the same."""
         return self.prompts[0] if len(set(self.prompts)) == 1 else None
+
+    @property
+    def place(self) -> tuple[torch.device | None, torch.dtype | None]:
+        """The device of the networks, and the type of z: at least 32 bits, as some pipelines draw
+        in more bits than their networks have."""
+        device, dtype = super().place
+        return device, dtype if dtype == torch.float64 else torch.float32
 
     def select(self, index: Int64[Tensor, "b"]) -> "TextToImage":
         """The map of the chains at `index`; itself where all have the same prompt."""
@@ -119,7 +126,7 @@ class TextToImage(Generator):
                 "per chain, or take some by `select`"
             )
         prompts = self.prompts if self.chains is not None else self.prompts * len(z)
-        parts, caller = [], Spend(Budget(self.checkpoint, z.device))
+        parts, caller = [], Spend(Budget(self.recompute, z.device))
         for at in self._batches(prompts):
             parts.append((at, self._paint(z[at], [prompts[i] for i in at], caller)))
         if len(parts) == 1:
