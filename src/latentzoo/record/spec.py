@@ -46,7 +46,8 @@ class Term(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Arguments:
         energy: The kind, a file of `latentzoo/energies`: clip, attribute, identity, ...
-        target: What the picture should be, in the grammar of the kind.
+        target: What the picture should be, in the grammar of the kind; empty takes the prompt of a
+            text-to-image generator.
         weight: The weight lambda; None takes the one that is usual for the energy.
         model: The network that judges; None takes the generator's companion, or else the kind's
             default.
@@ -55,7 +56,7 @@ class Term(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     energy: str = "clip"
-    target: str
+    target: str = ""
     weight: Weight | None = None
     model: str | None = None
     name: str | None = None
@@ -216,7 +217,8 @@ def to_yaml(run: Run) -> str:
 
 def term(words: str, *, energy: str = "clip", weight: float | None = None) -> Term:
     """Reads an energy from the command line: `TARGET[:WEIGHT]`, or, where `energy` is empty,
-    `KIND=TARGET[:WEIGHT]` or `KIND(KEY=VALUE, ...)=TARGET[:WEIGHT]`.
+    `KIND=TARGET[:WEIGHT]` or `KIND(KEY=VALUE, ...)=TARGET[:WEIGHT]`, whose target may be empty: that
+    is the generator's prompt.
 
     The keys are `model`, `name` and the options of the kind: `measure(operator=grey, sigma=0.2)=y.png:1`.
 
@@ -242,7 +244,7 @@ def term(words: str, *, energy: str = "clip", weight: float | None = None) -> Te
             )
         energy, target = found["kind"].strip(), found["target"]
         given = _given(found["options"] or "", words)
-    if not target.strip():
+    elif not target.strip():
         raise SpecError(
             f"the energy '{words}' has no target; write TARGET[:WEIGHT], e.g. \"a yellow hat:500\""
         )
