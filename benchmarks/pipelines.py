@@ -2,10 +2,10 @@
 
     python benchmarks/pipelines.py [CLASS ...] [--cost]
 
-Each pipeline is the tiny random one of the tests (tests/zoo/pipelines/tiny.py). Blocks: the latent, draws without
-influence left out. Own call: the largest difference to the pipeline's own call, at one picture and at three. Batch: the
-largest difference between a picture alone and in a batch, in 64 bits. Gradient: against central differences, in 64 bits.
-Encoders: whether the text encoders leave memory. With --cost: the overhead of the map, and its memory at 2 and 20 steps.
+Each pipeline is the tiny random one of the tests (tests/zoo/pipelines/tiny.py). Blocks: the latent, draws
+without influence left out. Own call: the largest difference to the pipeline's own call, at one picture and at
+three. Batch: the largest difference between a picture alone and in a batch, in 64 bits. Gradient: against central
+differences, in 64 bits. Encoders: whether they leave memory. With --cost: the map's overhead, and its memory.
 """
 
 import argparse
