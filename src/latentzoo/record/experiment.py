@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from torch import Tensor
 
 from latentzoo import energies, kernels, picture, zoo
-from latentzoo.energies.base import Energy
+from latentzoo.energies.base import Energy, PerChain
 from latentzoo.errors import SpecError
 from latentzoo.generator import Encodable, Generator, Restricted, encode
 from latentzoo.kernels.types import Kernel
@@ -75,12 +75,28 @@ class Experiment:
             if name in found:
                 name = f"{name}.{sum(other.split('.')[0] == name for other in found)}"
             model = term.model or zoo.companion(self.run.generator, term.energy)
-            energy = energies.load(term.energy, term.target, model=model, **term.options)
+            energy = self._rated(term, model)
             weight = energy.usual if term.weight is None else term.weight
             if self.run.energy_views > 1:
                 energy = EachView(energy, self.run.energy_views)
             found[name] = weight, energy.to(self.device)
         return found
+
+    def _rated(self, term: spec.Term, model: str | None) -> Energy:
+        """The energy of a term; one without a target has the generator's prompts."""
+        rate = lambda target: energies.load(term.energy, target, model=model, **term.options)
+        if term.target.strip():
+            return rate(term.target)
+        prompts = self.run.options.get("prompt")
+        if isinstance(prompts, str):
+            return rate(prompts)
+        if not isinstance(prompts, list):
+            raise SpecError(
+                f"the energy '{term.energy}' has no target, and the generator no prompt; write "
+                f"{term.energy}=TARGET"
+            )
+        each = {prompt: rate(prompt) for prompt in dict.fromkeys(prompts)}
+        return PerChain([each[prompt] for prompt in prompts])
 
     @cached_property
     def energies(self) -> dict[str, Energy]:

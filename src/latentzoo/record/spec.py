@@ -49,8 +49,12 @@ class Term(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(description="The kind (`latentzoo list`): clip, attribute, identity, ..."),
     ] = "clip"
     target: Annotated[
-        str, Meta(description="What the picture should be, in the grammar of the kind.")
-    ]
+        str,
+        Meta(
+            description="What the picture should be, in the grammar of the kind; empty takes the "
+            "prompt of a text-to-image generator."
+        ),
+    ] = ""
     weight: Annotated[
         Weight | None,
         Meta(description="The weight lambda; default the one that is usual for the energy."),

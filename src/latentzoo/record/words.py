@@ -18,7 +18,8 @@ BETWEEN = re.compile(r",\s*(?=\w+\s*=)")
 
 def term(words: str, *, energy: str = "clip", weight: float | None = None) -> Term:
     """Reads an energy: `TARGET[:WEIGHT]`, or, where `energy` is empty,
-    `KIND=TARGET[:WEIGHT]` or `KIND(KEY=VALUE, ...)=TARGET[:WEIGHT]`.
+    `KIND=TARGET[:WEIGHT]` or `KIND(KEY=VALUE, ...)=TARGET[:WEIGHT]`, whose target may be empty: that is
+    the generator's prompt.
 
     The keys are `model`, `name` and the options of the kind: `measure(operator=grey, sigma=0.2)=y.png:1`.
 
@@ -44,7 +45,7 @@ def term(words: str, *, energy: str = "clip", weight: float | None = None) -> Te
             )
         energy, target = found["kind"].strip(), found["target"]
         given = _given(found["options"] or "", words)
-    if not target.strip():
+    elif not target.strip():
         raise SpecError(
             f"the energy '{words}' has no target; write TARGET[:WEIGHT], e.g. \"a yellow hat:500\""
         )

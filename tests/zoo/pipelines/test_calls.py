@@ -10,7 +10,8 @@ from torch import nn
 import latentzoo as lz
 from latentzoo.energies.base import Function
 from latentzoo.errors import SpecError, UnknownName
-from latentzoo.posterior import Posterior, images
+from latentzoo.generator import images
+from latentzoo.posterior import Posterior
 from latentzoo.rng import Rng
 
 CALL = {"num_inference_steps": 2, "height": 16, "width": 16}

@@ -75,6 +75,7 @@ def test_the_map_is_the_pipelines_own_call(made):
     assert blocks is None or generator.space.blocks == blocks
 
 
+@pytest.mark.slow
 def test_the_laws_hold(made):
     obey(made[1], atol=1e-3)
 

@@ -147,7 +147,7 @@ class ChatTokens(Processor):
 def chat_glm():
     from diffusers.pipelines.kolors.text_encoder import ChatGLMConfig, ChatGLMModel
 
-    return ChatGLMModel(
+    model = ChatGLMModel(
         ChatGLMConfig(
             num_layers=2,
             padded_vocab_size=300,
@@ -164,6 +164,14 @@ def chat_glm():
             original_rope=True,
         )
     )
+    rng = torch.Generator().manual_seed(0)
+    for value in model.parameters():  # it leaves them as the memory was
+        value.data = (
+            torch.ones(value.shape)
+            if value.ndim == 1
+            else 0.2 * torch.randn(value.shape, generator=rng)
+        )
+    return model
 
 
 def mistral():

@@ -98,6 +98,13 @@ class TextToImage(Generator):
         """The prompt, where all chains have the same."""
         return self.prompts[0] if len(set(self.prompts)) == 1 else None
 
+    @property
+    def place(self) -> tuple[torch.device | None, torch.dtype | None]:
+        """The device of the networks, and the type of z: at least 32 bits, as some pipelines draw
+        in more bits than their networks have."""
+        device, dtype = super().place
+        return device, dtype if dtype == torch.float64 else torch.float32
+
     def select(self, index: Int64[Tensor, "b"]) -> "TextToImage":
         """The map of the chains at `index`; itself where all have the same prompt."""
         if self.chains is None:
