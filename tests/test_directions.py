@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from latentzoo import kernels
-from latentzoo.diagnosis.verdict import Diagnosis, diagnose
 from latentzoo.diagnosis.convergence import rhat
+from latentzoo.diagnosis.verdict import Diagnosis, diagnose
 from latentzoo.kernels.anneal import Anneal
 from latentzoo.kernels.lowrank import Reference
 from latentzoo.kernels.types import Function, Kernel
