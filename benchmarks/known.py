@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -151,7 +152,7 @@ def mixture(*modes: tuple[float, float, float]) -> Function:
 def modes(name: str, *each: tuple[float, float, float], hidden: bool = False) -> Known:
     """A mixture on the line; the statistics say in which mode a draw is."""
     means = sorted(m for _, m, _ in each)
-    borders = [(a + b) / 2 for a, b in zip(means, means[1:], strict=False)]
+    borders = [(a + b) / 2 for a, b in pairwise(means)]
     inside = [lambda x, b=b: (x > b).to(x) for b in borders]
     return line(name, mixture(*each), *inside, hidden=hidden)
 

@@ -5,7 +5,7 @@ followed is averaged over time, :math:`m_b` for chain b, and the averages are sp
 
 .. math:: R_k^2 = 1 - \frac{\sum_{g} \sum_{b \in g} (m_b - \bar m_g)^2}{\sum_b (m_b - \bar m)^2}
 
-of their variance that lies between groups is largest (Fisher's optimal partition). One slow mode spreads its chains, too:
+of their variance that lies between groups is largest (Fisher's optimal partition). One slow mode spreads them too:
 the best k groups of a Gaussian explain 0.64, 0.81 and 0.88 for k = 2, 3, 4, of a uniform law :math:`1 - 1/k^2`. Groups
 are therefore believed only where they explain more than that, where the gaps between them are wider than the chains'
 own moves, and where each has two chains: one that is far from all others may be a rare draw.

@@ -81,8 +81,8 @@ def _steps(found: Diagnosis) -> str:
 
 def _spread(found: Diagnosis) -> str:
     if found.identity is None:
-        told = _number(found.identity_score)
-        return f"norm score {_number(found.norm_score)}, identity score {told}; second moment {_number(found.second_moment)}"
+        score, moment = _number(found.identity_score), _number(found.second_moment)
+        return f"norm score {_number(found.norm_score)}, identity score {score}; second moment {moment}"
     return (
         f"{found.identity:.2f} ± {_number(found.identity_error)} of what the gradients say it must be; norm score "
         f"{_number(found.norm_score)} against the prior, largest curvature {_number(found.curvature)}"
