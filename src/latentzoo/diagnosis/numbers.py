@@ -182,7 +182,8 @@ def _rows(trace: Trace, alive: np.ndarray) -> _Rows:
     along = trace.along.astype(float)[:, :, alive]
     identity = trace.identity.astype(float)[:, alive]
     tested = after & ~np.isnan(accept).any(1)
-    return _Rows(*columns, along, identity, arrived, half, tested)
+    known = along, identity, arrived, half, tested
+    return _Rows._make([*columns, *known])
 
 
 def _energy(rows: _Rows) -> dict[str, Any]:
