@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentzoo.diagnose import Diagnosis, diagnose
 from latentzoo.diagnosis.convergence import ess_bulk, ess_tail, rhat
+from latentzoo.diagnosis.verdict import Diagnosis, diagnose
 from latentzoo.kernels.adam import Adam
 from latentzoo.kernels.anneal import Anneal
 from latentzoo.kernels.mala import MALA
@@ -75,7 +75,8 @@ def test_a_settled_run_is_trustworthy_and_says_so() -> None:
     found = judged(wander(400, 16, 0.8))
     assert found.trustworthy and found.relaxing is False and found.rhat < 1.05
     assert 100 < found.ess < 201 * 16
-    assert "trustworthy: nothing speaks against it" in str(found)
+    assert found.verdict == "trustworthy" and "none speaks against it" in str(found)
+    assert "not tested: modes that no chain has seen" in str(found)
     assert json.loads(json.dumps(found.to_dict()))["trustworthy"] is True
 
 
@@ -126,6 +127,7 @@ def test_settled_runs_are_rarely_called_stuck(chains: int) -> None:
 def test_what_is_too_short_is_not_judged() -> None:
     found = judged(wander(60, 1, 0.5))
     assert (found.rhat, found.ess, found.relaxing) == (None, None, None)
+    assert found.verdict == "too short to tell" and not found.trustworthy
     assert "too short to tell" in str(found)
     assert judged(wander(60, 4, 0.5)).rhat is None
     assert judged(wander(1, 4, 0.5)).energy != ()
@@ -139,7 +141,8 @@ def reasons(found: Diagnosis) -> str:
 def test_each_fault_is_named() -> None:
     phi = wander(200, 16, 0.5)
     assert "no samples" in reasons(judged(phi, Adam()))
-    assert "never ran at the posterior" in reasons(judged(phi, beta=0.5))
+    hot = judged(phi, beta=0.5)
+    assert hot.verdict == "too short to tell" and "never ran at the posterior" in str(hot)
     assert "only 2% of the tested steps" in reasons(judged(phi, accept=0.02))
     assert "tested steps are accepted" in reasons(judged(phi, Anneal(), accept=0.4))
     work = wander(200, 16, 0.0, seed=1) * 0.9
@@ -148,7 +151,7 @@ def test_each_fault_is_named() -> None:
     wild[:, 1] = np.nan
     assert "put back" in reasons(judged(phi, Anneal(), accept=wild))
     long = wander(2000, 4, 0.5) + np.array([0, 0, 0, 5.0])
-    assert "in different places" in reasons(judged(long))
+    assert "some are stuck" in reasons(judged(long))
 
 
 def test_a_failed_chain_is_counted_and_left_out() -> None:
@@ -209,4 +212,39 @@ def test_resampling_knows_its_strength_in_nats() -> None:
     mean2 = (kappa / (1 + kappa)).square()
     truth = float((kappa.log1p() + 1 / (1 + kappa) - 1 + mean2).sum() / 2)
     assert found.nats == pytest.approx(truth, rel=0.1)
-    assert "strength" in str(found)
+    assert found.nats_error < 0.1 * truth and "nats; log Z" in str(found)
+
+
+@pytest.mark.parametrize(("chains", "rows"), [(16, 4), (1, 21), (2, 201), (4, 11)])
+def test_absence_of_evidence_is_no_trust(chains: int, rows: int) -> None:
+    found = judged(wander(rows, chains, 0.5))
+    assert found.verdict == "too short to tell" and found.missing and not found.reasons
+
+
+def test_shares_that_nobody_vouches_for_are_not_trusted_at_any_length() -> None:
+    """Two modes of equal energy: only where the chains are tells them apart."""
+
+    def wells(z: Tensor) -> Tensor:
+        x = z[:, :1] + torch.tensor([-2.0, 2.0])
+        return -(-x.square() / 0.18).logsumexp(1) - z[:, 0].square() / 2
+
+    for steps in (80, 200, 400):
+        found = run(Anneal(), wells, chains=32, steps=steps)
+        assert len(found.groups) == 2 and sum(found.groups) == 32
+        assert "in 2 groups" in reasons(found) and "take smc" in reasons(found)
+
+
+def test_a_gradient_that_is_zero_is_named() -> None:
+    stairs = lambda z: 3 * (2 * z[:, 0].abs()).floor() + 0 * z.sum(1)
+    assert "the gradient of phi is zero" in reasons(run(Anneal(), stairs, chains=16, steps=80))
+
+
+def test_draws_of_the_prior_are_exact() -> None:
+    found = diagnose(Trace((0, 1)), Rng(0, 1).normal(8), kernel=None)
+    assert found.verdict == "trustworthy" and "exact draws of the prior" in str(found)
+
+
+def test_plain_data_is_strict_json() -> None:
+    stuck = judged(np.tile(np.arange(8.0), (80, 1)))
+    assert stuck.apart == np.inf and stuck.to_dict()["apart"] is None
+    assert json.loads(json.dumps(stuck.to_dict(), allow_nan=False))["verdict"] == "not trustworthy"

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from latentzoo import kernels
-from latentzoo.diagnose import Diagnosis, diagnose
 from latentzoo.diagnosis.convergence import rhat
+from latentzoo.diagnosis.verdict import Diagnosis, diagnose
 from latentzoo.kernels.anneal import Anneal
 from latentzoo.kernels.lowrank import Reference
 from latentzoo.kernels.types import Function, Kernel
@@ -55,7 +55,7 @@ def test_a_slow_direction_is_seen_where_phi_and_the_norm_look_settled() -> None:
         assert max(rhat(walk.trace.phi[300:]), rhat(walk.trace.norm2[300:])) < 1.05
     assert judged(free).rhat < 1.05 and judged(free).ess > 500
     assert judged(held).rhat > 1.5 and 10 * judged(held).ess < judged(free).ess
-    assert "phi, |z|^2 and 2 directions of the gradients: R-hat" in str(judged(held))
+    assert "of phi, |z|^2 and 2 directions of the gradients" in str(judged(held))
 
 
 def test_following_changes_no_sample() -> None:
@@ -92,8 +92,8 @@ def test_resume_is_undisturbed_bit_for_bit(moment: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"chains": 1}, {"steps": 197}, {"phi": lambda z: 3 * z.sum(1)}, {"kernel": "pcn"}],
-    ids=["one chain", "short", "constant gradient", "no gradient"],
+    [{"chains": 1}, {"phi": lambda z: 3 * z.sum(1)}, {"kernel": "pcn"}],
+    ids=["one chain", "constant gradient", "no gradient"],
 )
 def test_where_directions_cannot_be_told_there_are_none(options: dict) -> None:
     walk = walked(kernels.load(options.pop("kernel", "ula")), **options)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentzoo.diagnose import diagnose
+from latentzoo.diagnosis.verdict import diagnose
 from latentzoo.kernels.adapt import conditional_ess, raise_temperature, temperature
 from latentzoo.kernels.anneal import Anneal
 from latentzoo.kernels.smc import SMC, SMCState, resample, reweight

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from latentzoo import kernels
-from latentzoo.diagnose import diagnose
-from latentzoo.kernels.smc import log_z_error
+from latentzoo.diagnosis.verdict import diagnose
+from latentzoo.kernels.types import Population
 
 from . import known
 
@@ -29,10 +29,11 @@ def test_runs_spread_as_each_says_that_they_do() -> None:
     said = torch.tensor([one.log_z_error for one in found]).square().mean().sqrt()
     assert 0.5 < float(said / log_z.std()) < 2
     assert abs(float((log_z.exp().mean() / (LOG_Z + log_z * 0).exp().mean()) - 1)) < 0.25
-    assert f"log Z {found[0].log_z:.3g} ± {found[0].log_z_error:.3g}, strength" in str(found[0])
+    assert f"log Z {found[0].log_z:.3g} ± {found[0].log_z_error:.3g}, from" in str(found[0])
 
 
 def test_only_families_that_grew_count() -> None:
-    assert log_z_error(torch.arange(64)) == 0
-    assert log_z_error(torch.tensor([0, 0, 1, 1])) == 0.5
-    assert log_z_error(torch.zeros(4, dtype=torch.long)) == 0.75**0.5
+    error = lambda *ancestor: Population(torch.tensor(ancestor), torch.zeros(len(ancestor))).error
+    assert error(*range(64)) == 0
+    assert error(0, 0, 1, 1) == 0.5
+    assert error(0, 0, 0, 0) == 0.75**0.5

@@ -38,13 +38,12 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Int64
 from torch import Tensor
 
 from latentzoo.errors import SpecError
 from latentzoo.kernels.adapt import raise_temperature, require
 from latentzoo.kernels.anneal import Anneal, AnnealState
-from latentzoo.kernels.types import Info, Kernel, Potential, select
+from latentzoo.kernels.types import Info, Kernel, Population, Potential, select
 from latentzoo.rng import Rng
 
 FEWEST = 64
@@ -85,6 +84,7 @@ class SMC(Kernel):
     ramp: float = 0.6
     tail: float = 0.25
     budget: int = 200
+    weighs: ClassVar[bool] = True
     State: ClassVar[type[Any]] = SMCState
 
     def __post_init__(self) -> None:
@@ -92,6 +92,9 @@ class SMC(Kernel):
 
     def plan(self, steps: int) -> "SMC":
         return replace(self, budget=steps)
+
+    def population(self, state: SMCState) -> Population:
+        return Population(state.ancestor, state.log_z)
 
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> SMCState:
         if phi.chains is not None:
@@ -151,9 +154,3 @@ def resample(state: SMCState, rng: Rng, *, always: bool = False) -> SMCState:
     level = (torch.arange(len(w)) + float(rng.uniform()[0])) / len(w)
     index = torch.searchsorted(w.cumsum(0), level.double()).clamp(max=len(w) - 1)
     return select(state, index.to(state.z.device))._replace(log_w=torch.zeros_like(state.log_w))
-
-
-def log_z_error(ancestor: Int64[Tensor, "B"]) -> float:
-    """The standard error of log Z, from the starts that the chains of a finished ramp descend from."""
-    share = ancestor.unique(return_counts=True)[1].double() / len(ancestor)
-    return float((share.square().sum() - 1 / len(ancestor)).clamp(min=0).sqrt())

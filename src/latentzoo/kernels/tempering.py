@@ -72,6 +72,7 @@ class Tempering(Kernel):
     target: float = 0.65
     budget: int = 200
     adjusted: ClassVar[bool] = True
+    weighs: ClassVar[bool] = True
     State: ClassVar[type[Any]] = TemperingState
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from latentzoo.errors import EnergyError
@@ -55,6 +55,24 @@ class Info(NamedTuple):
         """The report of a step without a test, at full temperature."""
         nan = torch.full_like(like, torch.nan)
         return cls(nan, torch.full_like(like, step_size), torch.ones_like(like), nan)
+
+
+class Population(NamedTuple):
+    """What chains that are drawn from each other know of their origin.
+
+    Attributes:
+        ancestor: The place in the batch that each chain started from, (B,).
+        log_z: The estimate of log Z, the same for each chain, (B,).
+    """
+
+    ancestor: Int64[Tensor, "B"]
+    log_z: Float[Tensor, "B"]
+
+    @property
+    def error(self) -> float:
+        r"""The standard error of log Z, :math:`(\sum_e (N_e / N - 1/N)^2)^{1/2}`; see `smc`."""
+        share = self.ancestor.unique(return_counts=True)[1].double() / len(self.ancestor)
+        return float((share.square().sum() - 1 / len(self.ancestor)).clamp(min=0).sqrt())
 
 
 class Potential(ABC):
@@ -141,6 +159,8 @@ class Kernel(ABC):
         adjusted: Whether an accept/reject test makes the posterior exactly invariant.
         anneals: Whether it may start anywhere near the prior, because it ramps the temperature and
             weighs nothing by the prior's law; its chains then pick their starts, see `starts`.
+        weighs: Whether it sees to the shares of separate modes, by weights and resampling or by chains that
+            climb over; else the share of chains in each is whatever their starts made of it.
         State: The class of the kernel's states, a NamedTuple that begins with the fields of
         `Point`.
     """
@@ -148,7 +168,13 @@ class Kernel(ABC):
     samples: ClassVar[bool] = True
     adjusted: ClassVar[bool] = False
     anneals: ClassVar[bool] = False
+    weighs: ClassVar[bool] = False
     State: ClassVar[type[Any]] = Point
+
+    @property
+    def name(self) -> str:
+        """What the kernel is called: the name of its file."""
+        return type(self).__module__.rpartition(".")[2]
 
     @property
     def gradients(self) -> float:
@@ -159,6 +185,16 @@ class Kernel(ABC):
         """Prepares for a run with a budget of `steps` gradients; kernels without a schedule return themselves."""
         del steps
         return self
+
+    def bias(self, curvature: float) -> float:
+        """How many times too large its variance is, in a direction of this curvature; infinite if it diverges."""
+        del curvature
+        return 1.0
+
+    def population(self, state: Any) -> Population | None:
+        """What a state of chains that are drawn from each other knows; None where chains do not meet."""
+        del state
+        return None
 
     @abstractmethod
     def init(self, phi: Potential, z: Float[Tensor, "B D"], rng: Rng) -> Any:

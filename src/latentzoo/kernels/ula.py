@@ -36,6 +36,10 @@ class ULA(Kernel):
     def __post_init__(self) -> None:
         require(step_size=(self.step_size, 0, math.inf))
 
+    def bias(self, curvature: float) -> float:
+        reach = self.step_size * (1 + curvature) / 4
+        return 1 / (1 - reach) if reach < 1 else math.inf
+
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> Point:
         return phi.evaluate(z)
 

@@ -7,12 +7,20 @@ among a thousand. What the energy informs shows in its gradients. At the run's h
 
 has the main eigenvectors :math:`v_1, v_2`, and from there on the record holds :math:`x_k = v_k^\top z` of every
 chain, as a third and a fourth quantity to take split R-hat and effective sample sizes of. They stay what they were
-at the half: directions that followed the chains would hide what the chains do. Nothing is drawn and nothing is
+at the half: directions that followed the chains would hide what the chains do.
+
+The record also holds Stein's identity, which every posterior keeps whatever its shape, per dimension:
+
+.. math:: s_b = \tfrac1d \, \langle z_b - \bar z_{-b}, \; z_b + \nabla \phi(z_b) \rangle, \qquad \mathbb{E} \, s_b = 1,
+
+where :math:`\bar z_{-b}` is the mean of the other chains, so far as there are others. Nothing is drawn and nothing is
 changed, so the samples are those of a run that nobody followed.
 
 References:
     | Dimension-independent likelihood-informed MCMC (Cui, Law and Marzouk, 2016)
     | https://arxiv.org/abs/1411.3688
+    | Measuring sample quality with Stein's method (Gorham and Mackey, 2015)
+    | https://arxiv.org/abs/1506.03039
 """
 
 from typing import TYPE_CHECKING
@@ -22,7 +30,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentzoo.diagnosis.convergence import LONG
 from latentzoo.kernels.lowrank import main_directions
 
 if TYPE_CHECKING:
@@ -35,10 +42,9 @@ MOST = 64
 
 
 class Directions:
-    """Creates the record of a run along its main directions; it stays empty where they cannot be told.
+    """Creates the record of a run along its main directions; it stays empty for kernels without gradients.
 
-    That is so for kernels without gradients, for fewer than two living chains, and for runs whose second half is too
-    short for time averages.
+    One living chain, and gradients that do not differ, have no directions, but still have the identity.
 
     Arguments:
         length: How many steps the run will make.
@@ -50,22 +56,29 @@ class Directions:
     def __init__(self, length: int) -> None:
         self.basis: Float[Tensor, "D K"] | None = None
         self._half = (length + 1) // 2
-        self._long = length + 1 - self._half >= LONG
-        self._rows: list[np.ndarray] = []
+        self._rows: list[Float[np.ndarray, "Q B"]] = []
 
     def append(self, frame: "Frame") -> None:
-        """Records one step of all chains, (K, B), and finds the directions if it is the half's."""
-        z, alive = frame.state.z, frame.failed < 0
-        if self._long and frame.step == self._half:
-            self.basis = _basis(frame.state.grad[alive][:MOST], like=z)
+        """Records one step of all chains, and finds the directions if it is the half's."""
+        state, alive = frame.state, frame.failed < 0
+        if 0 < self._half == frame.step and state.grad.shape[1] and alive.any():
+            self.basis = _basis(state.grad[alive][:MOST], like=state.z)
         if self.basis is not None:
-            along = (z @ self.basis).T.float().cpu().numpy()
-            self._rows[frame.step - self._half :] = [np.where(alive.cpu().numpy(), along, np.nan)]
+            row = torch.cat([(state.z @ self.basis).T, stein(state.z, state.grad, alive)[None]])
+            known = np.where(alive.cpu().numpy(), row.float().cpu().numpy(), np.nan)
+            self._rows[frame.step - self._half :] = [known]
 
     def array(self, rows: int, chains: int) -> Float[np.ndarray, "T K B"]:
-        """The record of a run with so many rows and chains; NaN before the half."""
+        """The record along the directions, of a run with so many rows and chains; NaN before the half."""
+        return self._padded(rows, chains)[:, :-1]
+
+    def identity(self, rows: int, chains: int) -> Float[np.ndarray, "T B"]:
+        """The record of Stein's identity; NaN before the half."""
+        return self._padded(rows, chains)[:, -1]
+
+    def _padded(self, rows: int, chains: int) -> Float[np.ndarray, "T Q B"]:
         if not self._rows:
-            return np.empty((rows, 0, chains), np.float32)
+            return np.full((rows, 1, chains), np.nan, np.float32)
         known = np.stack(self._rows)
         unknown = np.full((rows - len(known), *known.shape[1:]), np.nan, np.float32)
         return np.concatenate([unknown, known])
@@ -76,7 +89,7 @@ class Directions:
         if self.basis is None or not known:
             return {}
         along = torch.from_numpy(np.stack(known))
-        return {"directions.basis": self.basis, "directions.along": along}
+        return {"directions.basis": self.basis.contiguous(), "directions.along": along}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Takes the directions and the rows of a state file."""
@@ -84,10 +97,17 @@ class Directions:
         self._rows = [] if self.basis is None else list(tensors["directions.along"].cpu().numpy())
 
 
-def _basis(grad: Float[Tensor, "B d"], like: Tensor) -> Float[Tensor, "D K"] | None:
-    """The main directions of the gradients, or None where they do not differ or are not known."""
-    if grad.numel() == 0:
-        return None
+def stein(
+    z: Float[Tensor, "B D"], grad: Float[Tensor, "B D"], alive: Tensor
+) -> Float[Tensor, "B"]:
+    """The identity's value for each chain, about the mean of the other living ones; 1 on average, at the posterior."""
+    count = int(alive.sum())
+    centre = z[alive].mean(0) * (count / (count - 1)) if count > 1 else torch.zeros_like(z[0])
+    others = z * (count / (count - 1) if count > 1 else 1.0) - centre
+    return (others * (z + grad)).sum(1) / z.shape[1]
+
+
+def _basis(grad: Float[Tensor, "B D"], like: Tensor) -> Float[Tensor, "D K"]:
+    """The main directions of the gradients; none where they do not differ, or not from chain to chain."""
     directions, variance = main_directions(grad.float().cpu(), COUNT)
-    directions = directions[:, variance > 0]
-    return directions.to(like) if directions.shape[1] else None
+    return directions[:, variance > 0].to(like)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from jaxtyping import Float
 from torch import Tensor
 
-from latentzoo.diagnose import Diagnosis, diagnose
+from latentzoo.diagnosis.verdict import Diagnosis, diagnose
 from latentzoo.errors import SpecError
 from latentzoo.generator import Generator, images
 from latentzoo.kernels.types import Kernel, Potential
@@ -84,6 +84,7 @@ class Result:
             state=self.state,
             failures=self.failures,
             notes=self.notes,
+            chosen=self.kernel is not None and self.state is None,
         )
 
     def to_pil(self) -> "list[Image]":

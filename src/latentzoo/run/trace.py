@@ -82,6 +82,11 @@ class Trace:
         """Each chain along the main directions of the gradients, (T, K, B); NaN before the run's half."""
         return self.directions.array(len(self), len(self.seeds))
 
+    @property
+    def identity(self) -> np.ndarray:
+        """Stein's identity of each chain, (T, B), 1 on average at the posterior; NaN before the run's half."""
+        return self.directions.identity(len(self), len(self.seeds))
+
     def tensors(self, rows: int) -> dict[str, Tensor]:
         """The first rows of the record and of its directions, for a state file; see `restore`."""
         trace = torch.from_numpy(np.ascontiguousarray(self.array[:rows]))

@@ -1,0 +1,377 @@
+r"""What is measured of a run, before anybody judges it.
+
+Nothing here looks at images: a run says by itself whether it has arrived and whether its steps were right.
+
+* *settled*: the means of phi over the chains between 62 and 75 % of the run and over its last eighth; their difference
+  is compared with the chains' own differences, and with the spread of phi: what many chains see may be too little to
+  matter, and what few do not see may be much; the same for :math:`|z|^2` and along the followed directions;
+* *apart*: stuck chains look settled, so the chains are held against each other: over the last quarter,
+
+  .. math:: \frac{\mathrm{sd}_b(\bar\phi_b)}{\sqrt{\overline{\mathrm{var}_t(\phi_{tb})}}},
+
+  and from the run's half on they are split into groups that none leaves, see `groups`;
+* *identity*: Stein's, :math:`\mathbb{E} \, \langle z - \bar z, \, z + \nabla \phi(z) \rangle = d`, with the mean of the
+  other chains, which holds for every posterior, however far it is from the prior: of the last states, in standard
+  errors, and over time, see `run.directions`; *norm*: :math:`(\overline{|z|^2} - d) / \sqrt{2d/B}`;
+* *work*: the error of untested steps, see `step_error`, aimed at 0.2; *acceptance* of tested ones.
+
+Time averages of single chains are another matter: for them split R-hat and effective sample sizes of phi, of
+:math:`|z|^2` and along the main directions of the gradients are given where the traces are long enough to tell.
+
+References:
+    | Measuring sample quality with Stein's method (Gorham and Mackey, 2015)
+    | https://arxiv.org/abs/1506.03039
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentzoo.diagnosis.convergence import LONG, ess_bulk, ess_tail, rhat
+from latentzoo.diagnosis.groups import groups
+from latentzoo.kernels.adapt import step_error
+from latentzoo.kernels.types import Kernel
+from latentzoo.run.chain import Failure
+from latentzoo.run.trace import Trace
+
+ROWS = 16
+"""How many rows of a trace a statement about it needs, its start among them."""
+CHAINS = 4
+"""How many chains a statement about their mean needs."""
+MATTERS = 0.25
+"""The least move of a mean that matters, in standard deviations of a draw."""
+DIFFERS = 1e-3
+"""The least difference of energies that a kernel could feel, in nats."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What was measured; a number is None where the run is too short, or of the wrong kind, to tell.
+
+    Attributes:
+        chains: How many chains there were.
+        failed: How many stopped because something was not finite.
+        steps: How many steps each made.
+        landed: The step at which the temperature reached the posterior.
+        step_size: The step size at the end.
+        acceptance: The mean acceptance of the last tested steps.
+        work: The error of the untested steps of the second half, see `step_error`.
+        put_back: How often a wild chain was put back after the ramp.
+        energy: The mean of phi over the chains at 50, 75 and 100 % of the run.
+        energy_error: The standard error of the last of them.
+        relaxing: Whether phi still moves.
+        drifting: Whether |z|^2, or a followed direction, still moves.
+        unsettled: By how much phi may still move, at 95 % confidence, in its standard deviations.
+        apart: How far the chains' mean energies are from each other, in how far each chain's moves.
+        groups: How many chains are in each of the groups that none leaves, the largest first.
+        norm_score: The norm's deviation from the prior's, in standard errors.
+        identity_score: The last states' deviation from Stein's identity, in standard errors.
+        identity: Stein's identity per dimension over the last three eighths, 1 at the posterior.
+        identity_error: Its standard error, from the differences of the chains.
+        second_moment: The median over the coordinates of the mean square over the chains, about 1.
+        curvature: The largest curvature of phi, from below, from the gradients of the chains.
+        blind: Whether the gradient is zero everywhere although phi differs.
+        directions: Along how many main directions of the gradients the chains were followed.
+        rhat: The largest split R-hat of phi, |z|^2 and those directions over the second half.
+        ess: The smallest bulk effective sample size of them, of all chains together.
+        tail_ess: The smallest tail effective sample size.
+        ess_per_gradient: `ess` per gradient spent in the second half by all chains.
+        ancestors: How many starts have descendants, where chains were resampled.
+        log_z: The log of the normalising constant Z, where the ramp measures it.
+        log_z_error: Its standard error; see `kernels.types.Population`.
+        nats: The strength of the guidance, KL(p(z|C) || prior), where the ramp measures it.
+        nats_error: Its standard error.
+    """
+
+    chains: int
+    failed: int
+    steps: int
+    landed: int | None
+    step_size: float | None
+    acceptance: float | None
+    work: float | None
+    put_back: int
+    energy: tuple[float, ...]
+    energy_error: float | None
+    relaxing: bool | None
+    drifting: bool | None
+    unsettled: float | None
+    apart: float | None
+    groups: tuple[int, ...]
+    norm_score: float | None
+    identity_score: float | None
+    identity: float | None
+    identity_error: float | None
+    second_moment: float | None
+    curvature: float | None
+    blind: bool
+    directions: int
+    rhat: float | None
+    ess: float | None
+    tail_ess: float | None
+    ess_per_gradient: float | None
+    ancestors: int | None
+    log_z: float | None
+    log_z_error: float | None
+    nats: float | None
+    nats_error: float | None
+
+
+class _Rows(NamedTuple):
+    """The living chains' record, each (T, B) but `along`, (T, K, B), and which rows are of what kind, (T,)."""
+
+    phi: np.ndarray
+    norm2: np.ndarray
+    accept: np.ndarray
+    step_size: np.ndarray
+    beta: np.ndarray
+    error: np.ndarray
+    along: np.ndarray
+    identity: np.ndarray
+    arrived: np.ndarray
+    half: np.ndarray
+    tested: np.ndarray
+
+
+def measure(
+    trace: Trace,
+    z: Float[Tensor, "B D"],
+    *,
+    kernel: Kernel | None,
+    state: Any = None,
+    failures: Sequence[Failure] = (),
+) -> Numbers:
+    """Measures a run; see `diagnose` for the arguments."""
+    z, alive = z.cpu(), np.ones(len(z), bool)
+    alive[[failure.chain for failure in failures]] = False
+    keep = torch.from_numpy(np.flatnonzero(alive))
+    rows = _rows(trace, alive)
+    half, tested = rows.half, rows.tested
+    gradients = 1.0 if kernel is None else kernel.gradients
+    return Numbers(
+        chains=len(alive),
+        failed=int((~alive).sum()),
+        steps=max(len(rows.phi) - 1, 0),
+        landed=int(rows.arrived.argmax()) if rows.arrived.any() else None,
+        step_size=_mean(rows.step_size[-1:]),
+        acceptance=_mean(rows.accept[half & tested]),
+        work=_work(rows.error, rows.phi, half & ~tested),
+        put_back=int((rows.accept[rows.arrived & ~tested] == 0).sum()),
+        **_energy(rows),
+        **_places(rows),
+        **_averages(rows, gradients),
+        **_identity(rows),
+        **_ends(z[keep]),
+        **_gradients(state, keep, rows.phi),
+        **_population(kernel, state, keep, rows.phi[half]),
+    )
+
+
+def _rows(trace: Trace, alive: np.ndarray) -> _Rows:
+    columns = trace.array.astype(float)[:, :6, alive].transpose(1, 0, 2)
+    accept, beta = columns[2], columns[4]
+    after = np.arange(len(beta)) > 0
+    arrived = after & (beta == 1).all(1) & (beta.shape[1] > 0)
+    half = arrived & (np.arange(len(beta)) >= len(beta) // 2)
+    along = trace.along.astype(float)[:, :, alive]
+    identity = trace.identity.astype(float)[:, alive]
+    tested = after & ~np.isnan(accept).any(1)
+    known = along, identity, arrived, half, tested
+    return _Rows._make([*columns, *known])
+
+
+def _energy(rows: _Rows) -> dict[str, Any]:
+    """The mean energy on the way, its standard error at the end, and whether it still moves."""
+    phi = rows.phi
+    length, chains = phi.shape
+    if length == 0 or chains == 0:
+        return {"energy": ()} | dict.fromkeys(
+            ("energy_error", "relaxing", "drifting", "unsettled")
+        )
+    at = [round(part * (length - 1)) for part in (0.5, 0.75, 1.0)]
+    error = float(phi[-1].std(ddof=1)) / math.sqrt(chains) if chains > 1 else None
+    found = {"energy": tuple(float(phi[row].mean()) for row in at), "energy_error": error}
+    if length < ROWS or not rows.arrived[5 * length // 8 :].all():
+        return found | dict.fromkeys(("relaxing", "drifting", "unsettled"))
+    others = [rows.norm2, *rows.along.transpose(1, 0, 2)]
+    moves = [moving(x) for x in others if np.isfinite(x[5 * length // 8 :]).all()]
+    spread = float(phi[3 * length // 4 :].std())
+    return found | {
+        "relaxing": moving(phi),
+        "drifting": None if None in moves else any(moves),
+        "unsettled": None if chains < CHAINS else _unsettled(phi, spread),
+    }
+
+
+def moving(x: Float[np.ndarray, "T B"]) -> bool | None:
+    """Whether the mean of x over the chains still moves, in a run of T rows; None where too few can tell."""
+    length, chains = x.shape
+    before, after = _windows(x)
+    if chains < CHAINS:
+        if length < LONG:
+            return None
+        effective = min(ess_bulk(before), ess_bulk(after))
+        error = math.hypot(before.std(), after.std()) / math.sqrt(effective)
+        return bool(abs(after.mean() - before.mean()) > 3 * error)
+    change = after.mean(0) - before.mean(0)
+    limit = three_sigma(chains) * float(change.std(ddof=1)) / math.sqrt(chains)
+    return abs(float(change.mean())) > max(limit, MATTERS * float(after.std()))
+
+
+def _unsettled(phi: Float[np.ndarray, "T B"], spread: float) -> float | None:
+    before, after = _windows(phi)
+    change = after.mean(0) - before.mean(0)
+    error = float(change.std(ddof=1)) / math.sqrt(len(change))
+    most = abs(float(change.mean())) + two_sigma(len(change)) * error
+    return most / spread if spread > 0 else None
+
+
+def _windows(x: Float[np.ndarray, "T B"]) -> tuple[np.ndarray, np.ndarray]:
+    n = len(x)
+    return x[5 * n // 8 : 6 * n // 8], x[7 * n // 8 :]
+
+
+def _places(rows: _Rows) -> dict[str, Any]:
+    """How far apart the chains are in energy, and in how many groups by all that is followed."""
+    length, chains = rows.phi.shape
+    long = length >= ROWS and rows.arrived[5 * length // 8 :].all()
+    if not long or chains < CHAINS:
+        return {"apart": None, "groups": ()}
+    followed = [rows.phi, rows.norm2, *rows.along.transpose(1, 0, 2)]
+    count = np.bincount(groups([x[5 * length // 8 :] for x in followed]))
+    return {
+        "apart": _apart(rows.phi[3 * length // 4 :]),
+        "groups": tuple(sorted(count.tolist()))[::-1],
+    }
+
+
+def _apart(phi: Float[np.ndarray, "T B"]) -> float:
+    """The spread of the chains' mean energies, in the spread of a chain's energy over time."""
+    within = math.sqrt(float(phi.var(0, ddof=1).mean()))
+    between = float(phi.mean(0).std(ddof=1))
+    return between / within if within > 0 else math.inf if between > 0 else 0.0
+
+
+def _averages(rows: _Rows, gradients: float) -> dict[str, Any]:
+    """R-hat and effective sample sizes over the second half, or None where they would mislead."""
+    count, chains = int(rows.half.sum()), rows.phi.shape[1]
+    along = rows.along[rows.half]
+    known = along[:, np.isfinite(along).all((0, 2))]
+    found = {"directions": known.shape[1]}
+    if count < LONG or chains == 0:
+        return found | dict.fromkeys(("rhat", "ess", "tail_ess", "ess_per_gradient"))
+    each = [rows.phi[rows.half], rows.norm2[rows.half], *known.transpose(1, 0, 2)]
+    bulk = min(map(ess_bulk, each))
+    return found | {
+        "rhat": max(map(rhat, each)) if chains > 1 else None,
+        "ess": bulk,
+        "tail_ess": min(map(ess_tail, each)),
+        "ess_per_gradient": bulk / (count * chains * gradients),
+    }
+
+
+def _identity(rows: _Rows) -> dict[str, Any]:
+    """Stein's identity over the last three eighths, each chain's average a draw."""
+    length, chains = rows.identity.shape
+    last = rows.identity[5 * length // 8 :]
+    if length < ROWS or chains < CHAINS or not np.isfinite(last).all():
+        return {"identity": None, "identity_error": None}
+    each = last.mean(0)
+    return {
+        "identity": float(each.mean()),
+        "identity_error": float(each.std(ddof=1)) / math.sqrt(chains),
+    }
+
+
+def _ends(z: Float[Tensor, "B D"]) -> dict[str, Any]:
+    """The norm of the last states, against the prior's."""
+    if len(z) == 0:
+        return {"norm_score": None, "second_moment": None}
+    dim, norm2 = z.shape[1], z.double().square().sum(1).mean()
+    return {
+        "norm_score": float((norm2 - dim) / math.sqrt(2 * dim / len(z))),
+        "second_moment": float(z.square().mean(0).median()),
+    }
+
+
+def _gradients(state: Any, keep: Tensor, phi: Float[np.ndarray, "T B"]) -> dict[str, Any]:
+    """What the gradients of the last states tell, of living chains."""
+    if state is None or state.grad.shape[1] == 0 or len(keep) < 2:
+        return {"identity_score": None, "curvature": None, "blind": False}
+    z, grad = state.z.cpu()[keep], state.grad.cpu()[keep]
+    return {
+        "identity_score": _identity_score(z, grad),
+        "curvature": _curvature(grad),
+        "blind": not bool(grad.any()) and bool(np.ptp(phi[-1:]) > DIFFERS),
+    }
+
+
+def _identity_score(z: Tensor, grad: Tensor) -> float:
+    chains, dim = z.shape
+    others = (z.double() - z.double().mean(0)) * chains / (chains - 1)
+    value = (others * (z + grad)).sum(1) - dim
+    return float(value.mean() / (value.std() / math.sqrt(chains) + 1e-12))
+
+
+def _curvature(grad: Tensor) -> float:
+    """The curvature from the gradients' covariance C, as tr C^2 / tr C: never far above the truth.
+
+    The gradient's variance in a direction of curvature kappa is c = kappa^2 / (1 + kappa).
+    """
+    x = (grad - grad.mean(0)).double()
+    gram, n = x @ x.T, len(x)
+    across = float((gram.square().sum() - gram.diagonal().square().sum()) / (n * (n - 1)))
+    c = across / (float(gram.diagonal().mean()) + 1e-30)
+    return (c + math.sqrt(c * c + 4 * c)) / 2
+
+
+def _population(
+    kernel: Kernel | None, state: Any, keep: Tensor, phi: Float[np.ndarray, "T B"]
+) -> dict[str, Any]:
+    """The ancestors of the chains at `keep`; what the ramp measured, if the energies phi follow it."""
+    names: tuple[str, ...] = ("ancestors", "log_z", "log_z_error", "nats", "nats_error")
+    known = None if kernel is None or state is None else kernel.population(state)
+    if known is None or len(keep) == 0:
+        return dict.fromkeys(names)
+    ancestor = known.ancestor.cpu()[keep]
+    found = dict.fromkeys(names) | {"ancestors": len(ancestor.unique())}
+    if phi.size:
+        log_z, error = float(known.log_z.cpu()[keep[0]]), known.error
+        mean = phi.mean(0)
+        spread = float(mean.std(ddof=1)) / math.sqrt(len(mean)) if len(mean) > 1 else math.inf
+        found |= {"log_z": log_z, "log_z_error": error}
+        found |= {"nats": float(-phi.mean()) - log_z, "nats_error": math.hypot(error, spread)}
+    return found
+
+
+def _work(work: np.ndarray, phi: np.ndarray, rows: np.ndarray) -> float | None:
+    """How wrong the steps of the given rows are; over chains where there are enough, else over time."""
+    if not np.isfinite(work[rows]).any():
+        return None
+    axis = 1 if phi.shape[1] >= CHAINS else None
+    spread = float(np.mean(phi[rows].std(axis)))
+    relative = float(np.mean(work[rows].std(axis))) / spread if spread > 0 else math.inf
+    return step_error(relative, float(np.exp(-work[rows].clip(min=0)).mean()))
+
+
+def three_sigma(chains: int) -> float:
+    """The quantile of Student's t that is as rare as three standard deviations."""
+    nu = max(chains - 1, 1)
+    return 3 + 7.5 / nu + 17.25 / nu**2
+
+
+def two_sigma(chains: int) -> float:
+    """The 97.5 % quantile of Student's t of the mean of some chains, by Cornish and Fisher's expansion."""
+    nu, x = max(chains - 1, 1), 1.96
+    return x + (x**3 + x) / (4 * nu) + (5 * x**5 + 16 * x**3 + 3 * x) / (96 * nu**2)
+
+
+def _mean(x: np.ndarray) -> float | None:
+    x = x[np.isfinite(x)]
+    return float(x.mean()) if x.size else None

@@ -1,0 +1,254 @@
+"""What a sample is worth: three verdicts, and the reasons.
+
+A verdict is `trustworthy` where every test that it needs was made and none failed, `not trustworthy` where one failed,
+and `too short to tell` where one could not be made, because there are too few steps or too few chains. Absence of
+evidence is no trust. What no run can test of itself stands beside every verdict, see `words.UNTESTED`.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+from latentzoo.diagnosis import words
+from latentzoo.diagnosis.numbers import CHAINS, Numbers, measure, three_sigma, two_sigma
+from latentzoo.kernels.types import Kernel
+from latentzoo.run.chain import Failure
+from latentzoo.run.trace import Trace
+
+Verdict = Literal["trustworthy", "not trustworthy", "too short to tell"]
+
+APART = 2.0
+"""How far apart chains may be; runs that arrived on targets with known truth stay under 1.3."""
+UNSETTLED = 1.0
+"""By how many of its standard deviations phi may still move, for all that is known."""
+WRONG = 0.1
+"""The least deviation from Stein's identity, per dimension, that matters."""
+UNKNOWN = 0.5
+"""The largest one that may go unseen."""
+ACCEPTANCE = (0.1, 0.5)
+"""The least acceptance, where all steps are tested, and where the tested ones certify the others."""
+WORK = 0.5
+"""The largest error of untested steps; they aim at 0.2."""
+ANCESTORS = 1 / 4
+"""The least part of the starts that must have descendants."""
+
+
+@dataclass(frozen=True)
+class Diagnosis(Numbers):
+    """What was measured, and what follows from it.
+
+    Attributes:
+        reasons: What speaks against the sample.
+        missing: Which tests could not be made, and what would allow them.
+        notes: What else to know.
+        exact: Whether these are draws of the prior, which need no test.
+    """
+
+    reasons: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    exact: bool = False
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the sample is worth."""
+        if self.reasons:
+            return "not trustworthy"
+        return "too short to tell" if self.missing else "trustworthy"
+
+    @property
+    def trustworthy(self) -> bool:
+        """Whether every test was made and none speaks against the sample."""
+        return self.verdict == "trustworthy"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain data that any JSON reader takes: a number that is not finite is None."""
+        told = {"verdict": self.verdict, "trustworthy": self.trustworthy}
+        return told | {key: _finite(value) for key, value in asdict(self).items()}
+
+    def __str__(self) -> str:
+        return "\n".join(words.lines(self))
+
+
+def diagnose(
+    trace: Trace,
+    z: Float[Tensor, "B D"],
+    *,
+    kernel: Kernel | None,
+    state: Any = None,
+    failures: Sequence[Failure] = (),
+    notes: Sequence[str] = (),
+    chosen: bool = False,
+) -> Diagnosis:
+    """Judges a run.
+
+    Arguments:
+        trace: What every chain did; row 0 is the start.
+        z: The latents the run left, (B, D).
+        kernel: The kernel that walked; None for draws of the prior.
+        state: Its last state, for the tests that need gradients or ancestors.
+        failures: The chains that stopped.
+        notes: What was noticed on the way.
+        chosen: Whether the latents are each chain's best instead of its last.
+    """
+    found = measure(trace, z, kernel=kernel, state=state, failures=failures)
+    if kernel is None:
+        return Diagnosis(**vars(found), notes=tuple(notes), exact=True)
+    reasons = list(_reasons(found, kernel, failures))
+    if chosen:
+        reasons.insert(0, "each chain's best state was kept; leave out best for samples")
+    return Diagnosis(
+        **vars(found),
+        reasons=tuple(reasons),
+        missing=tuple(_missing(found, kernel)),
+        notes=(*notes, *_notes(found)),
+    )
+
+
+def _reasons(found: Numbers, kernel: Kernel, failures: Sequence[Failure]) -> Iterator[str]:
+    """What speaks against the sample."""
+    if not kernel.samples:
+        yield "this kernel optimises: its results are no samples; take anneal for samples"
+    if failures:
+        first = failures[0]
+        yield (
+            f"{found.failed} of {found.chains} chains stopped, the first at step {first.step} "
+            f"because '{first.term}' was not finite; look at that energy's input range"
+        )
+    if found.blind:
+        yield words.BLIND
+    if found.relaxing:
+        yield f"the energy is still relaxing over the last quarter of the run; {_longer(kernel)}"
+    if found.drifting:
+        yield f"the latents still move over the last quarter of the run; {_longer(kernel)}"
+    yield from _places(found, kernel)
+    yield from _steps(found, kernel)
+    if found.ancestors is not None and found.ancestors < ANCESTORS * found.chains:
+        yield (
+            f"all chains descend from {found.ancestors} of {found.chains} starts, so shares of "
+            "modes are noise; give more chains, more steps or less weight"
+        )
+
+
+def _places(found: Numbers, kernel: Kernel) -> Iterator[str]:
+    """Chains that are not where the others are."""
+    if len(found.groups) > 1 and not kernel.weighs:
+        yield (
+            f"the chains are in {len(found.groups)} groups ({' : '.join(map(str, found.groups))}) that none of them "
+            f"leaves, and how many are in each is what their way there made of it; {_weighing(kernel)}"
+        )
+    elif (
+        found.apart is not None
+        and found.apart > APART
+        and not (kernel.weighs and len(found.groups) > 1)
+    ):
+        yield (
+            f"the chains' energies are {found.apart:.1f} times as far from each other as any of "
+            f"them moves, so some are stuck; {_longer(kernel)}"
+        )
+
+
+def _steps(found: Numbers, kernel: Kernel) -> Iterator[str]:
+    """Steps that do not keep the posterior."""
+    least = ACCEPTANCE[0] if kernel.adjusted else ACCEPTANCE[1]
+    if found.acceptance is not None and found.acceptance < least:
+        yield (
+            f"only {found.acceptance:.0%} of the tested steps are accepted, so the step is too "
+            "long; leave step_size out to adapt it, or give more steps"
+        )
+    if found.work is not None and found.work > WORK:
+        yield (
+            f"the untested steps err by {found.work:.2g} of the energy's spread (0.2 is right); "
+            "give a shorter step_size, or more steps to adapt it"
+        )
+    if found.put_back > 0.01 * found.chains * max(found.steps, 1):
+        yield f"wild chains were put back {found.put_back} times; the energy is too rough to follow"
+    yield from _spread(found)
+    bias = 1.0 if found.curvature is None else kernel.bias(found.curvature)
+    if bias > 1 + WRONG:
+        wrong = f"is {bias:.2f} times too large" if math.isfinite(bias) else "diverges"
+        yield (
+            f"in the steepest directions, of curvature about {found.curvature:.3g}, the variance under "
+            f"step_size={found.step_size:.3g} {wrong}; take anneal, or a shorter step_size"
+        )
+
+
+def _spread(found: Numbers) -> Iterator[str]:
+    """A spread of the chains that is not the posterior's."""
+    alive = found.chains - found.failed
+    score, mean, error = found.identity_score, found.identity, found.identity_error
+    if mean is not None and error is not None:
+        if abs(mean - 1) > max(WRONG, three_sigma(alive) * error):
+            yield (
+                f"the spread of the chains is {mean:.2f} of what their gradients say it must be, over the end of "
+                "the run; the step is too long or the run too short"
+            )
+    elif score is not None and abs(score) > three_sigma(alive) * 4 / 3:
+        yield (
+            f"the spread of the chains is off by {score:+.1f} standard errors from what their "
+            "gradients say it must be; the step is too long or the run too short"
+        )
+    moment = found.second_moment
+    if (
+        score is None
+        and moment is not None
+        and abs(found.norm_score or 0) > 4
+        and not 0.9 < moment < 1.1
+    ):
+        yield (
+            f"|z|^2 is off by {found.norm_score:+.1f} standard errors from the prior's, in most "
+            "coordinates; the step is too long or the chains have collapsed"
+        )
+
+
+def _missing(found: Numbers, kernel: Kernel) -> Iterator[str]:
+    """The tests that could not be made."""
+    alive = found.chains - found.failed
+    if alive < CHAINS:
+        yield f"{alive} chains cannot be held against each other; give at least 8"
+    if found.landed is None:
+        yield "the chains never ran at the posterior's temperature; give more steps"
+    elif found.relaxing is None:
+        yield f"{found.steps} steps are too few to see whether the energy has settled; give more steps"
+    elif found.unsettled is not None and found.unsettled > UNSETTLED:
+        yield (
+            f"the energy may still move by {found.unsettled:.1f} of its standard deviations, for all that "
+            f"{alive} chains and {found.steps} steps can tell; give more of either"
+        )
+    if found.identity is not None and found.identity_error is not None:
+        unseen = abs(found.identity - 1) + two_sigma(alive) * found.identity_error
+        if unseen > UNKNOWN:
+            yield f"the spread of the chains is known to {unseen:.0%} only; give more chains or more steps"
+    elif not kernel.adjusted and found.work is None and found.identity_score is None:
+        yield "nothing tells whether the steps are right: they are not tested, and there are no gradients"
+
+
+def _notes(found: Numbers) -> Iterator[str]:
+    if found.rhat is not None and found.rhat > 1.05 and len(found.groups) < 2:
+        yield (
+            f"R-hat is {found.rhat:.2f}, of chains in one group: they move slowly, so each is one draw, and its "
+            "average over time is worth little more"
+        )
+
+
+def _longer(kernel: Kernel) -> str:
+    """What to do where the chains did not arrive."""
+    return (
+        "give more steps" if kernel.anneals or kernel.weighs else "give more steps, or take anneal"
+    )
+
+
+def _weighing(kernel: Kernel) -> str:
+    """What to run where shares of modes are asked for."""
+    del kernel
+    return "for their shares take smc with at least 64 chains"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, (tuple, list)):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
