@@ -107,7 +107,9 @@ def about(folder: Path) -> dict[str, str]:
 
 def _takes_text(index: Path) -> bool:
     """Whether a model index is of no unconditional pipeline that families read."""
-    name = json.loads(index.read_bytes()).get("_class_name")
+    from latentzoo.hub.folder import read_json
+
+    name = read_json(index).get("_class_name")
     return name not in FAMILIES
 
 
