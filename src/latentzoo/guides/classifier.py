@@ -9,7 +9,7 @@ References:
     | PyTorch Image Models (Wightman, 2019), https://github.com/huggingface/pytorch-image-models
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxtyping import Float
@@ -37,7 +37,7 @@ class Classifier(nn.Module):
     def __init__(
         self,
         network: nn.Module,
-        preprocess: Preprocess,
+        preprocess: Callable[[Tensor], Tensor],
         labels: Sequence[str],
         *,
         exclusive: bool = True,

@@ -273,7 +273,7 @@ class DenseNet(Prepared):
 class Finder(Prepared):
     """Creates the network that finds faces: a picture to boxes, in shares of its side, and their logits.
 
-    Each of 13 x 13 cells answers for five anchors :math:`(w_a, h_a)` with :math:`(x, y, w, h, s)`: the centre
+    The first convolution pads nothing. Each of 13 x 13 cells answers for five anchors :math:`(w_a, h_a)` with :math:`(x, y, w, h, s)`: the centre
     :math:`(c + \\sigma(x, y)) / 13`, the size :math:`(w_a e^w, h_a e^h) / 13`, and the logit s.
     """
 
@@ -283,20 +283,24 @@ class Finder(Prepared):
     def __init__(self) -> None:
         super().__init__(FINDER_MEAN)
         for k, (i, o) in enumerate(zip((3, *self.WIDTHS), self.WIDTHS, strict=False)):
-            self.add_module(f"conv{k}", Conv(3, o, 3) if k == 0 else Separable(i, o))
+            self.add_module(f"conv{k}", nn.Conv2d(3, o, 3) if k == 0 else Separable(i, o))
         self.conv8 = nn.Conv2d(self.WIDTHS[-1], 5 * len(ANCHORS), 1)
 
-    def forward(
-        self, image: Float[Tensor, "B 3 H W"]
-    ) -> tuple[Float[Tensor, "B N 4"], Float[Tensor, "B N"]]:
+    def answers(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 25 h h"]:
+        """What each cell answers, five numbers for each anchor."""
         x = self.prepare(image)
         for k in range(len(self.WIDTHS)):
             x = F.leaky_relu(self.get_submodule(f"conv{k}")(x), 0.1)
             stride = 2 if k < 5 else 1
             x = F.max_pool2d(same(x, 2, stride, -torch.inf), 2, stride)
-        cells = self.conv8(x).permute(0, 2, 3, 1).unflatten(3, (len(ANCHORS), 5))
+        return self.conv8(x)
+
+    def forward(
+        self, image: Float[Tensor, "B 3 H W"]
+    ) -> tuple[Float[Tensor, "B N 4"], Float[Tensor, "B N"]]:
+        cells = self.answers(image).permute(0, 2, 3, 1).unflatten(3, (len(ANCHORS), 5))
         side = cells.shape[1]
-        at = torch.arange(side, device=x.device)
+        at = torch.arange(side, device=cells.device)
         corner = torch.stack(torch.meshgrid(at, at, indexing="xy"), 2)[:, :, None]
         centre = (corner + cells[..., :2].sigmoid()) / side
         size = cells[..., 2:4].exp() * cells.new_tensor(ANCHORS) / side

@@ -22,6 +22,7 @@ from latentzoo.guides.faceapi import same
 from latentzoo.hub.checkpoint import Checkpoint
 
 Attributes = Mapping[str, Any]
+ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"Relu": F.relu, "Relu6": F.relu6}
 Operation = Callable[[Attributes, Sequence[Tensor]], Tensor]
 
 
@@ -178,11 +179,8 @@ def fused(attr: Attributes, x: Tensor, inputs: Sequence[Tensor]) -> Tensor:
     """What is done to an output before it leaves its node."""
     left = list(inputs)
     for name in (words(s) for s in attr.get("fused_ops", {}).get("list", {}).get("s", [])):
-        known(name in ("BiasAdd", "Relu", "Relu6"), f"the fused operation {name[:20]}")
-        if name == "BiasAdd":
-            x = x + left.pop(0)
-        else:
-            x = F.relu(x) if name == "Relu" else F.relu6(x)
+        known(name == "BiasAdd" or name in ACTIVATIONS, f"the fused operation {name[:20]}")
+        x = x + left.pop(0) if name == "BiasAdd" else ACTIVATIONS[name](x)
     return x
 
 

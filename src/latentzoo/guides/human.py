@@ -4,9 +4,9 @@ r"""Networks of the collection "human": judges of faces that are other people's 
 | MobileFace   256 features of an identity
 | Emotion      seven expressions
 
-All see pictures in [0, 1] with one face, resized to their own side. They come as graphs, and are run as such: they judge
-a few pictures, so their speed matters less than that nothing of them is retold wrongly. The network of the collection
-that predicts race is left out.
+All see pictures in [0, 1] with one face, resized to their own side. They come as graphs, and are run as such: they
+judge a few pictures, so their speed matters less than that nothing of them is retold wrongly. The network of the
+collection that predicts race is left out.
 
 References:
     | Facial expression and attributes recognition based on multi-task learning of lightweight neural networks
