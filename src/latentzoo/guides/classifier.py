@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from latentzoo.errors import CheckpointError, UnknownName
 from latentzoo.guides import declared
-from latentzoo.guides.preprocess import Preprocess, in_type_of
+from latentzoo.guides.preprocess import in_type_of
 from latentzoo.guides.pretrained import load as pretrained
 from latentzoo.guides.pretrained import package
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentzoo.guides.files import fill
-from latentzoo.guides.preprocess import Preprocess
+from latentzoo.guides.preprocess import Normalise, Preprocess, Resize
 from latentzoo.hub.keys import Rule
 from latentzoo.hub.read import read
 
@@ -89,7 +89,8 @@ class Prepared(nn.Module):
 
     def __init__(self, mean: Sequence[float] = MEAN) -> None:
         super().__init__()
-        self.prepare = Preprocess((self.side, self.side), mean=[m / 255 for m in mean])
+        normalise = Normalise(tuple(m / 255 for m in mean), (1.0, 1.0, 1.0))
+        self.prepare = Preprocess(Resize((self.side, self.side)), normalise)
 
 
 class Scaled(nn.Module):

@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from latentzoo.guides.graph import Graph
-from latentzoo.guides.preprocess import Preprocess
+from latentzoo.guides.preprocess import Preprocess, Resize
 from latentzoo.hub.read import read
 
 CAFFE = (103.939, 116.779, 123.68)
@@ -49,7 +49,7 @@ class Judge(nn.Module):
     def __init__(self, folder: str | Path) -> None:
         super().__init__()
         self.graph = Graph(read(Path(folder) / f"{self.name}.json"), self.outputs)
-        self.resize = Preprocess((self.side, self.side))
+        self.resize = Preprocess(Resize((self.side, self.side)))
 
     def look(self, face: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B h w 3"]:
         """The face at the judge's side, channels last."""
