@@ -1,8 +1,10 @@
 """The real networks, from the packages of registries: fetched once into the user's cache, run by `make real`."""
 
+import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
 
 
 def pytest_collection_modifyitems(items):

@@ -6,25 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from figures import CARDS, card
 from measure import latents
 
 from latentzoo import zoo
-
-CARDS = Path(__file__).parent / "cards"
-
-
-def card(name):
-    found = json.loads((CARDS / f"{name}.json").read_text())
-    return found, {
-        k: torch.tensor(v["values"]).view(v["shape"]) for k, v in found["numbers"].items()
-    }
+from latentzoo.guides import packages
 
 
 def test_the_cards_are_of_the_files_that_are_loaded():
     hashes = {
         Path(member).name: sha
-        for name in zoo.names()
-        if (source := zoo.card(name).source) is not None
+        for source in (
+            *(zoo.card(name).source for name in zoo.names()),
+            *packages.known().values(),
+        )
+        if source is not None
         for member, sha in source.members.items()
     }
     for path in CARDS.glob("*.json"):

@@ -17,17 +17,22 @@ if TYPE_CHECKING:
 def fetch(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME...", help="Generators, as `latentzoo list` names them."),
+        typer.Argument(
+            metavar="NAME...",
+            help="Generators as `latentzoo list` names them, or packages of guides: face-api, human.",
+        ),
     ],
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Get the files of models ahead of time, so that later runs need no network."""
     from latentzoo import zoo
+    from latentzoo.guides import packages
 
     for name in names:
+        get = packages.fetch if name in packages.known() else zoo.fetch
         with bar(name, shown=is_terminal() and not quiet) as progress:
-            path = zoo.fetch(name, progress=progress)
+            path = get(name, progress=progress)
         typer.echo(f"{name}: {path}")
 
 

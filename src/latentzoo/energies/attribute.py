@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from latentzoo.energies.base import Energy
 from latentzoo.errors import SpecError
-from latentzoo.guides import networks
+from latentzoo.guides import faces, networks
 from latentzoo.guides.classifier import TIMM, Classifier
 from latentzoo.guides.classifier import load as load_named
 from latentzoo.guides.preprocess import at_least_single, in_type_of
@@ -147,8 +147,8 @@ def build(target: str, *, model: str | None = None, **options: Any) -> Energy:
 
     Arguments:
         target: The attribute; `=0` after it says that it is not wanted.
-        model: The file of a CelebA classifier, a repository or folder of `transformers`, `timm:NAME`, a card's name, or
-            `module:Class`.
+        model: `face-api` (expressions: happy, sad, ...), the file of a CelebA classifier, a repository or folder of
+            `transformers`, `timm:NAME`, a card's name, or `module:Class`.
         options: Further arguments of the energy.
 
     Raises:
@@ -166,6 +166,10 @@ def build(target: str, *, model: str | None = None, **options: Any) -> Energy:
             f"the attribute '{target}' is not one of such a classifier; write {name} or {name}=0"
         )
     wanted = value != "0"
+    if model == faces.MODEL:
+        return Label(
+            faces.expressions(options.pop("face", "ffhq")), name, wanted=wanted, **options
+        )
     if Path(model).is_file() or Path(model).suffix in FILES:
         return Attribute([load_celeba(model)], [wanted], **options)
     return Label(model, name, wanted=wanted, **options)

@@ -9,7 +9,7 @@ References:
     | https://arxiv.org/abs/1801.07698
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from latentzoo import picture
 from latentzoo.energies.base import Energy
 from latentzoo.errors import SpecError
-from latentzoo.guides import networks
+from latentzoo.guides import faces, networks
 from latentzoo.guides.arcface import Cropped, load
 from latentzoo.guides.preprocess import at_least_single, in_type_of
 from latentzoo.guides.roles import Faces
@@ -58,6 +58,43 @@ class Identity(Energy):
         return at_least_single(self.network.embed(in_type_of(image, self.network)))
 
 
+class Person(Energy):
+    r"""Creates the energy of the distance to a person, in the units of a network whose threshold is known.
+
+    .. math:: E(x) = \frac{1}{R} \sum_r |f(x) - f(x_r)|^2
+
+    Arguments:
+        network: Embeds faces of any size, (B, 3, h, w), as numbers; not of unit length.
+        references: Faces of the person, each (1, 3, h, w) in [0, 1], cut out.
+        cut: Takes the face out of a picture.
+
+    Raises:
+        SpecError: If there is no reference.
+    """
+
+    embedded: Tensor
+    usual = 200.0
+
+    def __init__(
+        self,
+        network: nn.Module,
+        references: Sequence[Float[Tensor, "1 3 h w"]],
+        *,
+        cut: Callable[[Tensor], Tensor] = faces.FFHQ,
+    ) -> None:
+        super().__init__()
+        if not references:
+            raise SpecError("an identity needs at least one reference picture; give its path")
+        self.network, self.cut = network.eval().requires_grad_(False), cut
+        with torch.no_grad():
+            embedded = torch.cat([self.network(face) for face in references])
+        self.register_buffer("embedded", embedded, persistent=False)
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
+        f = at_least_single(self.network(self.cut(in_type_of(image, self.network))))
+        return (f[:, None] - self.embedded).square().sum(2).mean(1)
+
+
 def build(
     target: str,
     *,
@@ -69,7 +106,8 @@ def build(
 
     Arguments:
         target: The paths of the references.
-        model: The network: a file of IR-SE50, a card's name, or `module:Class`.
+        model: The network: a file of IR-SE50, `face-api`, which finds the face of a reference itself, a card's name,
+            or `module:Class`.
         landmarks: Five landmarks of each reference that is not aligned as FFHQ is, ten numbers x, y, ... in pixels:
             left eye, right eye, nose, left and right corner of the mouth, as seen.
         options: Further arguments of the energy.
@@ -78,6 +116,12 @@ def build(
         SpecError: If no network is named, or there are not ten numbers for each reference.
     """
     paths = [path.strip() for path in target.split(",")]
+    if model == faces.MODEL:
+        cut = faces.cut(options.pop("face", "ffhq"))
+        find = faces.Finding()  # a picture without a face is told before the run
+        pictures = [(path, picture.read(path)) for path in paths]
+        found = [find(image, source=path)(image) for path, image in pictures]
+        return Person(faces.recognition(), found, cut=cut, **options)
     if model is None:
         raise SpecError(
             "an identity needs its network; give the path of model_ir_se50.pth as the model"
@@ -91,5 +135,5 @@ def build(
             f"{numbers.numel()} numbers are given for the landmarks of {len(paths)} references; give ten for each"
         )
     five = numbers.view(len(paths), 5, 2)
-    faces = [network.align(picture.read(path), at) for path, at in zip(paths, five, strict=True)]
-    return Identity(network, faces, **options)
+    aligned = [network.align(picture.read(path), at) for path, at in zip(paths, five, strict=True)]
+    return Identity(network, aligned, **options)

@@ -9,7 +9,7 @@ References:
     | PyTorch Image Models (Wightman, 2019), https://github.com/huggingface/pytorch-image-models
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxtyping import Float
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from latentzoo.errors import CheckpointError, UnknownName
 from latentzoo.guides import declared
-from latentzoo.guides.preprocess import Preprocess, in_type_of
+from latentzoo.guides.preprocess import in_type_of
 from latentzoo.guides.pretrained import load as pretrained
 from latentzoo.guides.pretrained import package
 
@@ -37,7 +37,7 @@ class Classifier(nn.Module):
     def __init__(
         self,
         network: nn.Module,
-        preprocess: Preprocess,
+        preprocess: Callable[[Tensor], Tensor],
         labels: Sequence[str],
         *,
         exclusive: bool = True,

@@ -4,7 +4,6 @@ Nothing heavy is imported before one is found.
 """
 
 import inspect
-import json
 import os
 from importlib import import_module
 from pathlib import Path
