@@ -40,7 +40,7 @@ def card(toy, monkeypatch):
 
     def add(**fields):
         made = cards.parse("toy-card", TABLE | fields, source="here")
-        monkeypatch.setattr(zoo, "_cards", lambda: {"toy-card": made})
+        monkeypatch.setattr(zoo.shelf, "_cards", lambda: {"toy-card": made})
         return made
 
     return add

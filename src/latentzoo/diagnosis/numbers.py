@@ -26,7 +26,7 @@ References:
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -37,8 +37,6 @@ from latentzoo.diagnosis.convergence import LONG, ess_bulk, ess_tail, rhat
 from latentzoo.diagnosis.groups import groups
 from latentzoo.kernels.adapt import step_error
 from latentzoo.kernels.types import Kernel
-from latentzoo.run.chain import Failure
-from latentzoo.run.trace import Trace
 
 ROWS = 16
 """How many rows of a trace a statement about it needs, its start among them."""
@@ -48,6 +46,40 @@ MATTERS = 0.25
 """The least move of a mean that matters, in standard deviations of a draw."""
 DIFFERS = 1e-3
 """The least difference of energies that a kernel could feel, in nats."""
+
+
+@runtime_checkable
+class Traced(Protocol):
+    """What a run wrote down, as far as it is judged; `latentzoo.run.trace.Trace` is one.
+
+    Attributes:
+        array: phi, the squared norm, acceptance, step size, temperature and error first, (T, N, B).
+        along: Each chain along the main directions of the gradients, (T, K, B).
+        identity: Stein's identity of each chain, (T, B).
+    """
+
+    @property
+    def array(self) -> np.ndarray: ...
+
+    @property
+    def along(self) -> np.ndarray: ...
+
+    @property
+    def identity(self) -> np.ndarray: ...
+
+
+@runtime_checkable
+class Stopped(Protocol):
+    """A chain that stopped: its place among the chains, the step, and the term that was not finite."""
+
+    @property
+    def chain(self) -> int: ...
+
+    @property
+    def step(self) -> int: ...
+
+    @property
+    def term(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -140,12 +172,12 @@ class _Rows(NamedTuple):
 
 
 def measure(
-    trace: Trace,
+    trace: Traced,
     z: Float[Tensor, "B D"],
     *,
     kernel: Kernel | None,
     state: Any = None,
-    failures: Sequence[Failure] = (),
+    failures: Sequence[Stopped] = (),
 ) -> Numbers:
     """Measures a run; see `diagnose` for the arguments."""
     z, alive = z.cpu(), np.ones(len(z), bool)
@@ -173,7 +205,7 @@ def measure(
     )
 
 
-def _rows(trace: Trace, alive: np.ndarray) -> _Rows:
+def _rows(trace: Traced, alive: np.ndarray) -> _Rows:
     columns = trace.array.astype(float)[:, :6, alive].transpose(1, 0, 2)
     accept, beta = columns[2], columns[4]
     after = np.arange(len(beta)) > 0

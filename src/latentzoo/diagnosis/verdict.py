@@ -7,19 +7,22 @@ evidence is no trust. What no run can test of itself stands beside every verdict
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
-from latentzoo.diagnosis import words
-from latentzoo.diagnosis.numbers import CHAINS, Numbers, measure, three_sigma, two_sigma
+from latentzoo.diagnosis.numbers import (
+    CHAINS,
+    Numbers,
+    Stopped,
+    Traced,
+    measure,
+    three_sigma,
+    two_sigma,
+)
+from latentzoo.diagnosis.words import BLIND, Diagnosis
 from latentzoo.kernels.types import Kernel
-from latentzoo.run.chain import Failure
-from latentzoo.run.trace import Trace
-
-Verdict = Literal["trustworthy", "not trustworthy", "too short to tell"]
 
 APART = 2.0
 """How far apart chains may be; runs that arrived on targets with known truth stay under 1.3."""
@@ -37,50 +40,13 @@ ANCESTORS = 1 / 4
 """The least part of the starts that must have descendants."""
 
 
-@dataclass(frozen=True)
-class Diagnosis(Numbers):
-    """What was measured, and what follows from it.
-
-    Attributes:
-        reasons: What speaks against the sample.
-        missing: Which tests could not be made, and what would allow them.
-        notes: What else to know.
-        exact: Whether these are draws of the prior, which need no test.
-    """
-
-    reasons: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    exact: bool = False
-
-    @property
-    def verdict(self) -> Verdict:
-        """What the sample is worth."""
-        if self.reasons:
-            return "not trustworthy"
-        return "too short to tell" if self.missing else "trustworthy"
-
-    @property
-    def trustworthy(self) -> bool:
-        """Whether every test was made and none speaks against the sample."""
-        return self.verdict == "trustworthy"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything as plain data that any JSON reader takes: a number that is not finite is None."""
-        told = {"verdict": self.verdict, "trustworthy": self.trustworthy}
-        return told | {key: _finite(value) for key, value in asdict(self).items()}
-
-    def __str__(self) -> str:
-        return "\n".join(words.lines(self))
-
-
 def diagnose(
-    trace: Trace,
+    trace: Traced,
     z: Float[Tensor, "B D"],
     *,
     kernel: Kernel | None,
     state: Any = None,
-    failures: Sequence[Failure] = (),
+    failures: Sequence[Stopped] = (),
     notes: Sequence[str] = (),
     chosen: bool = False,
 ) -> Diagnosis:
@@ -109,7 +75,7 @@ def diagnose(
     )
 
 
-def _reasons(found: Numbers, kernel: Kernel, failures: Sequence[Failure]) -> Iterator[str]:
+def _reasons(found: Numbers, kernel: Kernel, failures: Sequence[Stopped]) -> Iterator[str]:
     """What speaks against the sample."""
     if not kernel.samples:
         yield "this kernel optimises: its results are no samples; take anneal for samples"
@@ -120,7 +86,7 @@ def _reasons(found: Numbers, kernel: Kernel, failures: Sequence[Failure]) -> Ite
             f"because '{first.term}' was not finite; look at that energy's input range"
         )
     if found.blind:
-        yield words.BLIND
+        yield BLIND
     if found.relaxing:
         yield f"the energy is still relaxing over the last quarter of the run; {_longer(kernel)}"
     if found.drifting:
@@ -246,9 +212,3 @@ def _weighing(kernel: Kernel) -> str:
     """What to run where shares of modes are asked for."""
     del kernel
     return "for their shares take smc with at least 64 chains"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, (tuple, list)):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,11 +1,12 @@
 """The diagnosis in words: each line asks something, answers it, and gives the numbers after that."""
 
-from __future__ import annotations
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
-from typing import TYPE_CHECKING
+from latentzoo.diagnosis.numbers import Numbers
 
-if TYPE_CHECKING:
-    from latentzoo.diagnosis.verdict import Diagnosis
+Verdict = Literal["trustworthy", "not trustworthy", "too short to tell"]
 
 UNTESTED = (
     "not tested: modes that no chain has seen, tails rarer than the draws, "
@@ -16,6 +17,43 @@ BLIND = (
     "follows gradients walks blind; take slice or pcn, which need none"
 )
 FINE = "trustworthy: every test was made, and none speaks against it"
+
+
+@dataclass(frozen=True)
+class Diagnosis(Numbers):
+    """What was measured, and what follows from it.
+
+    Attributes:
+        reasons: What speaks against the sample.
+        missing: Which tests could not be made, and what would allow them.
+        notes: What else to know.
+        exact: Whether these are draws of the prior, which need no test.
+    """
+
+    reasons: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    exact: bool = False
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the sample is worth."""
+        if self.reasons:
+            return "not trustworthy"
+        return "too short to tell" if self.missing else "trustworthy"
+
+    @property
+    def trustworthy(self) -> bool:
+        """Whether every test was made and none speaks against the sample."""
+        return self.verdict == "trustworthy"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain data that any JSON reader takes: a number that is not finite is None."""
+        told = {"verdict": self.verdict, "trustworthy": self.trustworthy}
+        return told | {key: _finite(value) for key, value in asdict(self).items()}
+
+    def __str__(self) -> str:
+        return "\n".join(lines(self))
 
 
 def lines(found: Diagnosis) -> list[str]:
@@ -114,3 +152,9 @@ def _number(x: float | None) -> str:
 
 def _optional(template: str, x: float | None) -> str:
     return "" if x is None else template.format(x)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, (tuple, list)):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

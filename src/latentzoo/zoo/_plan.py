@@ -11,7 +11,6 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from latentzoo import zoo
 from latentzoo.errors import CheckpointError, UnknownName
 from latentzoo.generator import Generator
 from latentzoo.hub import archive, fetch, fit, package, wrapping
@@ -22,6 +21,7 @@ from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.hub.read import read
 from latentzoo.hub.safe import CARD
+from latentzoo.zoo import shelf
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w.-]+)?(/.+)?", re.ASCII)
 FILE = re.compile(r"\.(pt|pth|pkl|ckpt|bin|safetensors|zip)(#.*)?$")
@@ -79,7 +79,7 @@ class Plan:
             UnknownName: If an option or the dialect does not exist.
             CheckpointError: If the tensors are not those of the network.
         """
-        family = zoo.family(self.family)
+        family = shelf.family(self.family)
         known = inspect.signature(family.build).parameters
         if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
             for name in options:
@@ -104,7 +104,7 @@ class Plan:
         Raises:
             UnknownName: If the family has no such dialect.
         """
-        dialects = zoo.family(self.family).KEYS
+        dialects = shelf.family(self.family).KEYS
         if self.keys not in dialects:
             raise UnknownName(f"dialect of the family '{self.family}':", self.keys, dialects)
         return dialects[self.keys](generator)
@@ -166,8 +166,8 @@ def find(x: str, progress: fetch.Progress | None) -> tuple[Card | None, Path]:
         UnknownName: If it is none of them.
         CheckpointError: If there is no such file, or the card has no address.
     """
-    if x in zoo.names():
-        card = zoo.card(x)
+    if x in shelf.names():
+        card = shelf.card(x)
         if card.source is not None:
             return card, package.fetch(card.source, progress)
         if card.url is None:
@@ -187,18 +187,18 @@ def find(x: str, progress: fetch.Progress | None) -> tuple[Card | None, Path]:
         raise CheckpointError(
             f"{x}: there is no such file; check the path, or `latentzoo list` for names"
         )
-    raise UnknownName("generator", x, zoo.names())
+    raise UnknownName("generator", x, shelf.names())
 
 
 def place(url: str, progress: fetch.Progress | None, **expected: Any) -> Path:
     """The file of an address: that of the package, or one that is downloaded if need be."""
-    return zoo.packaged(url) or fetch.fetch(url, progress=progress, **expected)
+    return shelf.packaged(url) or fetch.fetch(url, progress=progress, **expected)
 
 
 def configuration(family: str, checkpoint: Checkpoint) -> dict[str, Any] | None:
     """What a family reads from a file; None if it is of another one, or lacks tensors that tell."""
     try:
-        return zoo.family(family).infer(checkpoint)
+        return shelf.family(family).infer(checkpoint)
     except (LookupError, ValueError, TypeError, ArithmeticError):
         return None
 
@@ -211,7 +211,7 @@ def recognise(
     Raises:
         CheckpointError: If it is of none, or could be of several.
     """
-    candidates = [family] if family is not None else list(zoo.families())
+    candidates = [family] if family is not None else list(shelf.families())
     if (plan := network(checkpoint, candidates)) is not None:
         return plan
     some = ", ".join(list(checkpoint.tensors)[:4])
