@@ -49,7 +49,7 @@ def toy(monkeypatch):
     family.build, family.infer, family.KEYS = build, infer, {"official": lambda generator: RULES}
     monkeypatch.setitem(sys.modules, "toy_family", family)
     zoo.names()  # read once, with all families there
-    monkeypatch.setattr(zoo, "families", lambda: {"toy": "toy_family"})
+    monkeypatch.setattr(zoo.shelf, "families", lambda: {"toy": "toy_family"})
     weights = torch.Generator().manual_seed(0)
     normal = lambda *shape: torch.randn(*shape, generator=weights)
     return {"fc.weight": normal(12, 4), "fc.bias": normal(12), "kernel": normal(2, 2)}

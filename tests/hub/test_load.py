@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -122,11 +123,19 @@ def test_what_is_not_there(card, x, error, fact):
 
 def test_hugging_face_ids(toy, file, monkeypatch):
     asked = []
-    monkeypatch.setattr(fetch, "from_hub", lambda url, **kwargs: asked.append(url) or file)
+
+    def from_hub(url: str, **_: object) -> Path:
+        asked.append(url)
+        if url.endswith("model_index.json"):  # this repository has one checkpoint, and no pipeline
+            raise fetch.DownloadError("there is none")
+        return file
+
+    monkeypatch.setattr(fetch, "from_hub", from_hub)
     monkeypatch.setattr(fetch.cache, "verify", lambda *args: None)
     for x in ("owner/repo", "owner/repo/sub/file.pt", "hf://owner/repo@v1/file.pt"):
         zoo.load(x)
     assert asked == [
+        "hf://owner/repo/model_index.json",
         "hf://owner/repo",
         "hf://owner/repo/sub/file.pt",
         "hf://owner/repo@v1/file.pt",
@@ -159,7 +168,7 @@ def test_the_container_of_the_card_must_be_the_files(card, file, monkeypatch):
 
 
 def test_two_families_that_could_be_meant(file, monkeypatch):
-    monkeypatch.setattr(zoo, "families", lambda: {"toy": "toy_family", "twin": "toy_family"})
+    monkeypatch.setattr(zoo.shelf, "families", lambda: {"toy": "toy_family", "twin": "toy_family"})
     with pytest.raises(CheckpointError, match="could be of the families toy, twin; say which"):
         zoo.load(file)
     assert zoo.load(file, family="twin").gain == 1

@@ -26,7 +26,7 @@ References:
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ from torch import Tensor
 
 from latentzoo.diagnosis.convergence import LONG, ess_bulk, ess_tail, rhat
 from latentzoo.diagnosis.groups import groups
+from latentzoo.diagnosis.traced import Stopped, Traced
 from latentzoo.kernels.adapt import step_error
 from latentzoo.kernels.types import Kernel
 
@@ -46,40 +47,6 @@ MATTERS = 0.25
 """The least move of a mean that matters, in standard deviations of a draw."""
 DIFFERS = 1e-3
 """The least difference of energies that a kernel could feel, in nats."""
-
-
-@runtime_checkable
-class Traced(Protocol):
-    """What a run wrote down, as far as it is judged; `latentzoo.run.trace.Trace` is one.
-
-    Attributes:
-        array: phi, the squared norm, acceptance, step size, temperature and error first, (T, N, B).
-        along: Each chain along the main directions of the gradients, (T, K, B).
-        identity: Stein's identity of each chain, (T, B).
-    """
-
-    @property
-    def array(self) -> np.ndarray: ...
-
-    @property
-    def along(self) -> np.ndarray: ...
-
-    @property
-    def identity(self) -> np.ndarray: ...
-
-
-@runtime_checkable
-class Stopped(Protocol):
-    """A chain that stopped: its place among the chains, the step, and the term that was not finite."""
-
-    @property
-    def chain(self) -> int: ...
-
-    @property
-    def step(self) -> int: ...
-
-    @property
-    def term(self) -> str: ...
 
 
 @dataclass(frozen=True)

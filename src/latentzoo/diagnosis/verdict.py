@@ -15,12 +15,11 @@ from torch import Tensor
 from latentzoo.diagnosis.numbers import (
     CHAINS,
     Numbers,
-    Stopped,
-    Traced,
     measure,
     three_sigma,
     two_sigma,
 )
+from latentzoo.diagnosis.traced import Stopped, Traced
 from latentzoo.diagnosis.words import BLIND, Diagnosis
 from latentzoo.kernels.types import Kernel
 
