@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 .PHONY: demo test real lint types docs mutants wheel clean
 
 demo: $(VENV)/core
-	$(BIN)/latentzoo sample avatar-turbo --steps 80 --out runs/demo --force \
+	$(BIN)/latentzoo sample avatar-turbo --steps 120 --out runs/demo --force \
 		--text "a person with sunglasses and a yellow hat"
 	@echo "The pictures: $(CURDIR)/runs/demo/grid.png"
 	@echo "Go on with: $(BIN)/latentzoo list   (or, once in this shell, \`. $(BIN)/activate\`, then \`latentzoo list\`)"

@@ -182,7 +182,7 @@ def test_a_weight_that_is_not_given_is_the_usual_one_and_is_recorded():
     ]
     made = Experiment(spec.Run(generator="avatar-turbo", energies=terms))
     assert [energy.weights for energy in made.energies.values()] == [(150.0,), (10.0,), (3.0,)]
-    recorded = yaml.safe_load(made.record())["energies"]
+    recorded = yaml.safe_load(spec.to_yaml(made.resolved))["energies"]
     assert [term["weight"] for term in recorded] == [150.0, 10.0, 3.0]
 
 

@@ -9,9 +9,6 @@ import torch
 import latentzoo
 from latentzoo import Rng
 from latentzoo.errors import SpecError
-from latentzoo.generator import Restricted
-from latentzoo.record import spec
-from latentzoo.record.experiment import Experiment
 from latentzoo.rng import Domain
 from latentzoo.run.sampling import seeds
 from latentzoo.zoo import stylegan2
@@ -90,10 +87,3 @@ def test_fixed_noise_is_no_chains_start() -> None:
     layer = stylegan2.build(widths=[4, 4]).synthesis.layers[0]
     first = Rng(*seeds(0, 1)).normal(16)[0]
     assert not torch.equal(layer.noise_const.flatten(), first)
-    run = spec.Run(
-        generator="avatar-ldm", options={"eta": 1.0}, vary=["start"], chains=1, seed=0, rest_seed=0
-    )
-    experiment = Experiment(run)
-    assert isinstance(experiment.generator, Restricted)
-    held = experiment.generator.rest
-    assert not torch.equal(held, experiment.rng.normal(len(held))[0])

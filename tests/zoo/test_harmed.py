@@ -34,8 +34,8 @@ def test_harmed_files_end_in_one_error(family, harm):
     HARM[harm](file.tensors, name)
     file = replace(file, path=Path("harmed.pt"))
     with pytest.raises(CheckpointError, match=r"^harmed\.pt: "):
-        found, seen = _plan.recognise(file, family)
-        _plan.Plan(found, seen["keys"], seen["config"], file, None).build()
+        found, seen, network = _plan.recognise(file, family)
+        _plan.Plan(found, seen["keys"], seen["config"], network, None).build()
 
 
 @pytest.mark.parametrize("family", FILES)

@@ -142,13 +142,16 @@ class Described(Energy):
         )
 
 
-def build(target: str, *, model: str | None = None, **options: Any) -> Energy:
+def build(
+    target: str, *, model: str | None = None, face: str | None = None, **options: Any
+) -> Energy:
     """Reads an attribute: `hat=yellow` for the avatars, `Young=0` for a CelebA classifier, `tabby cat` for any other.
 
     Arguments:
         target: The attribute; `=0` after it says that it is not wanted.
         model: `face-api` (expressions: happy, sad, ...), the file of a CelebA classifier, a repository or folder of
             `transformers`, `timm:NAME`, a card's name, or `module:Class`.
+        face: Where the face is in a picture, for `face-api`: ffhq (the default) or whole.
         options: Further arguments of the energy.
 
     Raises:
@@ -167,9 +170,9 @@ def build(target: str, *, model: str | None = None, **options: Any) -> Energy:
         )
     wanted = value != "0"
     if model == faces.MODEL:
-        return Label(
-            faces.expressions(options.pop("face", "ffhq")), name, wanted=wanted, **options
-        )
+        return Label(faces.expressions(face or "ffhq"), name, wanted=wanted, **options)
+    if face is not None:
+        raise SpecError(f"'{model}' sees the whole picture; leave out face={face}")
     if Path(model).is_file() or Path(model).suffix in FILES:
         return Attribute([load_celeba(model)], [wanted], **options)
     return Label(model, name, wanted=wanted, **options)

@@ -100,6 +100,7 @@ def build(
     *,
     model: str | None = None,
     landmarks: Sequence[Any] | None = None,
+    face: str | None = None,
     **options: Any,
 ) -> Energy:
     """Reads references, paths with commas between them.
@@ -110,6 +111,7 @@ def build(
             or `module:Class`.
         landmarks: Five landmarks of each reference that is not aligned as FFHQ is, ten numbers x, y, ... in pixels:
             left eye, right eye, nose, left and right corner of the mouth, as seen.
+        face: Where the face is in the guided pictures, for `face-api`: ffhq (the default) or whole.
         options: Further arguments of the energy.
 
     Raises:
@@ -117,11 +119,13 @@ def build(
     """
     paths = [path.strip() for path in target.split(",")]
     if model == faces.MODEL:
-        cut = faces.cut(options.pop("face", "ffhq"))
+        cut = faces.cut(face or "ffhq")
         find = faces.Finding()  # a picture without a face is told before the run
         pictures = [(path, picture.read(path)) for path in paths]
         found = [find(image, source=path)(image) for path, image in pictures]
         return Person(faces.recognition(), found, cut=cut, **options)
+    if face is not None:
+        raise SpecError(f"'{model}' has its own cut of a face; leave out face={face}")
     if model is None:
         raise SpecError(
             "an identity needs its network; give the path of model_ir_se50.pth as the model"

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentzoo.guides.preprocess import Normalise, Preprocess, Resize
-from latentzoo.hub.fit import fit
+from latentzoo.hub.fit import KEEP, fit
 from latentzoo.hub.keys import Rule
 from latentzoo.hub.read import read
 
@@ -331,4 +331,4 @@ def load(purpose: str, folder: str | Path) -> nn.Module:
     name, make = FILES[purpose]
     path = Path(folder) / f"{name}-weights_manifest.json"
     tensors = {name.replace("/", "."): tensor for name, tensor in read(path).tensors.items()}
-    return fit(make(), tensors, RULES, source=str(path))
+    return fit(make(), tensors, (*RULES, KEEP), source=str(path))

@@ -44,15 +44,23 @@ def sha256(path: Path) -> str:
     """The hash of a file; of a folder, that of the names and hashes of the files that are read of it."""
     digest = hashlib.sha256()
     if path.is_dir():
-        from latentzoo.hub import folder as contents  # only here: it needs torch
-
-        for file in sorted(contents.files(path)):
+        for file in sorted(_read_of(path)):
             digest.update(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n".encode())
         return digest.hexdigest()
     with path.open("rb") as file:
         while block := file.read(2**20):
             digest.update(block)
         return digest.hexdigest()
+
+
+def _read_of(path: Path) -> set[Path]:
+    """The files that are read of a folder: weights and settings, or the graphs of OpenVINO."""
+    from latentzoo.hub import folder as contents  # only here: it needs torch
+
+    graphs = set(path.glob("*.xml"))
+    if graphs and not any(path.glob("*.safetensors")):
+        return graphs | {graph.with_suffix(".bin") for graph in graphs}
+    return contents.files(path)
 
 
 def record(url: str) -> Path:

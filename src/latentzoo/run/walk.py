@@ -181,6 +181,11 @@ class Walk:
         return self.here.state.z if self._best is None else self._best[1]
 
     @property
+    def least(self) -> Float[Tensor, "B"] | None:
+        """The unweighted energy of each chain's best state; None if those are not kept."""
+        return None if self._best is None else self._best[0]
+
+    @property
     def draws(self) -> Float[Tensor, "B K D"] | None:
         """The states kept along the chains, on the CPU; None if none were asked for."""
         if self.keep is None:

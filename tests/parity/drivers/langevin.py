@@ -82,5 +82,5 @@ def call(
         "prior": prior,
     }
     if best:
-        out |= {"best_z": walk.z, "best_metric": walk.best_energy}
+        out |= {"best_z": walk.z, "best_metric": walk.least}
     return out

@@ -6,7 +6,7 @@ import torch
 
 from latentzoo.energies.base import PerChain
 from latentzoo.errors import SpecError
-from latentzoo.record import spec
+from latentzoo.record import spec, words
 from latentzoo.record.experiment import Experiment
 
 CALL = {"num_inference_steps": 2, "height": 16, "width": 16}
@@ -51,7 +51,7 @@ def test_no_target_and_no_prompt():
 
 
 def test_a_kind_without_a_target_on_the_command_line():
-    term = spec.term("clip(model=avatar-clip)=:30", energy="")
+    term = words.term("clip(model=avatar-clip)=:30", energy="")
     assert (term.energy, term.target, term.weight, term.model) == ("clip", "", 30.0, "avatar-clip")
     with pytest.raises(SpecError, match="no target"):
-        spec.term(":30")
+        words.term(":30")
