@@ -91,6 +91,7 @@ def _walk(
     if result.failures:
         raise ChainFailed(3)
     if voice.strict and result.kernel is not None and not result.diagnosis.trustworthy:
+        typer.echo(f"--strict: {result.diagnosis.verdict}", err=True)
         raise typer.Exit(4)
 
 

@@ -23,7 +23,7 @@ def load(kind: str, target: str, *, model: str | None = None, **options: Any) ->
 
     Arguments:
         kind: The kind, e.g. "clip" or "attribute"; or "module:Class" of one that takes a target.
-        target: What the picture should be, in the grammar of the kind: a text, `hat=yellow`, a
+        target: What the picture should be, in the grammar of the kind: a text, `hat_color=yellow`, a
             reference's path.
         model: The network that judges; None takes the kind's default.
         options: Further arguments of the kind's `build`.

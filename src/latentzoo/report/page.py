@@ -107,8 +107,7 @@ def _numbers(run: SavedRun) -> dict[str, str]:
                 "" if found["low"] is None else f" ({found['low']:.4g} to {found['high']:.4g})"
             )
             row[name] = f"{found['value']:.4g}{interval}"
-    trusted = run.diagnosis and run.diagnosis.get("trustworthy")
-    row["trustworthy"] = "-" if run.diagnosis is None else "yes" if trusted else "no"
+    row["verdict"] = "-" if run.diagnosis is None else run.diagnosis.get("verdict", "-")
     return row
 
 
