@@ -145,7 +145,7 @@ class Described(Energy):
 def build(
     target: str, *, model: str | None = None, face: str | None = None, **options: Any
 ) -> Energy:
-    """Reads an attribute: `hat_color=yellow` for the avatars, `Young=0` for a CelebA classifier, `tabby cat` for any other.
+    """Reads an attribute: `hat_color=yellow` of avatars, `Young=0` for a CelebA classifier, `tabby cat` for any other.
 
     Arguments:
         target: The attribute; `=0` after it says that it is not wanted.
