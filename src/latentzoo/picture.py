@@ -14,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from latentzoo.errors import ImageError
+from latentzoo.files import write_atomic
 
 
 def read(path: str | Path, size: tuple[int, int] | None = None) -> Float[Tensor, "1 3 H W"]:
@@ -121,11 +122,12 @@ def to_uint8(image: Float[Tensor, "B 3 H W"]) -> np.ndarray:
 
 
 def write(path: Path, pixels: np.ndarray, texts: Mapping[str, str] | None = None) -> None:
-    """Writes bytes (H, W, 3) as PNG with text chunks."""
+    """Writes bytes (H, W, 3) as PNG with text chunks, atomically."""
     info = PngInfo()
     for key, text in (texts or {}).items():
         info.add_itxt(key, text)
-    Image.fromarray(pixels).save(path, format="PNG", pnginfo=info)
+    save = lambda place: Image.fromarray(pixels).save(place, format="PNG", pnginfo=info)
+    write_atomic(path, save)
 
 
 def embedded(pixels: np.ndarray) -> str:

@@ -1,6 +1,5 @@
 """Zip archives, with suspicion: what the directory declares is checked before a byte is unpacked."""
 
-import os
 import shutil
 import struct
 import zlib
@@ -9,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from latentzoo.errors import CheckpointError
+from latentzoo.files import write_atomic
 
 DIRECTORY = 2**24  # ten thousand storages have a directory of one or two million bytes
 RATIO, SMALL = 100, 2**20  # weights hardly compress; deflate itself stops at about 1000
@@ -124,15 +124,13 @@ def unpack(path: Path, member: str) -> Path:
             if place.is_file() and place.stat().st_mtime >= path.stat().st_mtime:
                 return place
             place.parent.mkdir(exist_ok=True)
-            part = place.with_name(f"{place.name}.{os.getpid()}.part")
-            try:
+
+            def extract(part: Path) -> None:
+                # zipfile stops at the declared size, and checks the sum
                 with file.open(names[0]) as packed, part.open("wb") as plain:
-                    shutil.copyfileobj(
-                        packed, plain, 2**20
-                    )  # zipfile stops at the declared size, checks the sum
-                os.replace(part, place)
-            finally:
-                part.unlink(missing_ok=True)
+                    shutil.copyfileobj(packed, plain, 2**20)
+
+            write_atomic(place, extract)
             return place
     except (BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
         raise CheckpointError(

@@ -18,7 +18,6 @@ from filelock import FileLock, Timeout
 
 from latentzoo import files, kernels, picture
 from latentzoo.errors import SpecError
-from latentzoo.files import write_atomic
 from latentzoo.posterior import Posterior
 from latentzoo.record import layout, spec
 from latentzoo.run.chain import Frame
@@ -177,7 +176,7 @@ class RunFolder:
         pixels = picture.to_uint8(result.images)
         self._write_pictures(layout.IMAGES, pixels, result.trace.seeds, record)
         sheet, texts = picture.grid(pixels), {"latentzoo": record}
-        write_atomic(self.path / layout.GRID, lambda path: picture.write(path, sheet, texts))
+        picture.write(self.path / layout.GRID, sheet, texts)
         if result.kernel is not None:
             before = picture.to_uint8(result.picture(result.start))
             self._write_pictures(layout.START, before, result.trace.seeds, record)
@@ -188,8 +187,7 @@ class RunFolder:
         (self.path / folder).mkdir(exist_ok=True)
         for i, (one, seed) in enumerate(zip(pixels, seeds, strict=True)):
             texts = {"latentzoo": record, "seed": str(seed), "chain": str(i)}
-            write = lambda path, one=one, texts=texts: picture.write(path, one, texts)
-            write_atomic(self.path / folder / f"{i:05d}.png", write)
+            picture.write(self.path / folder / f"{i:05d}.png", one, texts)
 
 
 def is_finished(path: Path) -> bool:

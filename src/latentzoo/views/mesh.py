@@ -23,6 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentzoo.errors import MissingExtra, SpecError
+from latentzoo.files import write_bytes
 from latentzoo.views.camera import Solid, Viewable
 
 
@@ -63,7 +64,8 @@ class Mesh:
         )
         faces = np.empty(len(self.faces), dtype=[("count", "u1"), ("vertices", "<i4", 3)])
         faces["count"], faces["vertices"] = 3, self.faces
-        path.write_bytes(header.encode() + self.vertices.astype("<f4").tobytes() + faces.tobytes())
+        vertices = self.vertices.astype("<f4")
+        write_bytes(path, header.encode() + vertices.tobytes() + faces.tobytes())
 
 
 def require() -> Any:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from latentzoo.energies.base import Energy
 from latentzoo.errors import SpecError
+from latentzoo.files import write_atomic
 from latentzoo.generator import Generator
 from latentzoo.picture import grid, to_uint8, write
 from latentzoo.views.camera import Camera, Viewable
@@ -61,8 +62,8 @@ def write_animation(
     row = images.shape[1]
     frames = [Image.fromarray(grid(to_uint8(image), columns=row)) for image in images]
     frames += frames[-2:0:-1]
-    frames[0].save(
-        path,
+    save = lambda place: frames[0].save(
+        place,
         format="WEBP",
         save_all=True,
         append_images=frames[1:],
@@ -70,6 +71,7 @@ def write_animation(
         loop=0,
         lossless=True,
     )
+    write_atomic(path, save)
 
 
 class Views(Generator):

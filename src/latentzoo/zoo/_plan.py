@@ -12,6 +12,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from latentzoo.errors import CheckpointError, UnknownName
+from latentzoo.files import write_atomic
 from latentzoo.generator import Generator
 from latentzoo.hub import archive, fetch, fit, package, wrapping
 from latentzoo.hub import card as cards
@@ -146,16 +147,13 @@ class Plan:
             "notes": f"{came} {known.get('notes', '')}".strip(),
         }
         card = cards.parse(made["name"], {**known, **made}, source=self.source)
-        part = out.with_name(f".{out.name}.{os.getpid()}.part")
+        texts = {"format": "pt", CARD: json.dumps(asdict(card))}
         try:
-            save_file(used, part, {"format": "pt", CARD: json.dumps(asdict(card))})
-            os.replace(part, out)
+            write_atomic(out, lambda place: save_file(used, place, texts))
         except OSError as error:
             raise CheckpointError(
                 f"{out}: cannot be written ({error.strerror or error})"
             ) from error
-        finally:
-            part.unlink(missing_ok=True)
         return card
 
 

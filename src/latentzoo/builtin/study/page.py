@@ -35,7 +35,7 @@ def write(rows: Sequence[Row], priors: Sequence[Prior], out: Path) -> None:
     )
     write_atomic(out / "compare.html", lambda path: path.write_text(page, encoding="utf-8"))
     sheet = figure(rows)
-    write_atomic(out / "compare.png", lambda path: picture.write(path, sheet))
+    picture.write(out / "compare.png", sheet)
     numbers = {"rows": [_plain(row) for row in rows], "unguided": [_plain(row) for row in priors]}
     text = json.dumps(numbers, indent=2)
     write_atomic(out / "compare.json", lambda path: path.write_text(text, encoding="utf-8"))

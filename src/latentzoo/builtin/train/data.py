@@ -5,6 +5,7 @@ The pictures are a function of `(seed, n)` alone, so the file is a cache: delete
 
 import functools
 import hashlib
+import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from latentzoo.builtin.avatars import NAMES, SIZE, VALUES, Avatar, draw, portrait, render
 from latentzoo.errors import UnknownName
+from latentzoo.files import write_bytes
 
 CHUNK = 256
 
@@ -129,8 +131,7 @@ def fingerprint(network: nn.Module) -> str:
 def remember(path: Path, make: Callable[[], Tensor]) -> Tensor:
     """What `make` gives, read from a file if it was made before."""
     if not path.exists():
-        partial = path.with_suffix(".partial")
-        with open(partial, "wb") as file:
-            np.save(file, make().numpy())
-        os.replace(partial, path)
+        memory = io.BytesIO()
+        np.save(memory, make().numpy())
+        write_bytes(path, memory.getvalue())
     return torch.from_numpy(np.load(path))

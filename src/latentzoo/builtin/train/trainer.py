@@ -16,7 +16,6 @@ References:
 import copy
 import json
 import math
-import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +27,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from latentzoo.files import write_atomic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,15 +207,13 @@ class Trainer:
 
 
 def _write(tensors: Mapping[str, Tensor], path: Path, half: bool = False) -> None:
-    partial = path.with_suffix(".partial")
     ready = {
         key: (x.detach().half() if half and x.is_floating_point() else x.detach())
         .contiguous()
         .clone()
         for key, x in tensors.items()
     }
-    save_file(ready, partial)
-    os.replace(partial, path)
+    write_atomic(path, lambda place: save_file(ready, place))
 
 
 def _picture(grid: Tensor, path: Path) -> None:
