@@ -7,12 +7,10 @@ import typer
 
 from latentzoo.cli.app import command
 from latentzoo.cli.shared import Debug, Family, Generator, Option, Run, Seed, count, options
-from latentzoo.errors import CheckpointError, SpecError
+from latentzoo.errors import SpecError
 from latentzoo.record import spec
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from latentzoo import generator as maps
 
 
@@ -63,7 +61,9 @@ def decode(
     from latentzoo.posterior import images
 
     network = zoo.load(generator, family=family, **options(option))
-    z = read_latents(latents)
+    from latentzoo.record import layout
+
+    z = layout.read_latents(latents)
     if z.shape[1] != network.space.dim:
         raise SpecError(
             f"{latents}: its latents have {z.shape[1]} numbers, '{generator}' takes {network.space.dim}"
@@ -146,7 +146,9 @@ def orbit(
         raise SpecError(
             f"{folder}: its generator has no camera; orbit shows EG3D, StyleSDF, StyleNeRF, GIRAFFE-HD, avatar-3d"
         )
-    z = read_latents(folder)
+    from latentzoo.record import layout
+
+    z = layout.read_latents(folder)
     if chain >= len(z):
         raise SpecError(f"{folder}: there is no chain {chain}; it has 0 to {len(z) - 1}")
     if mesh is not None:  # what it lacks is said before anything is written
@@ -160,28 +162,6 @@ def orbit(
     if mesh is not None:
         meshes.extract(network, z[chain : chain + 1]).write(mesh)
         typer.echo(f"the surface: {mesh}")
-
-
-def read_latents(path: Path) -> "Tensor":
-    """The latents z of a file or a run folder, (B, D).
-
-    Raises:
-        CheckpointError: If there are none.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    file = path / "latents.safetensors" if path.is_dir() else path
-    try:
-        return load_file(file)["z"]
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{file}: there is no such file; a run folder has its latents when it is done"
-        ) from None
-    except (SafetensorError, KeyError, OSError) as error:
-        raise CheckpointError(
-            f"{file}: holds no latents z ({error}); `latentzoo encode` writes them"
-        ) from error
 
 
 def encoder(generator: "maps.Generator", name: str) -> "maps.Encodable":
