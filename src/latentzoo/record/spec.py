@@ -33,7 +33,7 @@ __all__ = [
 
 MISSING = re.compile(r"Object missing required field '(\w+)'")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-SCALED = ("generator", "options", "vary", "rest_seed", "energies", "strength")
+SCALED = ("generator", "card", "options", "vary", "rest_seed", "energies", "strength")
 T = TypeVar("T")
 Count = Annotated[int, Meta(ge=1)]
 Natural = Annotated[int, Meta(ge=0)]
@@ -166,6 +166,13 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     family: Annotated[
         str | None,
         Meta(description="The family of a checkpoint file, where its tensors do not tell."),
+    ] = None
+    card: Annotated[
+        str | None,
+        Meta(
+            description="The card whose settings a checkpoint file takes that is given by its path "
+            "(`latentzoo list`)."
+        ),
     ] = None
     energy_views: Annotated[
         Count,
@@ -347,7 +354,7 @@ def changed(run: Run, values: Mapping[str, Any]) -> Run:
 def _made_with(run: Run) -> tuple[Any, ...]:
     """What says which networks and files a run is made with."""
     guides = [replace(term, weight=None, name=None) for term in run.energies]
-    return run.generator, run.family, run.dtype, run.init, run.schedule, guides
+    return run.generator, run.family, run.card, run.dtype, run.init, run.schedule, guides
 
 
 def to_yaml(run: Run) -> str:
