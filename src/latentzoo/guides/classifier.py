@@ -20,6 +20,8 @@ from latentzoo.guides import declared
 from latentzoo.guides.preprocess import in_type_of
 from latentzoo.guides.pretrained import load as pretrained
 from latentzoo.guides.pretrained import package
+from latentzoo.hub import cache
+from latentzoo.hub.offline import obeyed
 
 TIMM = "timm:"
 
@@ -83,12 +85,14 @@ def load(name: str) -> Classifier:
 
 
 def _timm(name: str) -> Classifier:
-    library: Any = package("timm", "timm", f"the classifier '{name}'")
     try:
-        network = library.create_model(name, pretrained=True)
+        with obeyed():
+            library: Any = package("timm", "timm", f"the classifier '{name}'")
+            network = library.create_model(name, pretrained=True)
     except (OSError, RuntimeError) as error:
         line = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"timm cannot make '{name}' ({line}); check the name") from error
+        cure = "unset LATENTZOO_OFFLINE" if cache.offline() else "check the name"
+        raise CheckpointError(f"timm cannot make '{name}' ({line}); {cure}") from error
     subset = library.data.infer_imagenet_subset(network)
     if subset is None:
         raise CheckpointError(
