@@ -26,7 +26,12 @@ def run(*words):
     return CliRunner().invoke(app, list(map(str, words)))
 
 
-@pytest.mark.parametrize("name", FILES)
+QUICK = ("ldm", "sn_dpm", "ddgan", "diffae", "nvae", "stylegan2-ada", "stylegan_xl", "stylesdf")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in FILES]
+)
 def test_what_is_assumed_is_warned_of_and_answered_by_options(name, tmp_path):
     """With the values that were assumed, the map is the same and nothing is said."""
     family, write, given = FILES[name]
