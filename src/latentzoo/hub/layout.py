@@ -14,8 +14,8 @@ from typing import Any, no_type_check
 
 from latentzoo.errors import CheckpointError
 from latentzoo.hub import wrapping
+from latentzoo.hub.machine import Built
 from latentzoo.hub.names import MODULES
-from latentzoo.hub.pickles import Built
 from latentzoo.hub.records import Plain, Trail
 from latentzoo.hub.storage import Declared
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from latentzoo.errors import CheckpointError
-from latentzoo.hub.pickles import Built, Name, key, words
+from latentzoo.hub.machine import Built, Name, key, words
 from latentzoo.hub.storage import DTYPES, rebuild_parameter
 from latentzoo.hub.tensors import NUMERIC, REBUILD, layout_of, rebuild_with_attributes
 

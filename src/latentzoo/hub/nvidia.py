@@ -13,8 +13,9 @@ from itertools import chain
 from typing import Any
 
 from latentzoo.errors import CheckpointError
+from latentzoo.hub.machine import Budget, Built
 from latentzoo.hub.names import CALLS, LOAD, admit_nvidia
-from latentzoo.hub.pickles import Budget, Built, Window, parse
+from latentzoo.hub.pickles import Window, parse
 from latentzoo.hub.records import Plain, Trail
 from latentzoo.hub.storage import Declared, Storage
 from latentzoo.hub.torch_file import read_legacy

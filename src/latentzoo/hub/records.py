@@ -12,7 +12,7 @@ from typing import Any, no_type_check
 import numpy as np
 import torch
 
-from latentzoo.hub.pickles import Built, Name
+from latentzoo.hub.machine import Built, Name
 from latentzoo.hub.storage import Declared, Storage
 
 DEPTH, VISITS, ELEMENTS = 64, 50_000, 4096

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentzoo.hub.pickles import Name
+from latentzoo.hub.machine import Name
 
 DTYPES = {
     "DoubleStorage": torch.float64,

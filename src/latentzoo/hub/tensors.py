@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentzoo.hub.pickles import Name
+from latentzoo.hub.machine import Name
 from latentzoo.hub.storage import Declared, Storage, View, lazy, rebuild_tensor, shape
 
 NUMERIC = {str(t): t for t in vars(torch).values() if isinstance(t, torch.dtype)}
