@@ -114,6 +114,9 @@ class Machine:
             operation: The opcode's name, as in `pickletools`.
             argument: Its argument, decoded.
             place: Where it stands, for errors.
+
+        Raises:
+            ValueError: If a checkpoint has no use for the operation.
         """
         if operation in LITERALS:
             self.stack.append(argument)
@@ -135,7 +138,11 @@ class Machine:
             )
 
     def pop(self) -> Any:
-        """Takes the top of the stack, which a mark protects."""
+        """Takes the top of the stack, which a mark protects.
+
+        Raises:
+            ValueError: If there is nothing above the last mark.
+        """
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
             raise ValueError("the pickle takes more from its stack than there is")
         return self.stack.pop()
@@ -153,7 +160,12 @@ class Machine:
         return values
 
     def call(self, function: Any, args: Any) -> Any:
-        """Computes a call that is known, and records any other."""
+        """Computes a call that is known, and records any other.
+
+        Raises:
+            TypeError: If what is called is no name, or its arguments are no tuple.
+            CheckpointError: If the budget is spent.
+        """
         if not isinstance(function, Name) or not isinstance(args, tuple):
             raise TypeError("the pickle calls what is not a name")
         self.budget.spend(copies=sum(len(a) for a in args if isinstance(a, SIZED)))
@@ -161,7 +173,12 @@ class Machine:
         return Built(function, args) if known is None else known(*args)
 
     def name(self, module: Any, name: Any) -> Name:
-        """Admits a name."""
+        """Admits a name.
+
+        Raises:
+            TypeError: If a part of the name is no string.
+            CheckpointError: From `admit`.
+        """
         if not isinstance(module, str) or not isinstance(name, str):
             raise TypeError("the pickle names an object by other than strings")
         self.admit(found := Name(module, name))
@@ -269,7 +286,11 @@ class Machine:
 
 @no_type_check
 def key(value: Any, nested: bool = True) -> Hashable:
-    """Lets a value be a dictionary's key: nothing deep, nothing whose hash can be chosen to collide."""
+    """Lets a value be a dictionary's key: nothing deep, nothing whose hash can be chosen to collide.
+
+    Raises:
+        TypeError: If the value is none of these.
+    """
     if value is None or isinstance(value, (str, bytes, Name, Built)):
         return value
     if isinstance(value, (int, float)) and abs(value) < 2**60:
@@ -280,7 +301,11 @@ def key(value: Any, nested: bool = True) -> Hashable:
 
 
 def fill(target: Any, values: list[Any]) -> Any:
-    """Sets items, given as key, value, key, value."""
+    """Sets items, given as key, value, key, value.
+
+    Raises:
+        TypeError: If the target is no dictionary, or a value is missing.
+    """
     pairs = target.pairs if isinstance(target, Built) else target
     if not isinstance(pairs, dict) or len(values) % 2:
         raise TypeError("the pickle sets items of what is not a dictionary")
@@ -289,7 +314,11 @@ def fill(target: Any, values: list[Any]) -> Any:
 
 
 def extend(target: Any, values: list[Any]) -> None:
-    """Appends values."""
+    """Appends values.
+
+    Raises:
+        TypeError: If the target is no list.
+    """
     items = target.items if isinstance(target, Built) else target
     if not isinstance(items, list):
         raise TypeError("the pickle appends to what is not a list")

@@ -33,6 +33,7 @@ class Window:
         self.buffer, self.place = buffer, start
 
     def read(self, size: int = -1) -> Any:
+        """The next `size` bytes, or all that are left."""
         part = (
             self.buffer[self.place :] if size < 0 else self.buffer[self.place : self.place + size]
         )
@@ -40,6 +41,7 @@ class Window:
         return part if len(part) >= self.LONG else bytes(part)
 
     def readline(self) -> bytes:
+        """The bytes up to the next newline, which is part of them."""
         line = bytearray()
         while not line.endswith(b"\n") and (part := bytes(self.read(256))):
             head, newline, tail = part.partition(b"\n")
@@ -48,6 +50,7 @@ class Window:
         return bytes(line)
 
     def tell(self) -> int:
+        """The place of the next byte."""
         return self.place
 
 

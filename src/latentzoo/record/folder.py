@@ -94,7 +94,11 @@ class RunFolder:
             self._locks.pop().release()
 
     def publish(self) -> None:
-        """Gives a new run its name; a run that had it goes, other people's files in its folder stay."""
+        """Gives a new run its name; a run that had it goes, other people's files in its folder stay.
+
+        Raises:
+            SpecError: If another run took the name meanwhile; what was there stays.
+        """
         if self.published:
             return
         old = _beside(self.final, f"{os.getpid()}.old")
