@@ -6,7 +6,7 @@ from typing import Any
 from latentzoo import kernels
 from latentzoo.errors import SpecError
 from latentzoo.kernels.adapt import schedule
-from latentzoo.record import layout, spec
+from latentzoo.record import layout, plain, spec
 from latentzoo.run import state
 
 
@@ -19,7 +19,7 @@ def followed(folder: Path) -> dict[str, Any]:
     table = layout.read_trace(folder)
     if table is None:
         raise SpecError(f"{folder}: there is no finished run here; run or resume it first")
-    record = spec.read(folder / layout.RECORD).kernel
+    record = plain.read(folder / layout.RECORD).kernel
     settings: dict[str, Any] = {
         "schedule": schedule(table.column("beta"), table.column("step_size"))
     }

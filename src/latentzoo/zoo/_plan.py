@@ -53,7 +53,12 @@ class Plan:
         card: str | None = None,
         progress: fetch.Progress | None = None,
     ) -> "Plan":
-        """Finds and reads what a user named, see `latentzoo.zoo.load`."""
+        """Finds and reads what a user named, see `latentzoo.zoo.load`.
+
+        Raises:
+            SpecError: If a card is joined with a card.
+            CheckpointError: If the container is not that of the card.
+        """
         told, path = find(x, progress)
         if told is not None and card is not None:
             raise SpecError(f"'{x}' is a card itself; give card='{card}' with a file of your own")
@@ -123,7 +128,11 @@ class Plan:
         return dialects[self.keys](generator)
 
     def write(self, out: Path) -> Card:
-        """Writes the file as safetensors with its card inside, see `latentzoo.zoo.convert`."""
+        """Writes the file as safetensors with its card inside, see `latentzoo.zoo.convert`.
+
+        Raises:
+            CheckpointError: If the file cannot be written.
+        """
         generator = self.build()
         rules = self.rules(generator)
         ours = lambda name: next(to for taken, to in (r.rename(name) for r in rules) if taken)

@@ -65,6 +65,7 @@ def build(
     Raises:
         MissingExtra: If diffusers is not installed.
         SpecError: If an option is out of range, or the repository asks for what is not there.
+        UnknownName: If the sampler or the prediction type is unknown.
     """
     sampler = schedulers.own(scheduler) if sampler is None else sampler
     require(sampler, eta, known=tuple(schedulers.SAMPLERS))
@@ -91,7 +92,11 @@ def build(
 
 
 def choose(sampler: str, eta: float, variance: str) -> Sampler:
-    """The sampler of a name."""
+    """The sampler of a name.
+
+    Raises:
+        SpecError: If the variance is not supported.
+    """
     if sampler == "dpm++":
         return Multistep()
     if sampler == "ddim":
