@@ -185,7 +185,11 @@ def own(config: Mapping[str, Any]) -> str:
 
 
 def path(told: Mapping[str, Any]) -> Discrete:
-    """The schedule of what a scheduler was understood to say."""
+    """The schedule of what a scheduler was understood to say.
+
+    Raises:
+        UnknownName: If its betas have no such name.
+    """
     if told["trained_betas"] is not None:
         return Discrete.from_betas(told["trained_betas"])
     name = told["beta_schedule"]

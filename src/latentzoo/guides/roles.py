@@ -51,8 +51,8 @@ class Faces(nn.Module, ABC):
         """The unit vectors of pictures in [0, 1]."""
 
     def read(self, path: str | Path) -> Float[Tensor, "1 3 h w"]:
-        """Reads a reference as the network expects it."""
-        return picture.read(path)
+        """Reads a reference as the network expects it; one that is no square is warned of."""
+        return picture.read_square(path)
 
     def align(
         self, image: Float[Tensor, "1 3 h w"], landmarks: Float[Tensor, "5 2"]
