@@ -61,10 +61,8 @@ def test_the_command_line_and_the_record_say_it(tmp_path):
     assert "heads or head_width" in shown.output and "published" in shown.output
     checked = run("check", path, "--option", "steps=2", "--option", "resolution=32", "--json")
     told = [json.loads(line) for line in checked.stdout.splitlines() if line.startswith("{")]
-    assert {row["options"] for row in told if row["event"] == "assumed"} == {
-        "heads or head_width",
-        "scale",
-    }
+    assumed = {row["name"] for row in told if row["name"].startswith("assumed")}
+    assert assumed == {"assumed: heads or head_width", "assumed: scale"}
     words = ["sample", path, "--steps", 0, "--chains", 1, "--out", tmp_path / "run"]
     words += ["--option", "steps=2", "--option", "resolution=32", "--quiet"]
     assert run(*words).exit_code == 0
