@@ -42,7 +42,7 @@ References:
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -123,7 +123,6 @@ class Anneal(Kernel):
             are few (see `lowrank`); "none" does not; a `Reference` of another run is taken from
             there on, for its schedule.
         schedule: The (beta, h) of each step of another run, to follow instead of adapting.
-        budget: The number of gradients of the run; set by `plan`.
     """
 
     step_size: float | None = None
@@ -134,7 +133,6 @@ class Anneal(Kernel):
     tail: float = 0.25
     precondition: str | Reference = "none"
     schedule: Schedule | None = None
-    budget: int = 200
     anneals: ClassVar[bool] = True
     State: ClassVar[type[Any]] = AnnealState
 
@@ -147,9 +145,6 @@ class Anneal(Kernel):
         )
         if isinstance(self.precondition, str) and self.precondition not in ("auto", "none"):
             raise SpecError(f"precondition is '{self.precondition}'; give auto or none")
-
-    def plan(self, steps: int) -> "Anneal":
-        return replace(self, budget=steps)
 
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> AnnealState:
         point, p = phi.evaluate(z), rng.normal(z.shape[1])
