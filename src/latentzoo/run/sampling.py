@@ -66,8 +66,7 @@ def sample(
         steps: The budget of each chain in gradients.
         seed: The run's seed; chain c draws all its noise from the stream `seed * 2**32 + c`.
         kernel: A kernel, its name, or None for the default.
-        best: A term's name, to keep each chain's state of least energy instead of its last; not a
-            sample then.
+        best: A term's name, to keep each chain's state of least energy, which is no sample.
         tries: Of how many draws of the prior each chain picks its start; see `usual_tries`.
         keep: Every how many steps the states are kept as draws along the chains; None keeps none.
         strength: How strong the guidance is, in nats; None takes the weights as they are.
@@ -78,8 +77,7 @@ def sample(
         watch: Called with every frame.
 
     Raises:
-        SpecError: If `dim` is missing for a bare potential, `target` cannot be sampled, `start` has
-            another shape, or the device cannot be used.
+        SpecError: If `dim` is missing for a bare potential, or what is given cannot be used.
         EnergyError: If the potential cannot be used; see `probe` and `Posterior.evaluate`.
     """
     rng = Rng(*seeds(seed, chains), device=usable(device or _home(target)), dtype=dtype)
