@@ -121,7 +121,8 @@ class SMC(Kernel):
 
     @property
     def _moves(self) -> Anneal:
-        return Anneal(self.step_size, gamma=self.gamma, tail=self.tail, budget=self.budget)
+        kept = Anneal(self.step_size, gamma=self.gamma, tail=self.tail, precondition="none")
+        return kept.plan(self.budget)
 
 
 def reweight(state: SMCState, beta: float) -> SMCState:

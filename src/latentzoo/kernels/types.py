@@ -191,6 +191,11 @@ class Kernel(ABC):
         """Prepares for a run with a budget of `steps` gradients."""
         return replace(self, budget=steps)
 
+    def learned(self, state: Any) -> dict[str, Any]:
+        """What a run has learned, beside its schedule, as settings of a kernel that follows it."""
+        del state
+        return {}
+
     def bias(self, curvature: float) -> float:
         """How many times too large its variance is, in a direction of this curvature; infinite if it diverges."""
         del curvature
