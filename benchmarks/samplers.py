@@ -33,6 +33,7 @@ from torch import Tensor
 
 from latentzoo.diagnosis.convergence import ess_bulk
 from latentzoo.kernels.anneal import Anneal
+from latentzoo.kernels.auto import Auto
 from latentzoo.kernels.ghmc import GHMC
 from latentzoo.kernels.lm import LM
 from latentzoo.kernels.malt import MALT
@@ -163,7 +164,7 @@ CASES = [
         lambda: Classifier(3.0),
         64,
         {"tv": (0, 0.12), "pooled": (0, 0.06)},
-        {"smc": SMC(), "anneal": Anneal(), "ula 0.05": ULA(0.05)},
+        {"smc": SMC(), "auto": Auto(), "anneal": Anneal(), "ula 0.05": ULA(0.05)},
         runs=8,
     ),
     Case(
@@ -171,7 +172,7 @@ CASES = [
         lambda: Cosine(256, 100.0, four),
         64,
         {"tv": (0, 0.19), "pooled": (0, 0.06)},
-        {"smc": SMC(), "anneal": Anneal(), "ula 0.05": ULA(0.05)},
+        {"smc": SMC(), "auto": Auto(), "anneal": Anneal(), "ula 0.05": ULA(0.05)},
         runs=8,
     ),
 ]
