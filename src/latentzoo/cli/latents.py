@@ -8,7 +8,7 @@ import typer
 from latentzoo.cli.app import command
 from latentzoo.cli.shared import Debug, Family, Generator, Option, Run, Seed, count, options
 from latentzoo.errors import SpecError
-from latentzoo.record import spec
+from latentzoo.record import plain
 
 if TYPE_CHECKING:
     from latentzoo import generator as maps
@@ -141,7 +141,7 @@ def orbit(
     from latentzoo.views import orbit as orbits
     from latentzoo.views.camera import Viewable, fan
 
-    network = Experiment(spec.read(folder / "run.yaml")).bare
+    network = Experiment(plain.read(folder / "run.yaml")).bare
     if not isinstance(network, Viewable):
         raise SpecError(
             f"{folder}: its generator has no camera; orbit shows EG3D, StyleSDF, StyleNeRF, GIRAFFE-HD, avatar-3d"

@@ -12,7 +12,7 @@ from latentzoo.cli.making import Voice, make
 from latentzoo.cli.making import resume as go_on
 from latentzoo.cli.shared import Change, Debug, Force, Json, Out, Quiet, Run, Strict, changes
 from latentzoo.errors import SpecError
-from latentzoo.record import spec, words
+from latentzoo.record import plain, spec, words
 
 
 @command(
@@ -39,7 +39,7 @@ def sample(
 
     A weight is what follows the last colon, if it is a number: "a person with a yellow hat:500".
     """
-    record = spec.changed(record, changes(change))
+    record = plain.changed(record, changes(change))
     if save_spec is not None:
         from latentzoo.files import write_text
 
@@ -72,7 +72,7 @@ def run(
 ) -> None:
     """Make the run that a record, or an experiment file of 2022, describes."""
     if record is not None and cfg is None:
-        found, name = spec.read(record), record.stem
+        found, name = plain.read(record), record.stem
     elif cfg is not None and record is None:
         from latentzoo.record.paper import read_cfg
 
@@ -82,7 +82,7 @@ def run(
         found, name = experiment.run, experiment.name
     else:
         raise SpecError("give a record or --cfg FILE.cfg, one of them")
-    found = spec.changed(found, changes(change))
+    found = plain.changed(found, changes(change))
     make(found, out or Path("runs") / name, force=force, voice=Voice(quiet, as_json, strict))
 
 

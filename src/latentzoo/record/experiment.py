@@ -50,7 +50,11 @@ class Experiment:
 
     @cached_property
     def generator(self) -> Generator:
-        """The map that is sampled: the blocks that vary, the views that are rated."""
+        """The map that is sampled: the blocks that vary, the views that are rated.
+
+        Raises:
+            SpecError: If views are asked of a map without a camera, or beside camera=latent.
+        """
         generator = self.bare
         if self.run.energy_views > 1:
             if "camera" in generator.space.blocks:
@@ -106,6 +110,7 @@ class Experiment:
 
     @cached_property
     def kernel(self) -> Kernel:
+        """The kernel of the record, with the schedule that it follows."""
         settings = dict(self.run.kernel.settings)
         if self.run.schedule is not None:
             settings |= schedule.followed(Path(self.run.schedule))
@@ -113,6 +118,7 @@ class Experiment:
 
     @cached_property
     def posterior(self) -> Posterior:
+        """The posterior of the map and the energies."""
         return Posterior(self.generator, self.energies, micro_batch=self.run.micro_batch)
 
     @cached_property

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from latentzoo import files, kernels, picture
 from latentzoo.errors import SpecError
 from latentzoo.posterior import Posterior
-from latentzoo.record import layout, spec
+from latentzoo.record import layout, plain, spec
 from latentzoo.run.chain import Frame
 from latentzoo.run.result import Result
 from latentzoo.run.walk import Walk
@@ -94,7 +94,11 @@ class RunFolder:
             self._locks.pop().release()
 
     def publish(self) -> None:
-        """Gives a new run its name; a run that had it goes, other people's files in its folder stay."""
+        """Gives a new run its name; a run that had it goes, other people's files in its folder stay.
+
+        Raises:
+            SpecError: If another run took the name meanwhile; what was there stays.
+        """
         if self.published:
             return
         old = _beside(self.final, f"{os.getpid()}.old")
@@ -193,7 +197,7 @@ class RunFolder:
 def is_finished(path: Path) -> bool:
     """Whether a folder holds a run that came to its end."""
     try:
-        return bool(spec.read(path / layout.RECORD).record.get("finished"))
+        return bool(plain.read(path / layout.RECORD).record.get("finished"))
     except SpecError:
         return False
 

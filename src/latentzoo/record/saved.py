@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latentzoo import picture
 from latentzoo.errors import SpecError
-from latentzoo.record import execute, layout, spec
+from latentzoo.record import execute, layout, plain, spec
 from latentzoo.record.execute import Watch
 from latentzoo.run.progress import watched
 
@@ -38,7 +38,7 @@ class SavedRun:
     @cached_property
     def record(self) -> spec.Run:
         """The run's record."""
-        return spec.read(self.path / layout.RECORD)
+        return plain.read(self.path / layout.RECORD)
 
     @cached_property
     def record_text(self) -> str:

@@ -165,7 +165,11 @@ class Walk:
 
     @property
     def here(self) -> Frame:
-        """The frame the chains are at."""
+        """The frame the chains are at.
+
+        Raises:
+            StateError: If the walk has no start yet.
+        """
         if self.frame is None:
             raise StateError("the walk has no start; call begin(z) or resume(path) first")
         return self.frame

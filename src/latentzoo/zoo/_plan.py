@@ -48,7 +48,11 @@ class Plan:
 
     @classmethod
     def of(cls, x: str, *, family: str | None, progress: fetch.Progress | None = None) -> "Plan":
-        """Finds and reads what a user named, see `latentzoo.zoo.load`."""
+        """Finds and reads what a user named, see `latentzoo.zoo.load`.
+
+        Raises:
+            CheckpointError: If the container is not that of the card.
+        """
         card, path = find(x, progress)
         checkpoint = read(path)
         if card is None and "card" in checkpoint.records:
@@ -111,7 +115,11 @@ class Plan:
         return dialects[self.keys](generator)
 
     def write(self, out: Path) -> Card:
-        """Writes the file as safetensors with its card inside, see `latentzoo.zoo.convert`."""
+        """Writes the file as safetensors with its card inside, see `latentzoo.zoo.convert`.
+
+        Raises:
+            CheckpointError: If the file cannot be written.
+        """
         generator = self.build()
         rules = self.rules(generator)
         ours = lambda name: next(to for taken, to in (r.rename(name) for r in rules) if taken)

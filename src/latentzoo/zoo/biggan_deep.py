@@ -302,6 +302,7 @@ class Spectral(nn.Module):
 
     @property
     def weight(self) -> Tensor:
+        """The weight divided by its largest singular value, as power iteration left it."""
         return self.weight_orig / torch.dot(
             self.weight_u, self.weight_orig.flatten(1) @ self.weight_v
         )

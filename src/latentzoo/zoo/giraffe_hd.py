@@ -520,7 +520,11 @@ KEYS: dict[str, Callable[[Any], list[Rule]]] = {"official": official}
 
 
 def read(arguments: Record[str, Any]) -> dict[str, Any]:
-    """Translates the arguments of the official constructor into those of `build`."""
+    """Translates the arguments of the official constructor into those of `build`.
+
+    Raises:
+        SpecError: If the kernels of the refiner have another side than 3.
+    """
     a, m = arguments, 2
     start = a.get("resolution_vol", a.get("res_vol", 16))
     table = {4: 256, 8: 256, 16: 256, 32: 256, 64: 256, 128: 128 * m, 256: 64 * m}

@@ -276,7 +276,11 @@ class StyleSDFNetwork(nn.Module):
     def decode(
         self, w: Float[Tensor, "B V"], feature: Tensor, noise: Sequence[Tensor] | None = None
     ) -> Float[Tensor, "B 3 H W"]:
-        """The image in [-1, 1] from the decoder's style and rendered features."""
+        """The image in [-1, 1] from the decoder's style and rendered features.
+
+        Raises:
+            SpecError: If the network has no decoder.
+        """
         if self.decoder is None:
             raise SpecError(
                 "this StyleSDF network is a field alone; load a checkpoint with a decoder"
