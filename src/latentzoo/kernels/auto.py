@@ -95,7 +95,7 @@ class Auto(Kernel):
     def maps(self, state: AutoState) -> Maps | None:
         """What chains jump by, from the run's half on."""
         if isinstance(self.jumps, Maps):
-            return self.jumps if int(state.clock[0]) > self.budget // 2 else None
+            return self.jumps if int(state.clock[0]) >= self.budget // 2 else None
         return _followed(state).maps
 
     def _follow(self, state: AutoState, phi: Potential) -> AutoState:
