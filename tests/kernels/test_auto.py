@@ -55,8 +55,9 @@ def test_shares_of_modes_are_right_and_the_verdict_vouches_for_them(share: float
 
 
 def test_modes_of_unlike_width_and_few_chains() -> None:
-    found = shares(two(0.8, 1.5, 0.15, 0.5), 3, chains=16, steps=200)
-    assert sum(found) / 3 == pytest.approx(0.8, abs=0.1)
+    assert shares(two(0.7, 2.0, 0.3, 0.5), 1) == [pytest.approx(0.7, abs=0.08)]
+    found = shares(two(0.9), 3, chains=16, steps=200)
+    assert sum(found) / 3 == pytest.approx(0.9, abs=0.08)
 
 
 @pytest.mark.slow
@@ -90,13 +91,12 @@ def test_a_chain_alone_follows_the_schedule_and_the_maps_of_its_batch(tmp_path: 
     assert isinstance(learned["jumps"], Maps)
     rows = schedule(whole.trace.beta, whole.trace.step_size)
     follower = replace(kernel, schedule=rows, **learned)
-    side = np.sign(whole.trace.along[-1])
+    assert len(torch.unique(whole.z[:, 0] > 0)) > 1
     for chain in (3, 11):
         alone = Walk(phi, follower, Rng(chain, dtype=torch.float64), steps=120)
         alone.begin(alone.rng.normal(DIM))
         list(alone)
         assert torch.allclose(alone.z[0], whole.z[chain], atol=1e-6)
-    assert len(np.unique(side)) > 1
     assert kernels.settings(follower)["jumps"] == "auto"
 
 
