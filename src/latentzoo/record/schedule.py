@@ -6,7 +6,7 @@ from typing import Any
 from latentzoo import kernels
 from latentzoo.errors import SpecError
 from latentzoo.kernels.adapt import schedule
-from latentzoo.record import layout, plain, spec
+from latentzoo.record import layout, plain
 from latentzoo.run import state
 
 
@@ -20,18 +20,7 @@ def followed(folder: Path) -> dict[str, Any]:
     if table is None:
         raise SpecError(f"{folder}: there is no finished run here; run or resume it first")
     record = plain.read(folder / layout.RECORD).kernel
-    settings: dict[str, Any] = {
-        "schedule": schedule(table.column("beta"), table.column("step_size"))
-    }
-    if "precondition" in record.settings:
-        settings["precondition"] = _learned(folder, record) or "none"
-    return settings
-
-
-def _learned(folder: Path, record: spec.KernelSettings) -> Any:
-    """What the followed run was preconditioned by, if it was."""
-    if record.settings["precondition"] == "none":
-        return None
-    kernel = kernels.load(record.name, precondition="auto")
+    kernel = kernels.load(record.name, **record.settings)
     saved = state.read(folder / layout.STATE, kernel)
-    return kernel.learned(saved.frame.state)  # pyright: ignore[reportAttributeAccessIssue]
+    rows = schedule(table.column("beta"), table.column("step_size"))
+    return {"schedule": rows, **kernel.learned(saved.frame.state)}

@@ -59,20 +59,17 @@ def sample(
     Ctrl-C stops after the last whole step and gives back the result so far.
 
     Arguments:
-        target: A `Posterior`; or any differentiable potential, (B, D) -> (B,), together with
-            `dim`; or a generator alone, which draws from the prior.
+        target: A `Posterior`; any differentiable potential, (B, D) -> (B,), together with `dim`;
+            or a generator alone, which draws from the prior.
         dim: The latent's dimension, for a bare potential.
         chains: How many chains B.
         steps: The budget of each chain in gradients.
         seed: The run's seed; chain c draws all its noise from the stream `seed * 2**32 + c`.
         kernel: A kernel, its name, or None for the default.
-        best: A term's name, to keep each chain's state of least energy instead of its last; not a
-            sample then.
-        tries: Of how many draws of the prior each chain picks its start, see `starts`; they are
-            part of the budget. None leaves it to `usual_tries`.
+        best: A term's name, to keep each chain's state of least energy, which is no sample.
+        tries: Of how many draws of the prior each chain picks its start; see `usual_tries`.
         keep: Every how many steps the states are kept as draws along the chains; None keeps none.
-        strength: How strong the guidance is, in nats; one factor of all weights is found for it.
-            None takes the weights as they are.
+        strength: How strong the guidance is, in nats; None takes the weights as they are.
         start: Where the chains begin, (B, D) or (1, D); None draws from the prior.
         device: Where the latents live; None takes the generator's. The networks stay where they are.
         dtype: The number type of the latents, float32 or float64; networks keep theirs.
@@ -80,8 +77,7 @@ def sample(
         watch: Called with every frame.
 
     Raises:
-        SpecError: If `dim` is missing for a bare potential, `target` cannot be sampled, `start` has
-            another shape, or the device cannot be used.
+        SpecError: If `dim` is missing for a bare potential, or what is given cannot be used.
         EnergyError: If the potential cannot be used; see `probe` and `Posterior.evaluate`.
     """
     rng = Rng(*seeds(seed, chains), device=usable(device or _home(target)), dtype=dtype)
@@ -98,8 +94,7 @@ def sample(
     tries = usual_tries(tries, phi, chosen, steps, given=start is not None)
     walk = Walk(phi, chosen, rng, steps=steps, tries=tries, best=best, keep=keep)
     walk.notes = notes
-    z = walk.draw(dim) if first is None else first
-    return _walked(walk, z, progress=progress, watch=watch)
+    return _walked(walk, walk.draw(dim) if first is None else first, progress, watch)
 
 
 def _unspent(rng: Rng) -> Rng:
@@ -107,9 +102,7 @@ def _unspent(rng: Rng) -> Rng:
     return Rng(*rng.seeds, device=rng.device, dtype=rng.dtype)
 
 
-def _walked(
-    walk: Walk, z: Tensor, *, progress: bool, watch: Callable[[Frame], Any] | None
-) -> Result:
+def _walked(walk: Walk, z: Tensor, progress: bool, watch: Callable[[Frame], Any] | None) -> Result:
     """Walks to the end, or to a Ctrl-C once the chains have begun."""
     walk.begin(z)
     try:
