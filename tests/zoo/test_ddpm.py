@@ -224,7 +224,7 @@ def test_options_that_cannot_be_meant(options, error, match):
 @pytest.mark.parametrize(
     ("unet", "scheduler", "match"),
     [
-        ({"in_channels": 4}, {}, "4 input channels"),
+        ({"in_channels": 4}, {}, "have 4 channels"),
         ({"num_class_embeds": 10}, {}, "asks for a class"),
         ({"sample_size": None}, {}, "no sample_size"),
         ({"_class_name": "UNet2DConditionModel"}, {}, "not unconditional"),

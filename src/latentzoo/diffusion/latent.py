@@ -28,6 +28,7 @@ from latentzoo.diffusion.process import ReverseProcess
 from latentzoo.diffusion.sampler import DDIM, Pairs
 from latentzoo.diffusion.schedule import Level
 from latentzoo.errors import SpecError
+from latentzoo.nn import channels as pictures
 
 
 @runtime_checkable
@@ -37,17 +38,19 @@ class Autoencoder(Protocol):
     Attributes:
         channels: The number of channels of a code.
         factor: How many times the sides of an image are those of its code.
+        picture: The number of an image's channels: 3, or 1 where it is grey.
     """
 
     channels: int
     factor: int
+    picture: int
 
     def encode(self, image: Tensor) -> Tensor:
-        """Maps images (B, 3, H, W) to codes (B, C, h, w)."""
+        """Maps images (B, picture, H, W) to codes (B, C, h, w)."""
         ...
 
     def decode(self, code: Tensor) -> Tensor:
-        """Maps codes (B, C, h, w) to images (B, 3, H, W)."""
+        """Maps codes (B, C, h, w) to images (B, picture, H, W)."""
         ...
 
 
@@ -130,7 +133,9 @@ class LDM(ReverseProcess):
         return without + self.guidance * (given - without)
 
     def show(self, x_0: Tensor) -> Tensor:
-        return (self.first_stage.decode(x_0 / self.scale) + 1) / 2
+        image = self.first_stage.decode(x_0 / self.scale)
+        return pictures.coloured((image + 1) / 2)
 
     def see(self, image: Tensor) -> Tensor:
+        image = pictures.seen(image, self.first_stage.picture)
         return self.scale * self.first_stage.encode(2 * image - 1)

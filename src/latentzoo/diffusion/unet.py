@@ -25,14 +25,13 @@ class UNet2D(nn.Module):
 
     Arguments:
         config: Its `config.json`.
-        channels: The channels of what it sees, 3 for colour pictures; None for any.
 
     Raises:
         MissingExtra: If diffusers is not installed.
-        SpecError: If it is not an unconditional network of so many channels.
+        SpecError: If it is not an unconditional network.
     """
 
-    def __init__(self, config: Mapping[str, Any], *, channels: int | None = 3) -> None:
+    def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
         try:
             from diffusers.models.unets.unet_2d import UNet2DModel
@@ -47,11 +46,6 @@ class UNet2D(nn.Module):
         if arguments.get("num_class_embeds") or arguments.get("class_embed_type"):
             raise SpecError("the network asks for a class; give one without class embeddings")
         self.channels = int(arguments.get("in_channels", 3))
-        if channels is not None and self.channels != channels:
-            raise SpecError(
-                f"the network has {self.channels} input channels; "
-                f"give one of colour pictures, which has {channels}"
-            )
         size = arguments.get("sample_size")
         if size is None:
             raise SpecError("the network's config.json has no sample_size; add its pictures' side")

@@ -92,6 +92,7 @@ def build(
         network,
         reading=Reading(kind=KINDS[kind], clip=limit),
         size=network.size,
+        channels=network.channels,
         pairs=chain(schedule, scheduler, sampler=sampler, steps=steps, spacing=str(spacing)),
         sampler=choose(sampler, eta, str(scheduler.get("variance_type", "fixed_small"))),
         white_box_steps=white_box_steps,

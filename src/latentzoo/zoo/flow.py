@@ -58,6 +58,7 @@ def build(
         network,
         reading=Reading(kind="flow", hertz=N),
         size=network.size,
+        channels=network.channels,
         pairs=list(pairwise(levels)),
         sampler=SAMPLERS[sampler],
         recompute=recompute,

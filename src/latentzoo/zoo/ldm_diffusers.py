@@ -43,6 +43,7 @@ def first_stage(config: Mapping[str, Any], *, quantise: bool) -> FirstStage:
     widths, downs = config["block_out_channels"], config["down_block_types"]
     shape: dict[str, Any] = {
         "latent": channels,
+        "picture": config.get("in_channels", 3),
         "width": widths[0],
         "mult": [w // widths[0] for w in widths],
         "depth": config["layers_per_block"],
@@ -112,7 +113,7 @@ def build(
         SpecError: If an option is out of range, or the repository asks for what is not there.
     """
     return LDM(
-        UNet2D(unet, channels=None),
+        UNet2D(unet),
         first_stage(vae, quantise=quantise),
         size=unet["sample_size"],
         pairs=chain(scheduler, steps),

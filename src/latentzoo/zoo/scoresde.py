@@ -86,6 +86,7 @@ def build(
         network,
         reading=reading,
         size=network.size,
+        channels=network.channels,
         pairs=pairs,
         sampler={"ddim": DDIM(eta), "heun": Heun(), "sde": stochastic}[sampler],
         start=start,
