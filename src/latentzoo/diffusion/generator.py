@@ -1,4 +1,4 @@
-r"""An unconditional diffusion model in pixels: a network, and what its output means.
+r"""A diffusion model in pixels: a network, and what its output means.
 
 Users: `zoo.ddpm`, `zoo.scoresde`, `zoo.flow`, `builtin.ddpm`.
 """

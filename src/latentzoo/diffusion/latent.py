@@ -29,6 +29,7 @@ from latentzoo.diffusion.sampler import DDIM, Pairs
 from latentzoo.diffusion.schedule import Level
 from latentzoo.errors import SpecError
 from latentzoo.nn import channels as pictures
+from latentzoo.nn.classes import require as require_class
 
 
 @runtime_checkable
@@ -109,9 +110,8 @@ class LDM(ReverseProcess):
         )
         if guidance != 1 and not empty_class:
             raise SpecError("the model has no empty class to guide away from; leave guidance at 1")
-        classes = 1 if embedding is None else embedding.num_embeddings - empty_class
-        if not 0 <= class_index < classes:
-            raise SpecError(f"there is no class {class_index}; the model has {classes}, from 0")
+        classes = 0 if embedding is None else embedding.num_embeddings - empty_class
+        require_class(class_index, classes)
         self.unet, self.first_stage, self.embedding = unet, first_stage, embedding
         self.guidance = guidance
         self.register_buffer("label", torch.tensor([class_index]), persistent=False)

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from latentzoo.errors import SpecError
+from latentzoo.nn.classes import require as require_class
 from latentzoo.rng import Domain, Rng
 
 
@@ -89,8 +90,6 @@ def require(*, truncation: float, classes: int = 0, class_index: int = 0) -> Non
     Raises:
         SpecError: If one of them is out of range.
     """
-    if not 0 <= class_index < max(classes, 1):
-        known = f"give a number from 0 to {classes - 1}" if classes else "it has none, give 0"
-        raise SpecError(f"the class {class_index} does not exist in this generator; {known}")
+    require_class(class_index, classes)
     if not math.isfinite(truncation):
         raise SpecError(f"the truncation {truncation} is no number; give a finite one, 1 for none")
