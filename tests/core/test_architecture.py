@@ -19,7 +19,7 @@ LIBRARY = [
 
 ROOMS = (
     {"errors"},
-    {"files", "registry"},
+    {"files", "options", "registry"},
     {"picture", "space", "rng"},
     {"generator"},
     {"hub", "nn"},

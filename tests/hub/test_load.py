@@ -99,7 +99,7 @@ def test_options_go_before_the_card(card, file, monkeypatch):
 
 def test_unknown_options_are_named(file):
     with pytest.raises(
-        UnknownName, match="unknown option of the family 'toy': 'gian'; did you mean 'gain'"
+        UnknownName, match="unknown option of the family 'toy' 'gian'; did you mean 'gain'"
     ):
         zoo.load(file, gian=1.0)
 

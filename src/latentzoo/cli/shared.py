@@ -41,6 +41,7 @@ Generator = Annotated[
 Option = Annotated[list[str] | None, typer.Option("--option", help=fields.OPTION)]
 Text = Annotated[list[str] | None, typer.Option("--text", "-t", help=fields.TEXT)]
 Family = Annotated[str | None, fields.option("family")]
+Card = Annotated[str | None, fields.option("card")]
 Seed = Annotated[int, fields.option("seed")]
 Chains = Annotated[int, fields.option("chains")]
 Steps = Annotated[int, fields.option("steps")]

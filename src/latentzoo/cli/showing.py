@@ -33,7 +33,7 @@ def show(
     name: Annotated[
         str,
         typer.Argument(
-            help="A generator, a family, an energy, its network, or a kernel.",
+            help="A generator, a file of weights, a family, an energy, its network, or a kernel.",
             autocompletion=fields.completed(names),
         ),
     ],
@@ -78,6 +78,8 @@ def _rows(name: str) -> dict[str, Any]:
         return _family(name)
     if (folder := pipelines.find(name)) is not None:
         return {"name": name, **pipelines.about(folder)}
+    if Path(name.partition("#")[0]).exists():
+        return _file(name)
     raise UnknownName("generator, family, energy, guide or kernel", name, names())
 
 
@@ -108,6 +110,11 @@ def _family(name: str) -> dict[str, Any]:
         "options": _explained(said, module.build),
         "cards": {card.name: f"{card.resolution} pixels, {card.latent}" for card in cards},
     }
+
+
+def _file(name: str) -> dict[str, Any]:
+    """What a file of weights says of its network, and what is taken for granted."""
+    return {"name": name, **zoo.described(name)}
 
 
 def _module(name: str, module: str) -> dict[str, Any]:

@@ -126,6 +126,7 @@ def measure(experiment: Experiment) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "seeds": list(experiment.rng.seeds),
         "inputs": inputs.digests(experiment),
+        **({"assumed": dict(assumed)} if (assumed := experiment.bare.assumed) else {}),
     }
 
 

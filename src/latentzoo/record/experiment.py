@@ -10,7 +10,7 @@ from torch import Tensor
 from latentzoo import energies, kernels, picture, zoo
 from latentzoo.energies.base import Energy, PerChain
 from latentzoo.errors import SpecError
-from latentzoo.generator import Encodable, Generator, Restricted, encode
+from latentzoo.generator import Encodable, Generator, Restricted, assumptions, encode
 from latentzoo.kernels.types import Kernel
 from latentzoo.posterior import Posterior
 from latentzoo.record import places, schedule, spec
@@ -43,6 +43,7 @@ class Experiment:
         return zoo.load(
             run.generator,
             family=run.family,
+            card=run.card,
             device=self.device,
             dtype=number_type(run.dtype),
             **run.options,
@@ -78,7 +79,7 @@ class Experiment:
             name = term.name or term.energy
             if name in found:
                 name = f"{name}.{sum(other.split('.')[0] == name for other in found)}"
-            model = term.model or zoo.companion(self.run.generator, term.energy)
+            model = term.model or zoo.companion(self.run.card or self.run.generator, term.energy)
             energy = self._rated(term, model)
             weight = energy.usual if term.weight is None else term.weight
             if self.run.energy_views > 1:
@@ -185,7 +186,7 @@ class Experiment:
 
     def begin(self, notes: tuple[str, ...] = ()) -> Walk:
         """The walk of this record at its start; `notes` is what was noticed before."""
-        notes = (*self.probed, *notes)
+        notes = (*filter(None, [assumptions(self.bare)]), *self.probed, *notes)
         walk = self.walk()
         z = walk.draw(self.generator.space.dim)
         if self.run.init is not None:

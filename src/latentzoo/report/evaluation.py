@@ -118,14 +118,14 @@ class Evaluator:
         image = torch.cat([picture.read(saved.pictures()[i]) for i in kept])
         numbers = {name: metrics.mean(values) for name, values in reached(saved, kept).items()}
         for name in self.terms:
-            value = batched(self._judge(name, saved.record.generator), image)
+            value = batched(self._judge(name, saved.record.card or saved.record.generator), image)
             numbers[name] = metrics.mean(value)
             if self.terms[name].energy == "identity":
                 numbers[f"{name}, similarity"] = metrics.mean(1 - value)
         if len(kept) > 1:
             if self.lpips is not None:
                 numbers["LPIPS"] = metrics.diversity(perceptual.distances(self.lpips, image))
-            own = zoo.companion(saved.record.generator, "features")
+            own = zoo.companion(saved.record.card or saved.record.generator, "features")
             notes += self._compare(image, numbers, self.features or own)
         measured = saved.record.record
         return Evaluation(

@@ -27,6 +27,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from latentzoo import options
 from latentzoo.errors import SpecError
 from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
@@ -377,4 +378,5 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     }
     if stages > 4:
         config["channel_multiplier"] = shapes["layers.4.blocks.0.proj.bias"][0] // 256
-    return {"config": config, "keys": "official"}
+    assumed = options.defaults(StyleSwinNetwork, "lr_mlp", why="as in published files")
+    return {"config": config, "keys": "official", "assumed": assumed}
