@@ -56,6 +56,9 @@ class Age(Energy):
         """The ages that the faces look, in years."""
         return at_least_single(self.network.years(in_type_of(image, self.network)))
 
+    def readings(self, image: Float[Tensor, "B 3 H W"]) -> dict[str, Float[Tensor, "B"]]:
+        return {"years": self.years(image)}
+
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
         return ((self.years(image) - self.mean) / self.std).square() / 2
 

@@ -106,6 +106,9 @@ class Described(Energy):
             self.network.surprise(in_type_of(image, self.network), self.understood)
         )
 
+    def readings(self, image: Float[Tensor, "B 3 H W"]) -> dict[str, Float[Tensor, "B"]]:
+        return {"probability": (-self(image)).exp()}
+
     @property
     def settled(self) -> Mapping[str, Any]:
         return self.network.settled

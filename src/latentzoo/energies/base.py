@@ -50,6 +50,11 @@ class Energy(nn.Module, ABC):
         """The options that it found itself, as where a face is; a record tells them, see `guides.roles.Settling`."""
         return {}
 
+    def readings(self, image: Float[Tensor, "B 3 H W"]) -> dict[str, Float[Tensor, "B"]]:
+        """What it sees in images in units of its own, by the quantity: an age in years, a probability."""
+        del image
+        return {}
+
     def select(self, index: Int64[Tensor, "b"]) -> "Energy":
         """The energy of the chains at `index`; itself where all have the same target."""
         del index

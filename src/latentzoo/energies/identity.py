@@ -56,6 +56,10 @@ class Identity(Energy):
         seen = self._embed(image)
         return self.network.distance(seen, self.embedded.to(seen)).mean(1)
 
+    def readings(self, image: Float[Tensor, "B 3 H W"]) -> dict[str, Float[Tensor, "B"]]:
+        value = self(image)
+        return {"similarity": 1 - value} if self.network.cosine else {"distance": value.sqrt()}
+
     @property
     def settled(self) -> Mapping[str, Any]:
         return self.network.settled
