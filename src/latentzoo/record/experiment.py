@@ -132,13 +132,14 @@ class Experiment:
 
     @property
     def resolved(self) -> spec.Run:
-        """The record with nothing left open: weights, settings, number of tries, places of files."""
+        """The record with nothing left open: weights, settings, number of tries, places of files and
+        of faces."""
         run = places.located(self.run)
         if not run.energies:
             return run
         terms = [
-            replace(term, weight=weight)
-            for term, (weight, _) in zip(run.energies, self.weighted.values(), strict=True)
+            replace(term, weight=weight, options={**term.options, **energy.settled})
+            for term, (weight, energy) in zip(run.energies, self.weighted.values(), strict=True)
         ]
         kernel = replace(run.kernel, settings=kernels.settings(self.kernel))
         return replace(run, energies=terms, kernel=kernel, tries=self.tries)

@@ -184,6 +184,7 @@ class RunFolder:
         if result.kernel is not None:
             before = picture.to_uint8(result.picture(result.start))
             self._write_pictures(layout.START, before, result.trace.seeds, record)
+            picture.write(self.path / layout.PAIRS, picture.pairs(before, pixels), texts)
 
     def _write_pictures(
         self, folder: str, pixels: Any, seeds: tuple[int, ...], record: str

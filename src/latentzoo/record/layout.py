@@ -4,6 +4,7 @@ run.yaml               the complete record: every default, versions, seeds, hash
 images/00000.png       one picture per chain, the record and the seed in its text chunks
 start/00000.png        where each chain began
 grid.png               all pictures
+pairs.png              where each chain began, and below it where it ended, at most 256 pixels each
 latents.safetensors    z (B, D), start (B, D), and draws (B, K, D) if they were kept
 trace.csv              step, chain, seed, phi, |z|^2, acceptance, step size, temperature, error,
                        and `term.NAME` for each energy
@@ -29,7 +30,7 @@ from latentzoo.files import write_atomic
 from latentzoo.run.trace import TERM, Trace
 
 RECORD = "run.yaml"
-IMAGES, START, GRID = "images", "start", "grid.png"
+IMAGES, START, GRID, PAIRS = "images", "start", "grid.png", "pairs.png"
 LATENTS = "latents.safetensors"
 TRACE = "trace.csv"
 DIAGNOSIS = "diagnosis.json"
@@ -37,7 +38,20 @@ REPORT = "report.html"
 EVALUATION = "evaluation.json"
 STATE = "state.safetensors"
 LOCK = ".lock"
-NAMES = (RECORD, IMAGES, START, GRID, LATENTS, TRACE, DIAGNOSIS, REPORT, EVALUATION, STATE, LOCK)
+NAMES = (
+    RECORD,
+    IMAGES,
+    START,
+    GRID,
+    PAIRS,
+    LATENTS,
+    TRACE,
+    DIAGNOSIS,
+    REPORT,
+    EVALUATION,
+    STATE,
+    LOCK,
+)
 """All that a run writes; whatever else lies in its folder is somebody else's."""
 
 
