@@ -10,7 +10,7 @@ from latentzoo import energies, kernels, registry, zoo
 from latentzoo.cli import fields
 from latentzoo.cli.app import command
 from latentzoo.cli.progress import emit
-from latentzoo.cli.shared import Debug, Family, Json, Option, Seed, count, options
+from latentzoo.cli.shared import Debug, Family, Json, Option, Prompt, Seed, count, options
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.guides import networks
 
@@ -120,6 +120,7 @@ def check(
         ),
     ],
     family: Family = None,
+    prompt: Prompt = None,
     option: Option = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -128,7 +129,7 @@ def check(
     """Check that a generator is a map: repeatable, batch-independent, in range, differentiable in every block."""
     from latentzoo.diagnosis.check import check as measure
 
-    report = measure(_made(generator, family, options(option)), seed=seed)
+    report = measure(_made(generator, family, options(option, prompt)), seed=seed)
     if as_json:
         for law in report.laws:
             emit("law", **dataclasses.asdict(law))

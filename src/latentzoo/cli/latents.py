@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentzoo.cli.app import command
-from latentzoo.cli.shared import Debug, Family, Generator, Option, Run, Seed, count, options
+from latentzoo.cli.shared import (
+    Debug,
+    Family,
+    Generator,
+    Option,
+    Prompt,
+    Run,
+    Seed,
+    count,
+    options,
+)
 from latentzoo.errors import SpecError
 from latentzoo.record import spec
 
@@ -53,6 +63,7 @@ def decode(
         "decoded"
     ),
     family: Family = None,
+    prompt: Prompt = None,
     option: Option = None,
     debug: Debug = False,
 ) -> None:
@@ -60,7 +71,7 @@ def decode(
     from latentzoo import picture, zoo
     from latentzoo.posterior import images
 
-    network = zoo.load(generator, family=family, **options(option))
+    network = zoo.load(generator, family=family, **options(option, prompt))
     from latentzoo.record import layout
 
     z = layout.read_latents(latents)

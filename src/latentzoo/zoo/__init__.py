@@ -83,6 +83,10 @@ def load(
         if "config" in options and Path(x).is_file():  # one file, and the folder of its settings
             folder = Path(str(options.pop("config")))
             return pipelines.load(folder, file=Path(x), device=device, dtype=dtype, **options)
+        if "prompt" in options and Path(x).is_file():
+            raise SpecError(
+                f"{x} is one file and has no settings; give the folder that has its model_index.json: config=FOLDER"
+            )
         if (folder := pipelines.find(x, progress)) is not None:
             return pipelines.load(folder, device=device, dtype=dtype, **options)
     plan = Plan.of(x, family=family, progress=progress)
