@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from latentzoo import zoo
 from latentzoo.cli import fields, prompts
 from latentzoo.record import words
 
@@ -49,7 +50,8 @@ Steps = Annotated[int, fields.option("steps")]
 
 def options(given: list[str] | None, prompt: list[str] | None = None) -> dict[str, Any]:
     """The arguments of a map, from `--option KEY=VALUE` and `--prompt TEXT`."""
-    return prompts.added(words.table(given or [], example="--option truncation=0.7"), prompt)
+    named = words.table(given or [], example="--option truncation=0.7")
+    return prompts.added(zoo.own(named), prompt)
 
 
 def changes(given: list[str] | None) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Experiment:
             family=run.family,
             device=self.device,
             dtype=number_type(run.dtype),
-            **run.options,
+            **zoo.own(run.options),
         )
 
     @cached_property

@@ -146,6 +146,10 @@ def test_offloading_is_refused():
     )
     with pytest.raises(SpecError, match="is offloaded"):
         load(sd)
+    sd = tiny.MADE["StableDiffusionPipeline"]()
+    sd.vae._hf_hook = object()  # what accelerate leaves on a network that it moves
+    with pytest.raises(SpecError, match="the vae of StableDiffusionPipeline is offloaded"):
+        load(sd)
 
 
 def test_caches_are_refused():

@@ -57,6 +57,8 @@ def pipeline(
         MissingExtra: If the LoRA's package is not installed.
     """
     kind, index = describe(folder)
+    if file is None:
+        complete(folder, index)
     loras = [] if lora is None else read_loras(lora if isinstance(lora, list) else [lora])
     settings = {"torch_dtype": dtype or torch.float32}
     with _unsound(folder), quiet():
@@ -117,6 +119,24 @@ def describe(folder: Path) -> tuple[Any, dict[str, tuple[str, str]]]:
         index[key] = (str(library), str(part))
     with quiet():
         return getattr(diffusers, name), index
+
+
+def complete(folder: Path, index: Mapping[str, tuple[str, str]]) -> None:
+    """Looks whether the files of every component are there; the libraries make a tokenizer of no words where not.
+
+    Raises:
+        CheckpointError: If some are not.
+    """
+    for name in index:
+        files = {path.name for path in (folder / name).glob("*")}
+        if not files - (WORDLESS if "tokenizer" in name else set()):
+            raise CheckpointError(
+                f"{folder}: the files of its component '{name}' are not there; is it complete?"
+            )
+
+
+WORDLESS = {"tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"}
+"""Files of a tokenizer that hold no words."""
 
 
 def licence(folder: Path) -> str:

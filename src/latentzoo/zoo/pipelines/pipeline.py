@@ -36,7 +36,7 @@ from latentzoo.zoo.pipelines import options, parts, probe, texts, words
 from latentzoo.zoo.pipelines.draws import Draws, Exact, arrange
 from latentzoo.zoo.pipelines.quiet import quiet
 from latentzoo.zoo.pipelines.refuse import refuse
-from latentzoo.zoo.pipelines.stage import Caller, Encode, Spend, Stage
+from latentzoo.zoo.pipelines.stage import Caller, Encode, Spend, Stage, held
 from latentzoo.zoo.pipelines.texts import COUNT, Texts
 
 
@@ -175,6 +175,7 @@ class TextToImage(Generator):
         with ExitStack() as stack:
             if exact:
                 stack.enter_context(Exact())
+            stack.enter_context(held(stage.exchanged))
             stack.enter_context(quiet())
             stack.enter_context(draws)
             stage.pipe(**how, **self.call, output_type="np")
@@ -302,6 +303,7 @@ class TextToImage(Generator):
             RuntimeError,
             AttributeError,
             LookupError,
+            ArithmeticError,
             OSError,
         ) as error:
             reason = " ".join(str(error).split())[:300]
