@@ -115,5 +115,8 @@ def schema() -> None:
 
 
 def _place(record: spec.Run) -> Path:
-    said = [Path(record.generator).stem, *(term.target for term in record.energies)]
-    return Path("runs") / words.slug(" ".join([*said, f"seed {record.seed}"]))
+    prompts = record.options.get("prompt", [])
+    asked = [prompts] if isinstance(prompts, str) else [str(p) for p in dict.fromkeys(prompts)]
+    asked += [term.target for term in record.energies]
+    said = " ".join([Path(record.generator).stem, *asked])[:72]
+    return Path("runs") / words.slug(f"{said} seed {record.seed}")

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from latentzoo.cli import fields
+from latentzoo import zoo
+from latentzoo.cli import fields, prompts
 from latentzoo.record import words
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -39,6 +40,7 @@ Generator = Annotated[
     ),
 ]
 Option = Annotated[list[str] | None, typer.Option("--option", help=fields.OPTION)]
+Prompt = Annotated[list[str] | None, typer.Option("--prompt", help=prompts.PROMPT)]
 Text = Annotated[list[str] | None, typer.Option("--text", "-t", help=fields.TEXT)]
 Family = Annotated[str | None, fields.option("family")]
 Card = Annotated[str | None, fields.option("card")]
@@ -47,9 +49,10 @@ Chains = Annotated[int, fields.option("chains")]
 Steps = Annotated[int, fields.option("steps")]
 
 
-def options(given: list[str] | None) -> dict[str, Any]:
-    """The arguments of a map, from `--option KEY=VALUE`."""
-    return words.table(given or [], example="--option truncation=0.7")
+def options(given: list[str] | None, prompt: list[str] | None = None) -> dict[str, Any]:
+    """The arguments of a map, from `--option KEY=VALUE` and `--prompt TEXT`."""
+    named = words.table(given or [], example="--option truncation=0.7")
+    return prompts.added(zoo.own(named), prompt)
 
 
 def changes(given: list[str] | None) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class Experiment:
             card=run.card,
             device=self.device,
             dtype=number_type(run.dtype),
-            **run.options,
+            **zoo.own(run.options),
         )
 
     @cached_property
