@@ -11,6 +11,8 @@ diagnosis.json         what the sample is worth
 report.html            all of this on one page
 evaluation.json        what `latentzoo evaluate` found, if it was asked
 state.safetensors      where to go on
+parts/00000-of-00004   the run folder of a shard, until the run is whole (see `parts`)
+pilot/                 the run whose schedule the others follow, where workers made one
 """
 
 import csv
@@ -37,7 +39,11 @@ REPORT = "report.html"
 EVALUATION = "evaluation.json"
 STATE = "state.safetensors"
 LOCK = ".lock"
-NAMES = (RECORD, IMAGES, START, GRID, LATENTS, TRACE, DIAGNOSIS, REPORT, EVALUATION, STATE, LOCK)
+PARTS, PILOT = "parts", "pilot"
+NAMES = (
+    *(RECORD, IMAGES, START, GRID, LATENTS, TRACE, DIAGNOSIS, REPORT, EVALUATION, STATE, LOCK),
+    *(PARTS, PILOT),
+)
 """All that a run writes; whatever else lies in its folder is somebody else's."""
 
 

@@ -83,11 +83,16 @@ class SavedRun:
         """The names of the run's energies."""
         return self.table.terms
 
+    @property
+    def chains(self) -> int:
+        """How many chains it has; a shard has some of its record's."""
+        return len(self.record.record.get("seeds", range(self.record.chains)))
+
     @cached_property
     def kept(self) -> tuple[int, ...]:
         """The chains that did not fail."""
         if not self.record.energies:
-            return tuple(range(self.record.chains))
+            return tuple(range(self.chains))
         return tuple(np.isfinite(self.column("phi")[-1]).nonzero()[0].tolist())
 
     def column(self, name: str) -> np.ndarray:

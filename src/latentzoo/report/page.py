@@ -93,7 +93,7 @@ def _numbers(run: SavedRun) -> dict[str, str]:
         "kernel": run.record.kernel.name if run.record.energies else "-",
     }
     row |= {
-        "chains": str(run.record.chains),
+        "chains": str(run.chains),
         "gradients": str(run.record.steps if run.record.energies else 0),
     }
     for name in run.terms:

@@ -21,6 +21,7 @@ from latentzoo.kernels.types import Kernel, Point, Potential
 from latentzoo.rng import Rng
 from latentzoo.run import state
 from latentzoo.run.chain import Frame, advance, start
+from latentzoo.run.directions import Sights
 from latentzoo.run.starts import choose
 from latentzoo.run.trace import Trace
 
@@ -70,6 +71,9 @@ class Walk:
             those at which a step began, as the paper does.
         keep: Every how many steps the chains' states are kept as draws, once all walk at the
             posterior's temperature; None keeps none.
+        sights: Along which directions, and about which mean, a run is recorded that follows
+            another; None finds its own.
+        part: Whether these are some of a run's chains, all of which may fail at their start.
 
     Attributes:
         start: Where the chains began, (B, D).
@@ -93,6 +97,8 @@ class Walk:
         tries: int = 1,
         best: str | None = None,
         keep: int | None = None,
+        sights: Sights | None = None,
+        part: bool = False,
     ) -> None:
         if best is not None and best not in phi.names:
             raise UnknownName("energy to keep the best of", best, phi.names)
@@ -113,9 +119,9 @@ class Walk:
             )
         planned = max((steps if plan is None else plan) - cost, 0)
         self.phi, self.kernel, self.rng = Counted(phi), kernel.plan(planned), rng
-        self.tries, self.keep = tries, keep
+        self.tries, self.keep, self.part = tries, keep, part
         self.length = self._length(steps - cost)
-        self.trace = Trace(rng.seeds, phi.names, length=self._length(planned))
+        self.trace = Trace(rng.seeds, phi.names, length=self._length(planned), sights=sights)
         self.best = None if best is None else phi.names.index(best)
         self.start: Float[Tensor, "B D"] | None = None
         self.frame: Frame | None = None
@@ -137,7 +143,7 @@ class Walk:
         """Evaluates the start; every chain begins at its row of `z`."""
         self._since = time.perf_counter()
         self.start = z
-        frame = start(self.kernel, self.phi, self.rng, z)
+        frame = start(self.kernel, self.phi, self.rng, z, part=self.part)
         self.trace.append(frame)
         self._cost = {0: self.phi.gradients}
         self.frame = frame

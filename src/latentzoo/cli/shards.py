@@ -1,0 +1,42 @@
+"""Commands over runs that several processes make: merge, status."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from latentzoo.cli.app import command
+from latentzoo.cli.making import Voice
+from latentzoo.cli.making import merge as join
+from latentzoo.cli.shared import Debug, Force, Json, Quiet, Strict
+from latentzoo.errors import SpecError
+
+
+@command(example="latentzoo merge runs/hats")
+def merge(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="The run's folder, or those of its shards."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="The folder of the whole run; default the one that holds the shards.",
+            show_default=False,
+        ),
+    ] = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    strict: Strict = False,
+    debug: Debug = False,
+) -> None:
+    """Join the shards of a run (`sample --shard i/n`) to the run that one process would have made.
+
+    It is the same, bit for bit, pictures and verdict included, where the kernel follows another run (`--schedule`).
+    """
+    if out is None and len(folders) > 1:
+        raise SpecError("the shards are in several folders; give --out for the whole run")
+    join(folders, out or folders[0], force=force, voice=Voice(quiet, as_json, strict))
