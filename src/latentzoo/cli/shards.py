@@ -8,7 +8,8 @@ import typer
 from latentzoo.cli.app import command
 from latentzoo.cli.making import Voice
 from latentzoo.cli.making import merge as join
-from latentzoo.cli.shared import Debug, Force, Json, Quiet, Strict
+from latentzoo.cli.progress import emit
+from latentzoo.cli.shared import Debug, Force, Json, Quiet, Run, Strict
 from latentzoo.errors import SpecError
 
 
@@ -40,3 +41,20 @@ def merge(
     if out is None and len(folders) > 1:
         raise SpecError("the shards are in several folders; give --out for the whole run")
     join(folders, out or folders[0], force=force, voice=Voice(quiet, as_json, strict))
+
+
+@command(example="latentzoo status runs/hats")
+def status(folder: Run, as_json: Json = False, debug: Debug = False) -> None:
+    """Say how far a run is, from another terminal: chains done, running and failed, and the seconds left.
+
+    A state file tells it, which is written every ten seconds; `latentzoo report` makes the page of what there is.
+    """
+    from latentzoo.record import status
+
+    found = status.read(folder)
+    if as_json:
+        emit("status", run=str(folder), **found.to_dict())
+        return
+    typer.echo(f"{folder}: {found}")
+    for path in found.stopped_at:
+        typer.echo(f"stopped: {path}; go on with: latentzoo resume {path}")

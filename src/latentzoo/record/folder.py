@@ -192,7 +192,7 @@ class RunFolder:
     ) -> None:
         (self.path / folder).mkdir(exist_ok=True)
         for i, (one, seed) in enumerate(zip(pixels, seeds, strict=True)):
-            texts = {"latentzoo": record, "seed": str(seed), "chain": str(i)}
+            texts = {"latentzoo": record, "seed": str(seed), "chain": str(seed % 2**32)}
             picture.write(self.path / folder / f"{i:05d}.png", one, texts)
 
 

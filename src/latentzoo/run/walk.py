@@ -111,7 +111,7 @@ class Walk:
             raise SpecError(
                 f"keep is {keep}; give every how many steps a draw is kept, at least 1"
             )
-        cost = math.ceil(tries / 3) if tries > 1 else 0
+        cost = _cost(tries)
         if tries < 1 or cost > steps:
             raise SpecError(
                 f"tries is {tries}, which costs {cost} of {steps} gradients; give at least 1, and no more "
@@ -120,8 +120,8 @@ class Walk:
         planned = max((steps if plan is None else plan) - cost, 0)
         self.phi, self.kernel, self.rng = Counted(phi), kernel.plan(planned), rng
         self.tries, self.keep, self.part = tries, keep, part
-        self.length = self._length(steps - cost)
-        self.trace = Trace(rng.seeds, phi.names, length=self._length(planned), sights=sights)
+        self.length = length(kernel, steps, tries)
+        self.trace = Trace(rng.seeds, phi.names, length=_length(kernel, planned), sights=sights)
         self.best = None if best is None else phi.names.index(best)
         self.start: Float[Tensor, "B D"] | None = None
         self.frame: Frame | None = None
@@ -131,9 +131,6 @@ class Walk:
         self._cost = {0: 0.0}
         self._spent, self._since = 0.0, math.nan
         self._between = True
-
-    def _length(self, steps: int) -> int:
-        return max(1, int(steps / self.kernel.gradients)) if steps > 0 else 0
 
     def draw(self, dim: int) -> Float[Tensor, "B D"]:
         """Draws where the chains begin: each picks one of `tries` draws of its own stream."""
@@ -283,3 +280,17 @@ class Walk:
             )
         self.frame = frame
         return frame
+
+
+def length(kernel: Kernel, steps: int, tries: int) -> int:
+    """How many steps a walk makes with a budget of `steps` gradients, of which the tries cost some."""
+    return _length(kernel, steps - _cost(tries))
+
+
+def _length(kernel: Kernel, steps: int) -> int:
+    return max(1, int(steps / kernel.gradients)) if steps > 0 else 0
+
+
+def _cost(tries: int) -> int:
+    """What the draws cost of which a chain picks its start; a draw is a third of a gradient."""
+    return math.ceil(tries / 3) if tries > 1 else 0
