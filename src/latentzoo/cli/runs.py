@@ -10,7 +10,19 @@ from latentzoo.cli import fields
 from latentzoo.cli.app import command
 from latentzoo.cli.making import Voice, make
 from latentzoo.cli.making import resume as go_on
-from latentzoo.cli.shared import Change, Debug, Force, Json, Out, Quiet, Run, Strict, changes
+from latentzoo.cli.shared import (
+    Change,
+    Debug,
+    Force,
+    Json,
+    Out,
+    Quiet,
+    Run,
+    Shard,
+    Strict,
+    changes,
+    part,
+)
 from latentzoo.errors import SpecError
 from latentzoo.record import plain, spec, words
 
@@ -23,6 +35,7 @@ def sample(
     record: spec.Run,
     change: Change = None,
     out: Out = None,
+    shard: Shard = None,
     save_spec: Annotated[
         Path | None,
         typer.Option(
@@ -45,7 +58,8 @@ def sample(
 
         write_text(save_spec, spec.to_yaml(record))
         return
-    make(record, out or _place(record), force=force, voice=Voice(quiet, as_json, strict))
+    voice = Voice(quiet, as_json, strict)
+    make(record, out or _place(record), shard=part(shard), force=force, voice=voice)
 
 
 @command(example="latentzoo run hats.yaml --set chains=4 --out runs/hats")
@@ -64,6 +78,7 @@ def run(
     ] = None,
     change: Change = None,
     out: Out = None,
+    shard: Shard = None,
     force: Force = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -83,7 +98,8 @@ def run(
     else:
         raise SpecError("give a record or --cfg FILE.cfg, one of them")
     found = plain.changed(found, changes(change))
-    make(found, out or Path("runs") / name, force=force, voice=Voice(quiet, as_json, strict))
+    voice = Voice(quiet, as_json, strict)
+    make(found, out or Path("runs") / name, shard=part(shard), force=force, voice=voice)
 
 
 @command(example="latentzoo resume runs/hats")

@@ -133,7 +133,7 @@ class Evaluator:
         measured = saved.record.record
         return Evaluation(
             kept=len(kept),
-            chains=saved.record.chains,
+            chains=saved.chains,
             numbers=numbers,
             gradients=float(measured["gradients"]),
             seconds=float(measured["seconds"]),
