@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import typer
 
 from latentzoo.cli.app import interruptible
-from latentzoo.cli.progress import emit, watcher
+from latentzoo.cli.progress import emit, tracked, watcher
 from latentzoo.cli.shared import count
 from latentzoo.record import spec
 
@@ -29,11 +29,13 @@ class Voice(NamedTuple):
         quiet: Whether it says nothing but errors.
         as_json: Whether it speaks in JSON lines.
         strict: Whether a sample that is not trustworthy is a failure.
+        track: The tracker that gets the numbers of every step, `KIND:PLACE`.
     """
 
     quiet: bool = False
     as_json: bool = False
     strict: bool = False
+    track: str | None = None
 
 
 def make(record: spec.Run, out: Path, *, force: bool, voice: Voice) -> None:
@@ -45,7 +47,9 @@ def make(record: spec.Run, out: Path, *, force: bool, voice: Voice) -> None:
     """
     from latentzoo.record import execute
 
-    _walk(out, lambda watch: execute.make(record, out, force=force, watch=watch), voice)
+    making = lambda watch: execute.make(record, out, force=force, watch=watch)
+    with tracked(voice.track, lambda: record) as track:
+        _walk(out, making, voice, track)
 
 
 def resume(path: Path, *, steps: int, voice: Voice) -> None:
@@ -55,13 +59,20 @@ def resume(path: Path, *, steps: int, voice: Voice) -> None:
         ChainFailed: If a chain failed.
         typer.Exit: If the user stopped it, or the sample is not trustworthy and that is a failure.
     """
-    from latentzoo.record import execute
+    from latentzoo.record import execute, layout
 
-    _walk(path, lambda watch: execute.resume(path, steps=steps, watch=watch), voice, resuming=True)
+    making = lambda watch: execute.resume(path, steps=steps, watch=watch)
+    with tracked(voice.track, lambda: spec.read(path / layout.RECORD)) as track:
+        _walk(path, making, voice, track, resuming=True)
 
 
 def _walk(
-    path: Path, making: "Callable[[Watch], Result | None]", voice: Voice, *, resuming: bool = False
+    path: Path,
+    making: "Callable[[Watch], Result | None]",
+    voice: Voice,
+    track: "Watch",
+    *,
+    resuming: bool = False,
 ) -> None:
     from latentzoo.record.folder import is_started
     from latentzoo.record.layout import REPORT
@@ -72,6 +83,7 @@ def _walk(
     def stepped(frame: "Frame", walk: "Walk") -> None:
         interrupt.walking = True
         watch(frame, walk)
+        track(frame, walk)
         interrupt.between_steps()
 
     with interruptible() as interrupt:

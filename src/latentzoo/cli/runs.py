@@ -10,7 +10,18 @@ from latentzoo.cli import fields
 from latentzoo.cli.app import command
 from latentzoo.cli.making import Voice, make
 from latentzoo.cli.making import resume as go_on
-from latentzoo.cli.shared import Change, Debug, Force, Json, Out, Quiet, Run, Strict, changes
+from latentzoo.cli.shared import (
+    Change,
+    Debug,
+    Force,
+    Json,
+    Out,
+    Quiet,
+    Run,
+    Strict,
+    Track,
+    changes,
+)
 from latentzoo.errors import SpecError
 from latentzoo.record import spec, words
 
@@ -33,6 +44,7 @@ def sample(
     quiet: Quiet = False,
     as_json: Json = False,
     strict: Strict = False,
+    track: Track = None,
     debug: Debug = False,
 ) -> None:
     """Sample pictures that show what is asked; with no text and no energy, draw from the prior.
@@ -45,7 +57,7 @@ def sample(
 
         write_text(save_spec, spec.to_yaml(record))
         return
-    make(record, out or _place(record), force=force, voice=Voice(quiet, as_json, strict))
+    make(record, out or _place(record), force=force, voice=Voice(quiet, as_json, strict, track))
 
 
 @command(example="latentzoo run hats.yaml --set chains=4 --out runs/hats")
@@ -68,6 +80,7 @@ def run(
     quiet: Quiet = False,
     as_json: Json = False,
     strict: Strict = False,
+    track: Track = None,
     debug: Debug = False,
 ) -> None:
     """Make the run that a record, or an experiment file of 2022, describes."""
@@ -83,7 +96,9 @@ def run(
     else:
         raise SpecError("give a record or --cfg FILE.cfg, one of them")
     found = spec.changed(found, changes(change))
-    make(found, out or Path("runs") / name, force=force, voice=Voice(quiet, as_json, strict))
+    make(
+        found, out or Path("runs") / name, force=force, voice=Voice(quiet, as_json, strict, track)
+    )
 
 
 @command(example="latentzoo resume runs/hats")
@@ -95,6 +110,7 @@ def resume(
     quiet: Quiet = False,
     as_json: Json = False,
     strict: Strict = False,
+    track: Track = None,
     debug: Debug = False,
 ) -> None:
     """Go on with a run that was stopped, or give a finished one more steps.
@@ -105,7 +121,7 @@ def resume(
         raise SpecError(
             f"{folder}: there is no such folder; runs are below runs/ unless --out was given"
         )
-    go_on(folder, steps=steps, voice=Voice(quiet, as_json, strict))
+    go_on(folder, steps=steps, voice=Voice(quiet, as_json, strict, track))
 
 
 @command(example="latentzoo schema > run.schema.json")
