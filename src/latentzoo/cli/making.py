@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import typer
 
 from latentzoo.cli.app import interruptible
-from latentzoo.cli.progress import emit, watcher
+from latentzoo.cli.progress import emit, tracked, watcher
 from latentzoo.cli.shared import count
-from latentzoo.record import spec
+from latentzoo.record import plain, spec
 from latentzoo.record.shard import Shard, launched
 
 if TYPE_CHECKING:
@@ -31,11 +31,13 @@ class Voice(NamedTuple):
         quiet: Whether it says nothing but errors.
         as_json: Whether it speaks in JSON lines.
         strict: Whether a sample that is not trustworthy is a failure.
+        track: The tracker that gets the numbers of every step, `KIND:PLACE`.
     """
 
     quiet: bool = False
     as_json: bool = False
     strict: bool = False
+    track: str | None = None
 
 
 def make(
@@ -52,7 +54,9 @@ def make(
     if shard is not None:
         _make_shard(record, out, shard, force=force, voice=voice)
         return
-    _walk(out, lambda watch: execute.make(record, out, force=force, watch=watch), voice)
+    making = lambda watch: execute.make(record, out, force=force, watch=watch)
+    with tracked(voice.track, lambda: record) as track:
+        _walk(out, making, voice, track)
 
 
 def _make_shard(record: spec.Run, whole: Path, shard: Shard, *, force: bool, voice: Voice) -> None:
@@ -64,7 +68,8 @@ def _make_shard(record: spec.Run, whole: Path, shard: Shard, *, force: bool, voi
         _take_gpu(int(os.environ.get("LOCAL_RANK", "0")))
     _say(voice, f"shard {shard}: chains {chains[0]} to {chains[-1]}")
     making = lambda watch: execute.make(record, out, shard=shard, force=force, watch=watch)
-    _walk(out, making, voice)
+    with tracked(voice.track, lambda: record) as track:
+        _walk(out, making, voice, track)
     _say(voice, f"shard {shard} is made; when all are: latentzoo merge {whole}")
 
 
@@ -100,13 +105,20 @@ def resume(path: Path, *, steps: int, voice: Voice) -> None:
         ChainFailed: If a chain failed.
         typer.Exit: If the user stopped it, or the sample is not trustworthy and that is a failure.
     """
-    from latentzoo.record import execute
+    from latentzoo.record import execute, layout
 
-    _walk(path, lambda watch: execute.resume(path, steps=steps, watch=watch), voice, resuming=True)
+    making = lambda watch: execute.resume(path, steps=steps, watch=watch)
+    with tracked(voice.track, lambda: plain.read(path / layout.RECORD)) as track:
+        _walk(path, making, voice, track, resuming=True)
 
 
 def _walk(
-    path: Path, making: "Callable[[Watch], Result | None]", voice: Voice, *, resuming: bool = False
+    path: Path,
+    making: "Callable[[Watch], Result | None]",
+    voice: Voice,
+    track: "Watch",
+    *,
+    resuming: bool = False,
 ) -> None:
     from latentzoo.record.folder import is_started
 
@@ -115,6 +127,7 @@ def _walk(
     def stepped(frame: "Frame", walk: "Walk") -> None:
         interrupt.walking = True
         watch(frame, walk)
+        track(frame, walk)
         interrupt.between_steps()
 
     with interruptible() as interrupt:

@@ -20,6 +20,7 @@ from latentzoo.cli.shared import (
     Run,
     Shard,
     Strict,
+    Track,
     changes,
     part,
 )
@@ -46,6 +47,7 @@ def sample(
     quiet: Quiet = False,
     as_json: Json = False,
     strict: Strict = False,
+    track: Track = None,
     debug: Debug = False,
 ) -> None:
     """Sample pictures that show what is asked; with no text and no energy, draw from the prior.
@@ -58,7 +60,7 @@ def sample(
 
         write_text(save_spec, spec.to_yaml(record))
         return
-    voice = Voice(quiet, as_json, strict)
+    voice = Voice(quiet, as_json, strict, track)
     make(record, out or _place(record), shard=part(shard), force=force, voice=voice)
 
 
@@ -83,6 +85,7 @@ def run(
     quiet: Quiet = False,
     as_json: Json = False,
     strict: Strict = False,
+    track: Track = None,
     debug: Debug = False,
 ) -> None:
     """Make the run that a record, or an experiment file of 2022, describes."""
@@ -98,7 +101,7 @@ def run(
     else:
         raise SpecError("give a record or --cfg FILE.cfg, one of them")
     found = plain.changed(found, changes(change))
-    voice = Voice(quiet, as_json, strict)
+    voice = Voice(quiet, as_json, strict, track)
     make(found, out or Path("runs") / name, shard=part(shard), force=force, voice=voice)
 
 
@@ -111,6 +114,7 @@ def resume(
     quiet: Quiet = False,
     as_json: Json = False,
     strict: Strict = False,
+    track: Track = None,
     debug: Debug = False,
 ) -> None:
     """Go on with a run that was stopped, or give a finished one more steps.
@@ -121,7 +125,7 @@ def resume(
         raise SpecError(
             f"{folder}: there is no such folder; runs are below runs/ unless --out was given"
         )
-    go_on(folder, steps=steps, voice=Voice(quiet, as_json, strict))
+    go_on(folder, steps=steps, voice=Voice(quiet, as_json, strict, track))
 
 
 @command(example="latentzoo schema > run.schema.json")

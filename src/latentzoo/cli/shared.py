@@ -22,6 +22,13 @@ Out = Annotated[
     Path | None,
     typer.Option("--out", "-o", help="The run folder; default runs/NAME.", show_default=False),
 ]
+Track = Annotated[
+    str | None,
+    typer.Option(
+        help="Send the numbers of every step to a tracker: trackio:PROJECT, wandb:PROJECT or tensorboard:FOLDER.",
+        show_default=False,
+    ),
+]
 Change = Annotated[
     list[str] | None,
     typer.Option(

@@ -178,6 +178,8 @@ class RunFolder:
         if result.draws is not None:
             tensors["draws"] = result.draws
         texts = {"seeds": str(list(result.trace.seeds)), "record": record}
+        if result.generator is not None:
+            texts |= layout.space_text(result.generator.space)
         layout.write_latents(self.path / layout.LATENTS, tensors, texts)
         layout.write_trace(self.path / layout.TRACE, result.trace)
         for name, pixels in (pictures or {}).items():

@@ -15,6 +15,7 @@ from latentzoo.errors import SpecError
 from latentzoo.record import execute, layout, plain, spec
 from latentzoo.record.execute import Watch
 from latentzoo.run.progress import watched
+from latentzoo.space import Space
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,11 @@ class SavedRun:
     def z(self) -> Float[Tensor, "B D"]:
         """The latents of the chains."""
         return layout.read_latents(self.path)
+
+    @property
+    def space(self) -> Space:
+        """The latent's named blocks."""
+        return layout.read_space(self.path)
 
     @property
     def draws(self) -> Float[Tensor, "B K D"]:
