@@ -96,3 +96,13 @@ def test_a_picture_without_a_face_is_said():
     noise = torch.rand(1, 3, 200, 300, generator=torch.Generator().manual_seed(0))
     with pytest.raises(ImageError, match=r"noise\.png: no face is found"):
         finder()(noise, source="noise.png")
+
+
+def test_imagenet_is_seen_in_public_photographs():
+    pytest.importorskip("timm")
+    data = pytest.importorskip("skimage.data")
+    for name, label in (("coffee", "espresso"), ("rocket", "missile")):
+        photo = torch.from_numpy(getattr(data, name)()).permute(2, 0, 1)[None] / 255
+        energy = energies.load("attribute", label, model="efficientnet-lite0")
+        logits = energy.network(photo)[0]
+        assert int(logits.argmax()) in energy.understood.places, name
