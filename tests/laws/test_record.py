@@ -47,6 +47,7 @@ class Field(NamedTuple):
 FIELDS = {
     "generator": Field("toy", "another", ("loaded", "z", "images")),
     "family": Field(None, "toys", ("loaded",)),
+    "card": Field(None, "toy-4", ("loaded",)),
     "options": Field({}, {"gain": 2.0}, ("z", "images")),
     "vary": Field(None, ["style"], ("shape", "images")),
     "rest_seed": Field(0, 1, ("images",), {"vary": ["style"]}),

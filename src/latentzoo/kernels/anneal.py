@@ -160,6 +160,10 @@ class Anneal(Kernel):
             *point, p, one, zero, 0 * one, log_h, zero, zero + 1, zero, zero, *learned
         )
 
+    @property
+    def coupled(self) -> bool:
+        return self.schedule is None
+
     def step(self, phi: Potential, state: AnnealState, rng: Rng) -> tuple[AnnealState, Info]:
         if self.schedule is not None:
             beta, h = follow(self.schedule, state.clock, state.phi)

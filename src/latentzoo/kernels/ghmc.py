@@ -85,6 +85,10 @@ class GHMC(Kernel):
         zero, one = torch.zeros_like(point.phi), torch.ones_like(point.phi, dtype=torch.long)
         return GHMCState(*point, p, one, zero, one, zero + math.log(self.step_size or 0.2))
 
+    @property
+    def coupled(self) -> bool:
+        return self.schedule is None
+
     def step(self, phi: Potential, state: GHMCState, rng: Rng) -> tuple[GHMCState, Info]:
         n, here, dim = int(state.clock[0]), Point(*state[:4]), state.z.shape[1]
         if self.schedule is not None:

@@ -65,6 +65,10 @@ class MALT(Kernel):
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> Tuned:
         return Tuned.begin(phi.evaluate(z), self.step_size or 0.2)
 
+    @property
+    def coupled(self) -> bool:
+        return self.step_size is None and self.schedule is None
+
     def step(self, phi: Potential, state: Tuned, rng: Rng) -> tuple[Tuned, Info]:
         here, one, h = state.point, torch.ones_like(state.phi), state.step_size(self.schedule)
         dim = here.z.shape[1]

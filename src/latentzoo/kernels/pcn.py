@@ -51,6 +51,10 @@ class PCN(Kernel):
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> Tuned:
         return Tuned.begin(phi.evaluate(z, gradient=False), self.step_size or 0.3)
 
+    @property
+    def coupled(self) -> bool:
+        return self.step_size is None and self.schedule is None
+
     def step(self, phi: Potential, state: Tuned, rng: Rng) -> tuple[Tuned, Info]:
         here, h = state.point, state.step_size(self.schedule)
         c, s = h.cos()[:, None], h.sin()[:, None]

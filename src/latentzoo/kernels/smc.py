@@ -105,6 +105,10 @@ class SMC(Kernel):
         zero = torch.zeros_like(state.phi)
         return SMCState(*state, zero, zero, torch.arange(len(z), device=z.device))
 
+    @property
+    def coupled(self) -> bool:
+        return True
+
     def step(self, phi: Potential, state: SMCState, rng: Rng) -> tuple[SMCState, Info]:
         beta = float(state.beta[0])
         if beta < 1:

@@ -206,6 +206,12 @@ class Kernel(ABC):
         del state
         return None
 
+    @property
+    def coupled(self) -> bool:
+        """Whether a chain's steps depend on the chains beside it, as under these settings it adapts across
+        them or draws them from each other; such a run is not split."""
+        return False
+
     @abstractmethod
     def init(self, phi: Potential, z: Float[Tensor, "B D"], rng: Rng) -> Any:
         """Evaluates the start `z` and returns the first state."""

@@ -18,7 +18,7 @@ from latentzoo.record.spec import Run, Term
 
 MISSING = re.compile(r"Object missing required field '(\w+)'")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-SCALED = ("generator", "options", "vary", "rest_seed", "energies", "strength")
+SCALED = ("generator", "card", "options", "vary", "rest_seed", "energies", "strength")
 """The fields that decide the factor of all weights which gives a strength."""
 T = TypeVar("T")
 
@@ -174,4 +174,4 @@ def changed(run: Run, values: Mapping[str, Any]) -> Run:
 def _made_with(run: Run) -> tuple[Any, ...]:
     """What says which networks and files a run is made with."""
     guides = [replace(term, weight=None, name=None) for term in run.energies]
-    return run.generator, run.family, run.dtype, run.init, run.schedule, guides
+    return run.generator, run.family, run.card, run.dtype, run.init, run.schedule, guides

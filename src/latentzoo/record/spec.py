@@ -147,6 +147,13 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str | None,
         Meta(description="The family of a checkpoint file, where its tensors do not tell."),
     ] = None
+    card: Annotated[
+        str | None,
+        Meta(
+            description="The card whose settings a checkpoint file takes that is given by its path "
+            "(`latentzoo list`)."
+        ),
+    ] = None
     energy_views: Annotated[
         Count,
         Meta(description="From how many cameras, over 60 degrees, a 3D-aware generator is rated."),

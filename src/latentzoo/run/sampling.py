@@ -15,7 +15,7 @@ from latentzoo.posterior import Posterior
 from latentzoo.rng import Rng
 from latentzoo.run.chain import Frame
 from latentzoo.run.probe import probe
-from latentzoo.run.progress import watched
+from latentzoo.run.progress import Log, logged, watched
 from latentzoo.run.result import Result, finish
 from latentzoo.run.starts import usual_tries
 from latentzoo.run.strength import find
@@ -53,6 +53,7 @@ def sample(
     dtype: torch.dtype = torch.float32,
     progress: bool = True,
     watch: Callable[[Frame], Any] | None = None,
+    log: Log | None = None,
 ) -> Result:
     """Samples N(z; 0, I) exp(-phi(z)).
 
@@ -75,6 +76,8 @@ def sample(
         dtype: The number type of the latents, float32 or float64; networks keep theirs.
         progress: Whether a bar, or lines in a log, are shown on standard error.
         watch: Called with every frame.
+        log: Called after every step with its mean numbers by name, and the step; see
+            `tracker`.
 
     Raises:
         SpecError: If `dim` is missing for a bare potential, or what is given cannot be used.
@@ -94,7 +97,8 @@ def sample(
     tries = usual_tries(tries, phi, chosen, steps, given=start is not None)
     walk = Walk(phi, chosen, rng, steps=steps, tries=tries, best=best, keep=keep)
     walk.notes = notes
-    return _walked(walk, walk.draw(dim) if first is None else first, progress, watch)
+    z = walk.draw(dim) if first is None else first
+    return _walked(walk, z, progress=progress, watch=watch, log=log)
 
 
 def _unspent(rng: Rng) -> Rng:
@@ -102,13 +106,23 @@ def _unspent(rng: Rng) -> Rng:
     return Rng(*rng.seeds, device=rng.device, dtype=rng.dtype)
 
 
-def _walked(walk: Walk, z: Tensor, progress: bool, watch: Callable[[Frame], Any] | None) -> Result:
+def _walked(
+    walk: Walk,
+    z: Tensor,
+    *,
+    progress: bool,
+    watch: Callable[[Frame], Any] | None,
+    log: Log | None,
+) -> Result:
     """Walks to the end, or to a Ctrl-C once the chains have begun."""
     walk.begin(z)
+    track = None if log is None else logged(log)
     try:
         with watched(shown=progress) as show:
             for frame in walk:
                 show(frame, walk)
+                if track is not None:
+                    track(frame, walk)
                 if watch is not None:
                     watch(frame)
     except KeyboardInterrupt:
