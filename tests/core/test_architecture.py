@@ -31,6 +31,7 @@ ROOMS = (
     {"run"},
     {"record"},
     {"report"},
+    {"bridges"},
     {"builtin"},
     {"cli"},
 )

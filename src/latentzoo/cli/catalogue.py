@@ -10,7 +10,7 @@ from latentzoo import energies, kernels, registry, zoo
 from latentzoo.cli import fields
 from latentzoo.cli.app import command
 from latentzoo.cli.progress import emit
-from latentzoo.cli.shared import Card, Debug, Family, Json, Option, Seed, count, options
+from latentzoo.cli.shared import Card, Debug, Family, Json, Option, Prompt, Seed, count, options
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.guides import networks
 
@@ -121,6 +121,7 @@ def check(
     ],
     family: Family = None,
     card: Card = None,
+    prompt: Prompt = None,
     option: Option = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -130,7 +131,7 @@ def check(
     from latentzoo.diagnosis.check import Law
     from latentzoo.diagnosis.check import check as measure
 
-    made = _made(generator, family, card, options(option))
+    made = _made(generator, family, card, options(option, prompt))
     report = measure(made, seed=seed)
     taken = [Law(f"assumed: {names}", 0, said, True) for names, said in made.assumed.items()]
     if as_json:

@@ -16,6 +16,7 @@ from msgspec import NODEFAULT, Meta, Struct
 from msgspec.structs import FieldInfo, fields, replace
 
 from latentzoo import kernels, zoo
+from latentzoo.cli import prompts
 from latentzoo.errors import SpecError
 from latentzoo.record import plain, spec, words
 
@@ -168,7 +169,8 @@ def _nats(said: Words) -> float | None:
 
 
 def _options(said: Words) -> dict[str, Any]:
-    return words.table(said["option"] or [], example="--option truncation=0.7")
+    given = words.table(said["option"] or [], example="--option truncation=0.7")
+    return prompts.added(given, said["prompt"], per_chain=said["per_chain"], chains=said["chains"])
 
 
 TEXT = "What the picture should show, TEXT[:WEIGHT]."
@@ -222,7 +224,16 @@ COMPOSED: dict[str, Composed] = {
         (_parameter("strength", Annotated[str | None, option("strength", min=None)]),), _nats
     ),
     "options": Composed(
-        (_parameter("option", Annotated[Many, typer.Option("--option", help=OPTION)]),), _options
+        (
+            _parameter("prompt", Annotated[Many, typer.Option("--prompt", help=prompts.PROMPT)]),
+            _parameter(
+                "per_chain",
+                Annotated[bool, typer.Option("--per-chain", help=prompts.PER_CHAIN)],
+                False,
+            ),
+            _parameter("option", Annotated[Many, typer.Option("--option", help=OPTION)]),
+        ),
+        _options,
     ),
     "record": Composed((), lambda said: {}),  # what was measured is not asked for
 }

@@ -1,4 +1,4 @@
-"""Commands on files and finished runs: report, compare, convert."""
+"""Commands on files and finished runs: report, export, compare, convert."""
 
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +27,19 @@ def report(
 
     out = out or (folders[0] / "report.html" if len(folders) == 1 else Path("report.html"))
     typer.echo(str(page.write(folders, out)))
+
+
+@command(example="latentzoo export runs/beard runs/hat --out faces")
+def export(
+    folders: Runs,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The new folder.")] = Path("dataset"),
+    debug: Debug = False,
+) -> None:
+    """Copy the pictures of runs, with what is known of each, into a folder that `datasets` reads."""
+    from latentzoo.bridges.tables import to_dataset
+
+    place = to_dataset(folders, out)
+    typer.echo(f'{place}: datasets.load_dataset("imagefolder", data_dir="{place}") reads it')
 
 
 @command(

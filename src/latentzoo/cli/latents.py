@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentzoo.cli.app import command
-from latentzoo.cli.shared import Card, Debug, Family, Generator, Option, Run, Seed, count, options
+from latentzoo.cli.shared import (
+    Card,
+    Debug,
+    Family,
+    Generator,
+    Option,
+    Prompt,
+    Run,
+    Seed,
+    count,
+    options,
+)
 from latentzoo.errors import SpecError
 from latentzoo.record import plain
 
@@ -55,6 +66,7 @@ def decode(
     ),
     family: Family = None,
     card: Card = None,
+    prompt: Prompt = None,
     option: Option = None,
     debug: Debug = False,
 ) -> None:
@@ -62,7 +74,7 @@ def decode(
     from latentzoo import picture, zoo
     from latentzoo.posterior import images
 
-    network = zoo.load(generator, family=family, card=card, **options(option))
+    network = zoo.load(generator, family=family, card=card, **options(option, prompt))
     from latentzoo.record import layout
 
     z = layout.read_latents(latents)

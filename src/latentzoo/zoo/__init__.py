@@ -27,6 +27,7 @@ __all__ = [
     "fetch",
     "load",
     "names",
+    "own",
     "packaged",
     "where",
 ]
@@ -89,7 +90,16 @@ def load(
         if "config" in options and Path(x).is_file():  # one file, and the folder of its settings
             folder = Path(str(options.pop("config")))
             return pipelines.load(folder, file=Path(x), device=device, dtype=dtype, **options)
-        if (folder := pipelines.find(x, progress)) is not None:
+        if "prompt" in options and Path(x).is_file():
+            raise SpecError(
+                f"{x} is one file and has no settings; give the folder that has its model_index.json: config=FOLDER"
+            )
+        folder = pipelines.find(x, progress)
+        if folder is None and "prompt" in options and Path(x).is_dir():
+            folder = Path(x)  # whose index is missing, which is then said
+        if folder is not None and family is not None:
+            raise SpecError(f"{x} is a pipeline of diffusers, of no family; leave out family")
+        if folder is not None:
             return pipelines.load(folder, device=device, dtype=dtype, **options)
     plan = Plan.of(x, family=family, card=card, progress=progress)
     generator = plan.build(**options).eval().requires_grad_(False)
@@ -125,6 +135,19 @@ def described(x: str | os.PathLike[str], *, family: str | None = None) -> dict[s
         "latent": str(generator.space),
         "parameters": sum(p.numel() for p in generator.parameters()),
     }
+
+
+def own(options: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a map that were given by name, where `load` takes others.
+
+    Raises:
+        SpecError: If one of them is none of the map's.
+    """
+    if others := sorted({"family", "card", "device", "dtype", "progress"} & options.keys()):
+        raise SpecError(
+            f"the option '{others[0]}' is none of the map's; give it beside the options: --{others[0]}"
+        )
+    return options
 
 
 def fetch(x: str, *, progress: "Progress | None" = None) -> Path:

@@ -56,7 +56,7 @@ class Plan:
         """Finds and reads what a user named, see `latentzoo.zoo.load`.
 
         Raises:
-            SpecError: If a card is joined with a card.
+            SpecError: If a card is given with the name of another card.
             CheckpointError: If the container is not that of the card.
         """
         told, path = find(x, progress)

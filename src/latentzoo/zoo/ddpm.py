@@ -37,6 +37,7 @@ def build(
     *,
     sampler: str | None = None,
     steps: int = 50,
+    class_index: int = 0,
     eta: float = 0.0,
     spacing: str | None = None,
     clip: bool | None = None,
@@ -53,6 +54,7 @@ def build(
             repositories of DDPM and DDIM, and "dpm++" in those of DPM-Solver++. It reads the scheduler as
             `from_config` of the class of its name in diffusers does.
         steps: The number of steps, at most the number of times.
+        class_index: The class, if the network knows any.
         eta: How much of each DDIM step is fresh noise, in [0, 1].
         spacing: How the times are chosen: "leading", "trailing" or "linspace"; None for the
             repository's choice.
@@ -78,11 +80,12 @@ def build(
         raise UnknownName("prediction type", str(kind), KINDS)
     spacing = str(spacing or told["timestep_spacing"])
     schedule = schedulers.path(told)
-    network = networks.UNet2D(unet)
+    network = networks.UNet2D(unet, class_index=class_index)
     return Diffusion(
         network,
         reading=Reading(kind=KINDS[kind], clip=limit),
         size=network.size,
+        channels=network.channels,
         pairs=schedulers.chain(schedule, told, sampler=sampler, steps=steps, spacing=spacing),
         sampler=choose(sampler, eta, str(told.get("variance_type"))),
         white_box_steps=white_box_steps,

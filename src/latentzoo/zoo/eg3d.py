@@ -66,7 +66,7 @@ class EG3D(Viewable, Solid):
         network: The network.
         own: The authors' camera, complete.
         camera: The rendering camera, "latent", or None for the authors'.
-        truncation: The truncation :math:`\psi`, positive; 1 for none.
+        truncation: The truncation :math:`\psi`; 1 for none.
         resolution: The side of the rendered image, before it is enlarged.
         reach: Half the range of a latent camera's azimuth and elevation, in degrees.
         noise: "fixed" for the file's maps, "latent" for maps that are part of the latent.
@@ -378,8 +378,9 @@ class EnlargerBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.up = up
-        self.conv0 = SynthesisLayer(inputs, outputs, w_dim, size, up=up, clamp=clamp)
-        self.conv1 = SynthesisLayer(outputs, outputs, w_dim, size, clamp=clamp)
+        sides = (size, size)
+        self.conv0 = SynthesisLayer(inputs, outputs, w_dim, sides, up=up, clamp=clamp)
+        self.conv1 = SynthesisLayer(outputs, outputs, w_dim, sides, clamp=clamp)
         self.torgb = ToRGB(outputs, 3, w_dim, clamp=clamp)
 
     def forward(self, x: Tensor, rgb: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:

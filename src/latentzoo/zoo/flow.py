@@ -37,6 +37,7 @@ def build(
     *,
     sampler: str | None = None,
     steps: int = 50,
+    class_index: int = 0,
     recompute: Recompute = "auto",
 ) -> Diffusion:
     """Creates a rectified flow generator.
@@ -46,6 +47,7 @@ def build(
         scheduler: The repository's `scheduler_config.json`.
         sampler: "euler", or "heun" of second order with two network calls per step; None for the repository's.
         steps: The number of steps.
+        class_index: The class, if the network knows any.
         recompute: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
 
     Raises:
@@ -58,12 +60,13 @@ def build(
         raise UnknownName("sampler", sampler, SAMPLERS)
     told = CLASSES[sampler].read(scheduler)
     N, shift = int(told["num_train_timesteps"]), float(told["shift"])
-    network = networks.UNet2D(unet)
+    network = networks.UNet2D(unet, class_index=class_index)
     levels = Flow().levels([*times(shift, N, steps), 0.0])
     return Diffusion(
         network,
         reading=Reading(kind="flow", hertz=N),
         size=network.size,
+        channels=network.channels,
         pairs=list(pairwise(levels)),
         sampler=SAMPLERS[sampler],
         recompute=recompute,

@@ -37,6 +37,7 @@ from latentzoo.errors import SpecError
 from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
+from latentzoo.nn import channels as pictures
 from latentzoo.space import Space
 
 T = 10.0
@@ -82,7 +83,7 @@ class Galaxies(Generator):
         self.space, self.size = Space(start=(1, side, side)), (side, side)
 
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
-        return ((SIGMA * self.logarithm(z)).expm1() / self.unit).expand(-1, 3, -1, -1)
+        return pictures.coloured((SIGMA * self.logarithm(z)).expm1() / self.unit)
 
     def logarithm(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 1 H W"]:
         """The end y of the flow, the logarithm of the flux in units of `SIGMA`."""

@@ -131,8 +131,7 @@ class GiraffeHD(Viewable):
         v, turn = sum(heights) / 2, sum(turns) / 2
         elevation = math.degrees(math.asin(1 - 2 * v))
         own = Camera(360 * (turn - 0.5), elevation, fov, radius, (0.0, 0.0, 0.0))
-        size = (network.fg_renderer.size, network.fg_renderer.size)
-        super().__init__(camera, own, size, **parts, **maps, **placement)
+        super().__init__(camera, own, network.fg_renderer.size, **parts, **maps, **placement)
         self.network, self.heights, self.turns, self.free = network, heights, turns, free
         self.scales, self.places, self.inject = scales, places, inject
         self.temperature, self.chunk = temperature, chunk
@@ -414,7 +413,8 @@ class Refiner(nn.Module):
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            SynthesisLayer(channels, channels, w_dim, size, kernel=kernel) for _ in range(layers)
+            SynthesisLayer(channels, channels, w_dim, (size, size), kernel=kernel)
+            for _ in range(layers)
         )
         self.torgb = ToRGB(channels, outputs, w_dim)
 

@@ -47,6 +47,7 @@ def build(
     *,
     sampler: str = "ddim",
     steps: int = 50,
+    class_index: int = 0,
     eta: float = 0.0,
     corrections: int | None = None,
     centred: bool | None = None,
@@ -64,6 +65,7 @@ def build(
             flow at second order), or "sde" (the authors' predictor and, where exploding,
             corrector).
         steps: The number of levels; the authors took 1000 or 2000 of them with "sde".
+        class_index: The class, if the network knows any.
         eta: How much of each DDIM step is fresh noise, in [0, 1].
         corrections: How many corrections there are per level; None for the repository's choice.
         centred: Whether the network's pictures are in [-1, 1]; None for the authors' choice, which
@@ -79,7 +81,7 @@ def build(
     require(sampler, eta, known=SAMPLERS)
     if steps < 2:
         raise SpecError(f"{steps} steps do not make a chain; give 2 or more")
-    network = networks.UNet2D(unet)
+    network = networks.UNet2D(unet, class_index=class_index)
     exploding = "ScoreSdeVp" not in str(scheduler.get("_class_name", ""))
     path = explode if exploding else preserve
     pairs, reading, stochastic, start = path(scheduler, steps, corrections)
@@ -87,6 +89,7 @@ def build(
         network,
         reading=reading,
         size=network.size,
+        channels=network.channels,
         pairs=pairs,
         sampler={"ddim": DDIM(eta), "heun": Heun(), "sde": stochastic}[sampler],
         start=start,

@@ -72,7 +72,7 @@ class StyleNeRF(Viewable):
     Arguments:
         network: The network.
         camera: The camera, "latent", or None for the middle of the training's.
-        truncation: The truncation :math:`\psi`, positive; 1 for none.
+        truncation: The truncation :math:`\psi`; 1 for none.
         fov: The angle of view in degrees.
         radius: The distance of the camera in the training.
         depths: Where rays begin and end for a camera at that distance.

@@ -59,7 +59,7 @@ class StyleSDF(Viewable, Solid):
     Arguments:
         network: The network; without a decoder, the small rendered image is the image.
         camera: The camera, "latent", or None for the frontal one.
-        truncation: The truncation :math:`\psi`, positive; 1 for none.
+        truncation: The truncation :math:`\psi`; 1 for none.
         fov: The angle of view of the frontal camera, in degrees.
         reach: Rays go from the radius of the camera - `reach` to the radius + `reach`.
         spread: The standard deviations of azimuth and elevation, in degrees.
@@ -84,9 +84,10 @@ class StyleSDF(Viewable, Solid):
     ) -> None:
         require(truncation=truncation)
         maps = noise_blocks(noise, network.decoder.layers if network.decoder else ())
-        size = network.decoder.size if network.decoder else network.resolution
+        thumbnail = (network.resolution, network.resolution)
+        size = network.decoder.size if network.decoder else thumbnail
         own = Camera(0.0, 0.0, fov, 1.0, (0.0, 0.0, 0.0))
-        super().__init__(camera, own, (size, size), style=(network.field.width,), **maps)
+        super().__init__(camera, own, size, style=(network.field.width,), **maps)
         self.network, self.truncation, self.extent = network, truncation, reach
         self.spread, self.chunk = spread, chunk
         self.mean, self.mean_decoder = (MeanStyle(network.field.width) for _ in range(2))
