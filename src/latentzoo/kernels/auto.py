@@ -81,6 +81,10 @@ class Auto(Kernel):
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> AutoState:
         return AutoState(*self._moves.init(phi, z, rng), *Followed.nothing(z))
 
+    @property
+    def coupled(self) -> bool:
+        return self.schedule is None
+
     def step(self, phi: Potential, state: AutoState, rng: Rng) -> tuple[AutoState, Info]:
         n = int(state.clock[0])
         maps = self.maps(state)
