@@ -241,6 +241,7 @@ class Block(nn.Module):
 
     @property
     def layers(self) -> list[SynthesisLayer]:
+        """The synthesis layers in order, one or two."""
         return [self.conv1] if self.conv0 is None else [self.conv0, self.conv1]
 
     def forward(
@@ -311,6 +312,7 @@ class Synthesis(nn.ModuleDict):
 
     @property
     def blocks(self) -> list[Block]:
+        """The blocks in order, from the smallest resolution."""
         return [block for block in self.values() if isinstance(block, Block)]
 
     @property

@@ -272,6 +272,7 @@ def build(
     mult: Sequence[int] = (1, 1, 2, 2, 4, 4),
     depth: int = 2,
     attention: Collection[int] = (16,),
+    levels: Collection[int] | None = None,
     code: int = 100,
     style: int = 256,
     mapping: int = 4,
@@ -284,6 +285,7 @@ def build(
     """Creates a DDGAN generator; the defaults are those of CelebA-HQ 256.
 
     Arguments:
+        levels: The levels that attend, 0 that of the picture; None for what `attention` says in pixels.
         steps: The number of steps the network was trained for.
         beta_min: The rate of noise at the start of the path.
         beta_max: The rate of noise at its end.
@@ -295,7 +297,7 @@ def build(
         width=width,
         mult=mult,
         depth=depth,
-        attention=attention,
+        attention=attention if levels is None else [resolution >> level for level in levels],
         code=code,
         style=style,
         mapping=mapping,
@@ -339,9 +341,9 @@ KEYS: dict[str, Callable[[DDGAN], list[Rule]]] = {
 
 
 def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """Reads the network from the tensors; the number of steps (2 unless told) is not in the file.
+    """Reads the network from the tensors, and what these do not tell from the training's arguments, if they are there.
 
-    Attention is taken to be at 16 pixels, as in every published model, which gives the resolution.
+    Without them, attention is taken to be at 16 pixels, as in every published model, which gives the resolution.
     """
     bare = {k.removeprefix("module."): v for k, v in checkpoint.tensors.items()}
     if "z_transform.1.weight" not in bare or "all_modules.3.Conv_0.weight" not in bare:
@@ -357,13 +359,24 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
         "width": width,
         "mult": [bare[f"all_modules.{n}.Conv_0.weight"].shape[0] // width for n in starts],
         "depth": levels[0].count("b"),
-        "attention": [16] if attends else [],
+        "levels": attends,
         "code": bare["z_transform.1.weight"].shape[1],
         "style": bare["z_transform.1.weight"].shape[0],
         "channels": bare["all_modules.2.weight"].shape[1],
         "mapping": sum(k.startswith("z_transform.") and k.endswith("weight") for k in bare),
     }
-    if attends:
-        config["resolution"] = 16 << attends[0]
+    config["resolution"] = 16 << attends[0] if attends else 256
+    assumed = {
+        "resolution": f"{config['resolution']}, as if attention were at 16 pixels, as in published models",
+        "steps": "2, as for CelebA-HQ",
+        "beta_min": "0.1, as in published models",
+        "beta_max": "20, as in published models",
+    }
+    arguments = checkpoint.records.get("args") or {}
+    names = {"image_size": "resolution", "num_timesteps": "steps"}
+    for name in (*names, "beta_min", "beta_max"):
+        if name in arguments:
+            config[names.get(name, name)] = arguments[name]
+            del assumed[names.get(name, name)]
     dialect = "bare" if "z_transform.1.weight" in checkpoint.tensors else "official"
-    return {"config": config, "keys": dialect}
+    return {"config": config, "keys": dialect, "assumed": assumed}

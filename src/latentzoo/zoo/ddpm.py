@@ -79,6 +79,7 @@ def build(
     Raises:
         MissingExtra: If diffusers is not installed.
         SpecError: If an option is out of range, or the repository asks for what is not there.
+        UnknownName: If the sampler or the prediction type is unknown.
     """
     require(sampler, eta, known=SAMPLERS)
     schedule = betas(scheduler)
@@ -104,7 +105,12 @@ def build(
 
 
 def betas(scheduler: Mapping[str, Any]) -> Discrete:
-    """The schedule that a `scheduler_config.json` describes."""
+    """The schedule that a `scheduler_config.json` describes.
+
+    Raises:
+        SpecError: If an option of the schedule is not supported.
+        UnknownName: If the schedule has no such name.
+    """
     for option in ("thresholding", "rescale_betas_zero_snr"):
         if scheduler.get(option):
             raise SpecError(f"the scheduler's {option} is not supported; set it to false")
@@ -118,7 +124,11 @@ def betas(scheduler: Mapping[str, Any]) -> Discrete:
 
 
 def choose(sampler: str, eta: float, variance: str) -> Sampler:
-    """The sampler of a name."""
+    """The sampler of a name.
+
+    Raises:
+        SpecError: If the variance is not supported.
+    """
     if sampler == "dpm++":
         return Multistep()
     if sampler == "ddim":

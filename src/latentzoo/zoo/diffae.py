@@ -405,7 +405,7 @@ KEYS: dict[str, Callable[[DiffAE], list[Rule]]] = {
 
 
 def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """Reads the networks from the tensors; the resolution from the noise beside them.
+    """Reads the networks from the tensors; the resolution from the noise, the rest from the settings beside them.
 
     Raises:
         CheckpointError: If the file is of the first stage, without the network of codes.
@@ -446,4 +446,21 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
         "channels": net["input_blocks.0.0.weight"].shape[1],
         "latent_width": net["latent_net.time_embed.0.weight"].shape[1],
     }
-    return {"config": config, "keys": "official"}
+    assumed = {
+        "heads": "1, as in published models",
+        "betas": "linear, as in published models",
+        "latent_betas": "const0.008, as in published models",
+        "times": "1000, as in published models",
+    }
+    settings = checkpoint.records.get("hyper_parameters") or {}
+    names = {
+        "net_beatgans_attn_head": "heads",
+        "beta_scheduler": "betas",
+        "latent_beta_scheduler": "latent_betas",
+        "T": "times",
+    }
+    for theirs, ours in names.items():
+        if theirs in settings:
+            config[ours] = settings[theirs]
+            del assumed[ours]
+    return {"config": config, "keys": "official", "assumed": assumed}

@@ -50,6 +50,7 @@ def build(
     Raises:
         MissingExtra: If diffusers is not installed.
         SpecError: If an option is out of range, or the repository asks for what is not there.
+        UnknownName: If the sampler is unknown.
     """
     if sampler not in SAMPLERS:
         raise UnknownName("sampler", sampler, SAMPLERS)
@@ -73,6 +74,9 @@ def times(scheduler: Mapping[str, Any], N: int, steps: int) -> list[float]:
     .. math:: t' = \frac{\rho \, t}{1 + (\rho - 1) \, t}
 
     as is the smallest of them, to which the even spacing goes.
+
+    Raises:
+        SpecError: If there is no step, or an option of the schedule is not supported.
     """
     if steps < 1:
         raise SpecError(f"{steps} steps do not make a chain; give 1 or more")

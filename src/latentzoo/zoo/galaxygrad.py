@@ -28,6 +28,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from latentzoo import options
 from latentzoo.diffusion.memory import Recompute
 from latentzoo.diffusion.parametrisation import Estimate, from_score
 from latentzoo.diffusion.sampler import Chain, Heun
@@ -193,4 +194,5 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
         return None
     side = patch * round(patches**0.5)
     config = {"side": side, "channels": channels, "patch": patch, "blocks": blocks, "width": width}
-    return {"config": config, "keys": "equinox"}
+    assumed = options.defaults(build, "unit", why="as if its numbers were the picture's")
+    return {"config": config, "keys": "equinox", "assumed": assumed}

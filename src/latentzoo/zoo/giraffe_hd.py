@@ -36,6 +36,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from latentzoo import options
 from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.dialects import rosinality
@@ -519,7 +520,11 @@ KEYS: dict[str, Callable[[Any], list[Rule]]] = {"official": official}
 
 
 def read(arguments: Record[str, Any]) -> dict[str, Any]:
-    """Translates the arguments of the official constructor into those of `build`."""
+    """Translates the arguments of the official constructor into those of `build`.
+
+    Raises:
+        SpecError: If the kernels of the refiner have another side than 3.
+    """
     a, m = arguments, 2
     start = a.get("resolution_vol", a.get("res_vol", 16))
     table = {4: 256, 8: 256, 16: 256, 32: 256, 64: 256, 128: 128 * m, 256: 64 * m}
@@ -559,6 +564,16 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
         return None
     arguments = checkpoint.records.get("args")
     if arguments is None:
-        return {"config": {}, "keys": "official"}
+        assumed = options.defaults(build, *SCENE, why="as for FFHQ")
+        return {"config": {}, "keys": "official", "assumed": assumed}
     inject = 2 if arguments["size"] <= 256 else 4
-    return {"config": {**read(arguments), "inject": inject}, "keys": "official"}
+    assumed = {"inject": f"{inject}, as the authors take for {arguments['size']} pixels"}
+    config = {**read(arguments), "inject": inject}
+    return {"config": config, "keys": "official", "assumed": assumed}
+
+
+SCENE = (
+    *("resolution", "samples", "styled", "appearance", "views", "follow", "fov", "heights"),
+    *("turns", "scales", "places", "inject", "lr"),
+)
+"""What only the training's arguments tell."""

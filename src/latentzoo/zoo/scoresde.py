@@ -125,7 +125,11 @@ def explode(
 def preserve(
     scheduler: Mapping[str, Any], steps: int, corrections: int | None
 ) -> tuple[Pairs, Reading, Sampler, float]:
-    """The variance preserving path: even in time, of which the network is told N - 1 per unit."""
+    """The variance preserving path: even in time, of which the network is told N - 1 per unit.
+
+    Raises:
+        SpecError: If corrections are asked for.
+    """
     if corrections:
         raise SpecError("the variance preserving path has no corrector; leave out corrections")
     schedule = VP(scheduler.get("beta_min", 0.1), scheduler.get("beta_max", 20.0))

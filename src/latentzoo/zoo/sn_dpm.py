@@ -278,6 +278,9 @@ class Time(nn.Module):
 def build(
     *,
     N: int = 1000,
+    resolution: int = 64,
+    attn_resolutions: Collection[int] = (16,),
+    levels: Collection[int] | None = None,
     head: str = "eps2",
     steps: int = 50,
     forward_type: str = "ddpm",
@@ -293,10 +296,16 @@ def build(
 
     Arguments:
         N: The number of times the network knows.
+        resolution: The side of the picture.
+        attn_resolutions: The sides at which attention follows each residual block.
+        levels: The same as levels, 0 that of the picture; None for what the sides say.
         config: See `UNet`; the others, see `SNDPM`.
     """
+    if levels is not None:
+        attn_resolutions = [resolution >> level for level in levels]
+    heads = 1 if head == "none" else 2
     return SNDPM(
-        UNet(heads=1 if head == "none" else 2, **config),
+        UNet(resolution=resolution, attn_resolutions=attn_resolutions, heads=heads, **config),
         Discrete.from_betas(linear_betas(n=N)),
         head=head,
         steps=steps,
@@ -318,8 +327,8 @@ KEYS: dict[str, Callable[[SNDPM], list[Rule]]] = {
 def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     """Reads the network from the tensors.
 
-    What the second head predicts is not in the file but in its name ("epsc", else it is "eps2"). Attention is taken to
-    be at 16 pixels, as in every published network, which gives the resolution.
+    What the second head predicts is not in the file; its name may tell. Attention is taken to be at 16 pixels, as in
+    every published network, which gives the resolution.
     """
     shapes = {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
     if not shapes.keys() >= {"temb.dense.0.weight", "conv_in.weight", "conv_out.weight"}:
@@ -329,17 +338,24 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     levels = range(count("down.{}.block.0.conv1.weight"))
     attends = [i for i in levels if f"down.{i}.attn.0.q.weight" in shapes]
     name = "" if checkpoint.path is None else checkpoint.path.name
+    named = [head for head in ("eps2", "epsc") if head in name]
     config: dict[str, Any] = {
         "ch": ch,
         "ch_mult": [shapes[f"down.{i}.block.0.conv1.weight"][0] // ch for i in levels],
         "num_res_blocks": count("down.0.block.{}.conv1.weight"),
-        "attn_resolutions": [16] if attends else [],
-        "head": "epsc" if "epsc" in name else "eps2",
+        "levels": attends,
+        "head": named[0] if len(named) == 1 else "eps2",
         "channels": shapes["conv_in.weight"][1],
         "mode": "complex" if "before_out.conv1.weight" in shapes else "simple",
     }
+    config["resolution"] = 16 << attends[0] if attends else 64
+    assumed = {
+        "resolution": f"{config['resolution']}, as if attention were at 16 pixels, as in published networks",
+        "N": "1000 times of linear noise, as in published networks",
+    }
     if "conv_out2.weight" not in shapes:
         config["head"] = "none"
-    if attends:
-        config["resolution"] = 16 << attends[0]
-    return {"config": config, "keys": "official"}
+    else:
+        why = "by the file's name" if len(named) == 1 else "which its name does not tell either"
+        assumed["head"] = f"{config['head']}, {why}"
+    return {"config": config, "keys": "official", "assumed": assumed}

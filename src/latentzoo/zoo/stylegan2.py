@@ -32,6 +32,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from latentzoo import options
 from latentzoo.generator import Generator
 from latentzoo.hub import dialects
 from latentzoo.hub.checkpoint import Checkpoint
@@ -202,9 +203,14 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     """Reads the dialect and the configuration from the names, shapes and records of a file."""
     shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint.tensors.items()}
     if "synthesis.b4.conv1.weight" in shapes and "mapping.fc0.weight" in shapes:
-        return {"config": _from_nvidia(shapes, checkpoint.records), "keys": "nvidia"}
+        config = _from_nvidia(shapes, checkpoint.records)
+        said = "modules" in checkpoint.records
+        assumed = {} if said else {"lr": f"{config['lr']}", "clamp": f"{config['clamp']}"}
+        assumed = {name: f"{value}, as in published files" for name, value in assumed.items()}
+        return {"config": config, "keys": "nvidia", "assumed": assumed}
     if shapes.keys() >= {"input.input", "style.1.weight", "conv1.conv.weight"}:
-        return {"config": _from_rosinality(shapes), "keys": "rosinality"}
+        assumed = options.defaults(build, "lr", why="as in published files")
+        return {"config": _from_rosinality(shapes), "keys": "rosinality", "assumed": assumed}
     return None
 
 

@@ -31,6 +31,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from latentzoo import options
 from latentzoo.errors import SpecError
 from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
@@ -462,7 +463,10 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
         config["lr"] = modules["mapping.fc0"]["bias_gain"]
         config["output_scale"] = modules["synthesis"]["output_scale"]
         config["clamp"] = modules[first]["conv_clamp"]
-    return {"config": config, "keys": "official"}
+    why = "as in published files"
+    unsaid = () if recorded else ("lr", "output_scale", "clamp")
+    assumed = options.defaults(build, *unsaid, why=why)
+    return {"config": config, "keys": "official", "assumed": assumed}
 
 
 def _recorded(modules: dict[str, Any]) -> list[Layer]:

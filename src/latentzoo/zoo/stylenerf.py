@@ -32,6 +32,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from latentzoo import options
 from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
@@ -642,4 +643,12 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     arguments = checkpoint.records.get("modules", {}).get("", {}).get("_init_kwargs")
     config = {} if arguments is None else read(arguments)
     config["scaled"] = any(name.endswith("conv1.w_avg") for name in tensors)
-    return {"config": config, "keys": "official"}
+    assumed = options.defaults(build, *SCENE, why="as for FFHQ") if arguments is None else {}
+    return {"config": config, "keys": "official", "assumed": assumed}
+
+
+SCENE = (
+    *("resolution", "samples", "samples_bg", "nearest", "twice", "fov", "radius", "depths"),
+    *("azimuths", "elevations", "normal"),
+)
+"""What only a file's constructor arguments tell."""

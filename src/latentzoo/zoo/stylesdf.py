@@ -31,6 +31,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from latentzoo import options
 from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.dialects import rosinality
@@ -277,7 +278,11 @@ class StyleSDFNetwork(nn.Module):
     def decode(
         self, w: Float[Tensor, "B V"], feature: Tensor, noise: Sequence[Tensor] | None = None
     ) -> Float[Tensor, "B 3 H W"]:
-        """The image in [-1, 1] from the decoder's style and rendered features."""
+        """The image in [-1, 1] from the decoder's style and rendered features.
+
+        Raises:
+            SpecError: If the network has no decoder.
+        """
         if self.decoder is None:
             raise SpecError(
                 "this StyleSDF network is a field alone; load a checkpoint with a decoder"
@@ -458,11 +463,28 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
         "depth": sum(name in shapes for name in field),
         "signed": "renderer.sigmoid_beta" in shapes,
     }
+    assumed = options.defaults(build, *SCENE, why="as for FFHQ")
     if "decoder.conv1.conv.weight" not in shapes:
-        return {"config": {**config, "widths": []}, "keys": "official"}
+        return {"config": {**config, "widths": []}, "keys": "official", "assumed": assumed}
     convs = [f"decoder.convs.{2 * i + 1}.conv.weight" for i in range(16)]
     widths = [shapes[name][1] for name in ("decoder.conv1.conv.weight", *convs) if name in shapes]
     config |= {"widths": widths, "w_dim": shapes["decoder.style.1.weight"][0]}
     if "decoder.noises.noise_0" in shapes:
         config["resolution"] = shapes["decoder.noises.noise_0"][-1]
-    return {"config": config, "keys": "official"}
+        del assumed["resolution"]
+    return {"config": config, "keys": "official", "assumed": assumed}
+
+
+SCENE = (
+    "resolution",
+    "samples",
+    "fov",
+    "reach",
+    "spread",
+    "even",
+    "still",
+    "unit",
+    "opaque",
+    "lr",
+)
+"""What no file tells."""

@@ -27,6 +27,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from latentzoo import options
 from latentzoo.errors import SpecError
 from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
@@ -276,6 +277,7 @@ class WindowAttention(nn.Module):
         return values.roll((s, s), (1, 2))
 
     def shifted(self, qkv: Tensor, bias: Tensor) -> Tensor:
+        """Attention over windows that are shifted, where those at the border hold parts of two."""
         rows = [
             zip(row.tensor_split([-1], dim=3), masks, strict=True)
             for row, masks in zip(qkv.tensor_split([-1], dim=2), self.mask, strict=True)
@@ -284,6 +286,7 @@ class WindowAttention(nn.Module):
         return torch.cat([torch.cat(row, dim=2) for row in parts], dim=1)
 
     def attend(self, qkv: Tensor, bias: Tensor) -> Tensor:
+        """Attention within each window."""
         q, k, v = qkv.flatten(1, 3)
         values = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None], scale=self.scale)
         return values.unflatten(0, qkv.shape[1:4])
@@ -375,4 +378,5 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     }
     if stages > 4:
         config["channel_multiplier"] = shapes["layers.4.blocks.0.proj.bias"][0] // 256
-    return {"config": config, "keys": "official"}
+    assumed = options.defaults(StyleSwinNetwork, "lr_mlp", why="as in published files")
+    return {"config": config, "keys": "official", "assumed": assumed}
