@@ -50,6 +50,11 @@ class Energy(nn.Module, ABC):
         del index
         return self
 
+    def about(self, target: str) -> "Energy | None":
+        """The same energy of another target, with the same networks; None where it is made anew."""
+        del target
+        return None
+
     def __add__(self, other: "Energy") -> "Sum":
         return Sum(*Sum.terms(self), *Sum.terms(other))
 
