@@ -32,9 +32,11 @@ class Energy(nn.Module, ABC):
 
     Attributes:
         usual: The weight that a run gives it where the user gives none; 1 if it is a negative log-likelihood.
+        reward: Whether it is a score that can be raised without end, so that a run says how its latents look.
     """
 
     usual: float = 1.0
+    reward: bool = False
 
     @abstractmethod
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:

@@ -35,6 +35,7 @@ class Reward(Energy):
         CheckpointError: If the model cannot be had.
     """
 
+    reward = True
     understood: Tensor
 
     def __init__(

@@ -2,6 +2,7 @@
 
 energy, per term       mean over the chains kept, of the states whose pictures were saved
 held-out energies      other networks than those that guided, on the saved pictures
+their gain             how much of what a reward gained they see too, see `hacking`
 diversity              mean distance of two pictures: LPIPS at 256 pixels as in the paper, and in features
 distance to pictures   Frechet and kernel distance to a folder of them, in features
 cost                   gradients per chain, seconds
@@ -26,10 +27,13 @@ from latentzoo.energies.base import Energy
 from latentzoo.errors import SpecError
 from latentzoo.guides import features as guides
 from latentzoo.guides import perceptual
-from latentzoo.record import spec
+from latentzoo.record import layout, spec
 from latentzoo.record.saved import SavedRun
+from latentzoo.report import hacking
 
 BATCH = 16
+FEW = 4
+"""How many chains a gain needs."""
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -95,7 +99,7 @@ class Evaluator:
         self.terms = {_name(term): term for term in held_out}
         if len(self.terms) < len(held_out):
             raise SpecError("two held-out energies have one name; give them (name=...)")
-        self._judges: dict[tuple[str, str | None], Energy] = {}
+        self._judges: dict[tuple[str, str | None, str], Energy] = {}
         self.features, self.lpips = features, perceptual.load("--lpips") if lpips else None
         self.paths = [] if pictures is None else found(pictures)
         self._seen: dict[
@@ -118,8 +122,9 @@ class Evaluator:
         image = torch.cat([picture.read(saved.pictures()[i]) for i in kept])
         numbers = {name: metrics.mean(values) for name, values in reached(saved, kept).items()}
         for name in self.terms:
-            value = batched(self._judge(name, saved.record.generator), image)
+            value = self._rate(name, saved, image)
             numbers[name] = metrics.mean(value)
+            notes += self._hacked(name, saved, value, numbers)
             if self.terms[name].energy == "identity":
                 numbers[f"{name}, similarity"] = metrics.mean(1 - value)
         if len(kept) > 1:
@@ -137,14 +142,45 @@ class Evaluator:
             notes=tuple(notes),
         )
 
-    def _judge(self, name: str, generator: str) -> Energy:
+    def _rate(self, name: str, saved: SavedRun, image: Tensor) -> Float[Tensor, "N"]:
+        """What a held-out energy says of the pictures of the chains kept; one without a target takes their prompts."""
+        record, target = saved.record, self.terms[name].target
+        prompts = target if target.strip() else record.options.get("prompt", target)
+        if isinstance(prompts, str):
+            return batched(self._judge(name, record.generator, prompts), image)
+        each = [
+            batched(self._judge(name, record.generator, prompts[i]), picture)
+            for i, picture in zip(saved.kept, image.split(1), strict=True)
+        ]
+        return torch.cat(each)
+
+    def _hacked(
+        self, name: str, saved: SavedRun, end: Tensor, numbers: dict[str, Estimate]
+    ) -> list[str]:
+        """Adds how much of the gain of a reward a held-out energy sees; says it in words."""
+        starts = saved.pictures(layout.START)
+        rewarded = any(term.energy == "reward" for term in saved.record.energies)
+        if not rewarded or len(starts) < saved.record.chains or len(saved.kept) < FEW:
+            return []
+        image = torch.cat([picture.read(starts[i]) for i in saved.kept])
+        phi = saved.column("phi")[:, list(saved.kept)]
+        begun, done = (torch.from_numpy(row) for row in (phi[0], at(saved, saved.kept, phi)))
+        found = hacking.share((begun, done), (self._rate(name, saved, image), end))
+        numbers[f"{name}, share of the gain"] = found
+        return [f"reward hacking: the gain of '{name}' is {found.value:.2g} of the optimised one"]
+
+    def _judge(self, name: str, generator: str, target: str) -> Energy:
         """The network of a held-out energy; where none is named, the companion of the run's generator."""
         term = self.terms[name]
         model = term.model or zoo.companion(generator, term.energy)
-        if (name, model) not in self._judges:
-            judge = energies.load(term.energy, term.target, model=model, **term.options)
-            self._judges[name, model] = judge
-        return self._judges[name, model]
+        key = name, model, target
+        if key not in self._judges:
+            others = (e for k, e in self._judges.items() if k[:2] == key[:2])
+            again = next((e.about(target) for e in others), None)
+            self._judges[key] = again or energies.load(
+                term.energy, target, model=model, **term.options
+            )
+        return self._judges[key]
 
     def _compare(
         self, image: Tensor, numbers: dict[str, Estimate], features: str | None
@@ -181,11 +217,15 @@ def reached(saved: SavedRun, kept: Sequence[int]) -> dict[str, Float[Tensor, "N"
     values = {name: saved.column(name)[:, list(kept)] for name in saved.terms}
     if not values:
         return {}
-    steps = len(next(iter(values.values())))
-    at = np.full(len(kept), steps - 1)
-    if saved.record.best is not None and steps > 1:
-        at = np.nanargmin(values[saved.record.best][:-1], axis=0)
-    return {name: torch.from_numpy(v[at, np.arange(len(kept))]) for name, v in values.items()}
+    return {name: torch.from_numpy(at(saved, kept, v)) for name, v in values.items()}
+
+
+def at(saved: SavedRun, kept: Sequence[int], values: np.ndarray) -> np.ndarray:
+    """A column (steps, N) of the trace at the states whose pictures were saved, (N,)."""
+    best, last = saved.record.best, np.full(len(kept), len(values) - 1)
+    if best is not None and len(values) > 1:
+        last = np.nanargmin(saved.column(best)[:-1, list(kept)], axis=0)
+    return values[last, np.arange(len(kept))]
 
 
 @torch.no_grad()
