@@ -33,9 +33,12 @@ from torch import Tensor
 
 from latentzoo.diagnosis.convergence import ess_bulk
 from latentzoo.kernels.anneal import Anneal
+from latentzoo.kernels.auto import Auto
 from latentzoo.kernels.ghmc import GHMC
 from latentzoo.kernels.lm import LM
 from latentzoo.kernels.malt import MALT
+from latentzoo.kernels.mams import MAMS
+from latentzoo.kernels.mclmc import MCLMC
 from latentzoo.kernels.pcn import PCN
 from latentzoo.kernels.pcnl import PCNL
 from latentzoo.kernels.slice import Slice
@@ -48,7 +51,8 @@ from targets import Classifier, Cosine, Linear, Moments, Target, total_variation
 
 STEPS = 200
 OLD = {"ula 0.05": ULA(0.05), "ula 0.005": ULA(0.005), "lm 0.05": LM(0.05)}
-ADJUSTED = {"ghmc": GHMC(), "malt": MALT(), "pcnl": PCNL()}
+ADJUSTED = {"ghmc": GHMC(), "malt": MALT(), "mams": MAMS(), "pcnl": PCNL()}
+FREE = {"mclmc": MCLMC()}
 BLIND = {"pcn": PCN(), "slice": Slice()}
 Limits = dict[str, tuple[float, float]]
 
@@ -125,42 +129,42 @@ CASES = [
         lambda: Linear(512),
         64,
         {"phi": near(0.45), "mean": (0, 0.16)},
-        default | OLD | ADJUSTED | BLIND,
+        default | OLD | FREE | ADJUSTED | BLIND,
     ),
     Case(
         "linear 512, stiffest 1000",
         lambda: Linear(512, stiffest=1000.0),
         64,
         {"phi": near(0.45), "mean": (0, 0.16), "stiff": (0.8, 1.25)},
-        default | OLD | ADJUSTED,
+        default | OLD | FREE | ADJUSTED,
     ),
     Case(
         "linear 49152, 6144 informed",
         lambda: Linear(49_152, 6144, 30.0),
         8,
         {"phi": near(1.2), "norm": near(1.2)},
-        default | {"ula 0.05": ULA(0.05), "lm 0.05": LM(0.05)},
+        default | FREE | {"ula 0.05": ULA(0.05), "lm 0.05": LM(0.05)},
     ),
     Case(
         "cosine 2500",
         lambda: Cosine(256, 2500.0),
         64,
         {"phi": near(0.45), "norm": near(0.45)},
-        default | OLD | ADJUSTED,
+        default | OLD | FREE | ADJUSTED,
     ),
     Case(
         "classifier",
         lambda: Classifier(1.0),
         128,
         {"phi": near(0.3), "tv": (0, 0.12)},
-        default | OLD | ADJUSTED | BLIND,
+        default | OLD | FREE | ADJUSTED | BLIND,
     ),
     Case(
         "classifier, rare modes",
         lambda: Classifier(3.0),
         64,
         {"tv": (0, 0.12), "pooled": (0, 0.06)},
-        {"smc": SMC(), "anneal": Anneal(), "ula 0.05": ULA(0.05)},
+        {"smc": SMC(), "auto": Auto(), "anneal": Anneal(), "ula 0.05": ULA(0.05)},
         runs=8,
     ),
     Case(
@@ -168,7 +172,7 @@ CASES = [
         lambda: Cosine(256, 100.0, four),
         64,
         {"tv": (0, 0.19), "pooled": (0, 0.06)},
-        {"smc": SMC(), "anneal": Anneal(), "ula 0.05": ULA(0.05)},
+        {"smc": SMC(), "auto": Auto(), "anneal": Anneal(), "ula 0.05": ULA(0.05)},
         runs=8,
     ),
 ]

@@ -177,7 +177,12 @@ def test_an_energy_shows_its_networks_their_cost_and_licence() -> None:
     guide = json.loads(
         CliRunner().invoke(app, ["show", "openai/clip-vit-base-patch32", "--json"]).output
     )
-    assert (guide["side"], guide["parameters"], guide["licence"]) == (224, 151277313, "MIT")
+    use = guide["uses"]["clip"]
+    assert (use["side"], use["parameters"], guide["licence"]) == (224, 151277313, "MIT")
+    face = CliRunner().invoke(app, ["show", "face-api"])
+    assert face.exit_code == 0 and all(
+        words in face.output for words in ("identity", "expressions", "age", "npm", "MIT")
+    )
     wrong = CliRunner().invoke(app, ["show", "openai/clip-vit-base-patch33"])
     assert "did you mean 'openai/clip-vit-base-patch32'" in wrong.output
 

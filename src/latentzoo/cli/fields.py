@@ -18,7 +18,7 @@ from msgspec.structs import FieldInfo, fields, replace
 from latentzoo import kernels, zoo
 from latentzoo.cli import prompts
 from latentzoo.errors import SpecError
-from latentzoo.record import spec, words
+from latentzoo.record import plain, spec, words
 
 Words = Mapping[str, Any]
 NAMES: dict[str, Callable[[], Any]] = {
@@ -63,7 +63,7 @@ def parameters(record: type[Struct] = spec.Run) -> Iterator[Parameter]:
         if field.name in COMPOSED:
             yield from COMPOSED[field.name].parameters
         else:
-            yield plain(field, record)
+            yield single(field, record)
 
 
 def made(said: Words, record: type[spec.Run] = spec.Run) -> spec.Run:
@@ -77,10 +77,10 @@ def made(said: Words, record: type[spec.Run] = spec.Run) -> spec.Run:
         composed = COMPOSED.get(field.name)
         data[field.name] = said[field.name] if composed is None else composed.read(said)
     data = {key: value for key, value in data.items() if value not in (None, [])}
-    return spec.parse(msgspec.to_builtins(data), source="the command line", record=record)
+    return plain.parse(msgspec.to_builtins(data), source="the command line", record=record)
 
 
-def plain(field: FieldInfo, record: type[Struct] = spec.Run) -> Parameter:
+def single(field: FieldInfo, record: type[Struct] = spec.Run) -> Parameter:
     """The parameter of a field that is one word, or a list of words."""
     info = option(field.name, record)
     if field.required:

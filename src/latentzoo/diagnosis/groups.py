@@ -7,25 +7,27 @@ followed is averaged over time, :math:`m_b` for chain b, and the averages are sp
 
 of their variance that lies between groups is largest (Fisher's optimal partition). One slow mode spreads them too:
 the best k groups of a Gaussian explain 0.64, 0.81 and 0.88 for k = 2, 3, 4, of a uniform law :math:`1 - 1/k^2`. Groups
-are therefore believed only where they explain more than that, where the gaps between them are wider than the chains'
-own moves, and where each has two chains: one that is far from all others may be a rare draw.
+are therefore believed only where they explain more than that, and where the gap between two is wider than the moves of
+the chains on either side of it: a rare draw in a long tail moves as far as it is away, a chain in a mode does not.
 
 References:
     | On grouping for maximum homogeneity (Fisher, 1958)
     | https://doi.org/10.1080/01621459.1958.10501479
 """
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Int
 
-FEWEST = 8
-"""How many chains a statement about groups needs."""
+FEWEST, CERTAIN = 4, 8
+"""How many chains can be split into groups, and how many can be told from chains that only move slowly."""
 MOST = 4
 """How many groups are looked for along one number."""
 MOVES = 3.0
-"""How wide the gap between two groups must be, in standard deviations of a chain about its average."""
+"""How wide the gap between two groups must be, in how far the chains of either move about their averages."""
 
 
 def groups(draws: Sequence[Float[np.ndarray, "T B"]]) -> Int[np.ndarray, "B"]:
@@ -47,15 +49,18 @@ def split(x: Float[np.ndarray, "T B"]) -> Int[np.ndarray, "B"]:
     if chains < FEWEST or not np.isfinite(x).all():
         return one
     order = np.argsort(x.mean(0))
-    m, move = x.mean(0)[order], float(np.sqrt(x.var(0).mean()))
+    m, moves = x.mean(0)[order], x.var(0)[order]
     total = float(((m - m.mean()) ** 2).sum())
     if total == 0:
         return one
-    for k in range(2, min(MOST, chains // 4) + 1):
+    for k in range(2, min(MOST, max(chains // 4, 2)) + 1):
         borders, within = _partition(m, k)
-        apart = all(m[b] - m[b - 1] > MOVES * move for b in borders)
-        several = min(np.diff([0, *borders, chains])) > 1
-        if apart and several and 1 - within / total > _believed(k):
+        move = [math.sqrt(group.mean()) for group in np.split(moves, borders)]
+        apart = all(
+            m[b] - m[b - 1] > MOVES * max(pair)
+            for b, pair in zip(borders, pairwise(move), strict=True)
+        )
+        if apart and 1 - within / total > _believed(k):
             label = np.zeros(chains, int)
             label[order] = np.searchsorted(borders, np.arange(chains), side="right")
             return label

@@ -141,7 +141,7 @@ def load(name: str, **options: str | None) -> RewardModel:
     given = {key: value for key, value in options.items() if value is not None}
     kind, colon, path = name.partition(":")
     if not colon or (kind not in KINDS and written(name) is not None):
-        found = networks.load(name, RewardModel, **given)
+        found = networks.load(name, "reward", RewardModel, **given)
         return _made(preference, name, given) if found is None else found
     if kind not in KINDS:
         raise UnknownName("kind of reward", kind, KINDS)

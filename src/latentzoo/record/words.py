@@ -63,7 +63,7 @@ def term(words: str, *, energy: str = "clip", weight: float | None = None) -> Te
 
 def _names_network(energy: str, target: str) -> bool:
     """Whether a target is no text but the name of a network of this kind, or "KIND:PATH" of one."""
-    names = {name for name, network in networks.known().items() if network.energy == energy}
+    names = networks.of_kind(energy)
     kinds = {name.partition(":")[0] for name in names if ":" in name}
     return target in names or (":" in target and target.partition(":")[0] in kinds)
 

@@ -1,7 +1,8 @@
 """What a finished run is worth, from its folder alone: the paper's numbers, and those it lacks.
 
 energy, per term       mean over the chains kept, of the states whose pictures were saved
-held-out energies      other networks than those that guided, on the saved pictures
+held-out energies      other networks than those that guided, on the saved pictures and on those of the start; and what
+                       they read there in units of their own: years, a probability, a similarity
 their gain             how much of what a reward gained they see too, see `hacking`
 diversity              mean distance of two pictures: LPIPS at 256 pixels as in the paper, and in features
 distance to pictures   Frechet and kernel distance to a folder of them, in features
@@ -27,13 +28,16 @@ from latentzoo.energies.base import Energy
 from latentzoo.errors import SpecError
 from latentzoo.guides import features as guides
 from latentzoo.guides import perceptual
-from latentzoo.record import layout, spec
+from latentzoo.record import spec
+from latentzoo.record.layout import START
 from latentzoo.record.saved import SavedRun
 from latentzoo.report import hacking
 
 BATCH = 16
 FEW = 4
 """How many chains a gain needs."""
+OWN = ""
+"""The name of an energy's value among what its network reads."""
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -122,50 +126,58 @@ class Evaluator:
         image = torch.cat([picture.read(saved.pictures()[i]) for i in kept])
         numbers = {name: metrics.mean(values) for name, values in reached(saved, kept).items()}
         for name in self.terms:
-            value = self._rate(name, saved, image)
-            numbers[name] = metrics.mean(value)
-            notes += self._hacked(name, saved, value, numbers)
-            if self.terms[name].energy == "identity":
-                numbers[f"{name}, similarity"] = metrics.mean(1 - value)
+            ends = self._rate(name, saved, image)
+            numbers |= _means(name, ends)
+            if starts := saved.pictures(START):
+                before = torch.cat([picture.read(starts[i]) for i in kept])
+                begun = self._rate(name, saved, before)
+                numbers |= _means(f"{name} at the start", begun)
+                notes += self._hacked(name, saved, (begun[OWN], ends[OWN]), numbers)
         if len(kept) > 1:
             if self.lpips is not None:
                 numbers["LPIPS"] = metrics.diversity(perceptual.distances(self.lpips, image))
-            own = zoo.companion(saved.record.generator, "features")
+            own = zoo.companion(saved.record.card or saved.record.generator, "features")
             notes += self._compare(image, numbers, self.features or own)
         measured = saved.record.record
         return Evaluation(
             kept=len(kept),
-            chains=saved.record.chains,
+            chains=saved.chains,
             numbers=numbers,
             gradients=float(measured["gradients"]),
             seconds=float(measured["seconds"]),
             notes=tuple(notes),
         )
 
-    def _rate(self, name: str, saved: SavedRun, image: Tensor) -> Float[Tensor, "N"]:
-        """What a held-out energy says of the pictures of the chains kept; one without a target takes their prompts."""
+    def _rate(self, name: str, saved: SavedRun, image: Tensor) -> dict[str, Tensor]:
+        """A held-out energy of the pictures of the chains kept, and what its network reads of them, by name.
+
+        An energy without a target takes the prompts of the chains.
+        """
         record, target = saved.record, self.terms[name].target
+        maker = record.card or record.generator
         prompts = target if target.strip() else record.options.get("prompt", target)
         if isinstance(prompts, str):
-            return batched(self._judge(name, record.generator, prompts), image)
+            return judged(self._judge(name, maker, prompts), image)
         each = [
-            batched(self._judge(name, record.generator, prompts[i]), picture)
-            for i, picture in zip(saved.kept, image.split(1), strict=True)
+            judged(self._judge(name, maker, prompts[saved.numbers[i]]), shown)
+            for i, shown in zip(saved.kept, image.split(1), strict=True)
         ]
-        return torch.cat(each)
+        return {quantity: torch.cat([found[quantity] for found in each]) for quantity in each[0]}
 
     def _hacked(
-        self, name: str, saved: SavedRun, end: Tensor, numbers: dict[str, Estimate]
+        self,
+        name: str,
+        saved: SavedRun,
+        held_out: tuple[Tensor, Tensor],
+        numbers: dict[str, Estimate],
     ) -> list[str]:
         """Adds how much of the gain of a reward a held-out energy sees; says it in words."""
-        starts = saved.pictures(layout.START)
         rewarded = any(term.energy == "reward" for term in saved.record.energies)
-        if not rewarded or len(starts) < saved.record.chains or len(saved.kept) < FEW:
+        if not rewarded or len(saved.kept) < FEW:
             return []
-        image = torch.cat([picture.read(starts[i]) for i in saved.kept])
         phi = saved.column("phi")[:, list(saved.kept)]
         begun, done = (torch.from_numpy(row) for row in (phi[0], at(saved, saved.kept, phi)))
-        found = hacking.share((begun, done), (self._rate(name, saved, image), end))
+        found = hacking.share((begun, done), held_out)
         numbers[f"{name}, share of the gain"] = found
         return [f"reward hacking: the gain of '{name}' is {found.value:.2g} of the optimised one"]
 
@@ -226,6 +238,20 @@ def at(saved: SavedRun, kept: Sequence[int], values: np.ndarray) -> np.ndarray:
     if best is not None and len(values) > 1:
         last = np.nanargmin(saved.column(best)[:-1, list(kept)], axis=0)
     return values[last, np.arange(len(kept))]
+
+
+@torch.no_grad()
+def judged(judge: Energy, image: Float[Tensor, "N 3 H W"]) -> dict[str, Tensor]:
+    """An energy of pictures, and what its network reads of them, (N,) each."""
+    parts = [{OWN: judge(part), **judge.readings(part)} for part in image.split(BATCH)]
+    return {quantity: torch.cat([part[quantity] for part in parts]) for quantity in parts[0]}
+
+
+def _means(name: str, found: dict[str, Tensor]) -> dict[str, Estimate]:
+    return {
+        name if quantity == OWN else f"{name}, {quantity}": metrics.mean(values)
+        for quantity, values in found.items()
+    }
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from latentzoo.cli import app
 from latentzoo.energies.base import PerChain
 from latentzoo.errors import SpecError
-from latentzoo.record import spec, words
+from latentzoo.record import plain, spec, words
 from latentzoo.record.experiment import Experiment
 
 CALL = {"num_inference_steps": 2, "height": 16, "width": 16}
@@ -65,7 +65,7 @@ RUNNER = CliRunner()
 def asked(path, *words):
     """The record of a command's words, or the one line that it ends in."""
     done = RUNNER.invoke(app, ["sample", "x", *words, "--save-spec", str(path)])
-    return spec.read(path) if done.exit_code == 0 else (done.exit_code, done.stderr)
+    return plain.read(path) if done.exit_code == 0 else (done.exit_code, done.stderr)
 
 
 def test_the_prompt_is_said_in_words(tmp_path):
@@ -102,5 +102,5 @@ def test_a_run_at_the_command_line(folder, tmp_path):
     words += ["--energy", "clip(model=avatar-clip)=:10", "--steps", "3", "--quiet"]
     done = RUNNER.invoke(app, ["sample", *words, "--out", str(tmp_path / "run")])
     assert done.exit_code == 0, done.output
-    run = spec.read(tmp_path / "run" / "run.yaml")
+    run = plain.read(tmp_path / "run" / "run.yaml")
     assert run.options["prompt"] == ["a hat", "shades"] and run.options["height"] == 16

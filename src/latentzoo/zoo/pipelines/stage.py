@@ -115,6 +115,7 @@ class Stage:
         return new
 
     def network(self, network: Any) -> Standin:
+        """What stands in for a network: its calls go through this stage."""
         methods = {"forward": functools.partial(self.run, network, network)}
         if hasattr(network, "decode"):
             methods |= {"decode": functools.partial(self.decode, network)}
