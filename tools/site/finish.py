@@ -67,9 +67,10 @@ def faults(site: Path) -> Iterator[str]:
             if not file.is_file():
                 if here != "404.html":
                     yield f"{here}: {link} leads nowhere"
-            elif target.fragment and file in pages:
-                if unquote(target.fragment) not in pages[file].anchors | {"__top"}:
-                    yield f"{here}: {link} has no such anchor"
+                continue
+            anchors = pages[file].anchors | {"__top"} if file in pages else set()
+            if target.fragment and anchors and unquote(target.fragment) not in anchors:
+                yield f"{here}: {link} has no such anchor"
 
 
 def main(site: Path) -> int:
