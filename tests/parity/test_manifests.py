@@ -42,7 +42,7 @@ def cards():
         seen.append(what)
 
 
-@pytest.mark.parametrize("name", cards())
+@pytest.mark.parametrize("name", list(cards()))
 def test_a_card_loads_its_file(name):
     told = check.read_json(check.HERE / "manifest" / f"{MANIFESTS[name]}.json.gz")
     card = zoo.card(name)
