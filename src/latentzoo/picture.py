@@ -121,6 +121,15 @@ def to_uint8(image: Float[Tensor, "B 3 H W"]) -> np.ndarray:
     return pixels.permute(0, 2, 3, 1).cpu().numpy()
 
 
+def read_uint8(path: Path) -> np.ndarray:
+    """Reads the bytes (H, W, 3) that `write` wrote.
+
+    Raises:
+        ImageError: If the file is missing or cannot be read.
+    """
+    return np.array(_to_rgb(_opened(path)))
+
+
 def write(path: Path, pixels: np.ndarray, texts: Mapping[str, str] | None = None) -> None:
     """Writes bytes (H, W, 3) as PNG with text chunks, atomically."""
     info = PngInfo()

@@ -131,7 +131,7 @@ def test_a_sweep_cannot_change_what_is_there(tmp_path: Path) -> None:
     record = tmp_path / "runs" / "one" / "run.yaml"
     before = record.read_bytes()
     assert call("sweep", "sweep.yaml", "--set", "chains=2").exit_code == 0
-    assert call("sweep", "sweep.yaml", "--set", "kernel=anneal").exit_code == 0
+    assert call("sweep", "sweep.yaml", "--set", "kernel=auto").exit_code == 0
     done = call("sweep", "sweep.yaml", "--set", "chains=3")
     assert done.exit_code == 2 and "with other values than --set gives" in done.output
     assert record.read_bytes() == before

@@ -13,7 +13,7 @@ from latentzoo.guides import faceapi, faces, networks
 from latentzoo.guides.faces import Cut
 from latentzoo.guides.facial import Distances, Recognition, Years
 from latentzoo.hub import package
-from latentzoo.record import execute, spec
+from latentzoo.record import execute, plain
 
 LAYOUT = {
     "depthwise": ("depthwise_filter", (2, 3, 0, 1)),
@@ -195,7 +195,7 @@ def test_a_portrait_without_a_face_is_said_before_the_run(files, tmp_path, monke
     path = tmp_path / "wall.png"
     picture.write(path, picture.to_uint8(torch.rand(1, 3, 64, 64))[0])
     monkeypatch.setattr(faces, "SURE", torch.inf)
-    run = spec.parse(
+    run = plain.parse(
         {
             "generator": "avatar-turbo",
             "energies": [{"energy": "identity", "target": str(path), "model": "face-api"}],
@@ -210,7 +210,7 @@ def test_a_portrait_without_a_face_is_said_before_the_run(files, tmp_path, monke
 
 
 def test_the_record_of_a_run_tells_the_cut_and_makes_the_run_again(files, tmp_path):
-    run = spec.parse(
+    run = plain.parse(
         {
             "generator": "avatar-turbo",
             "energies": [{"energy": "age", "target": "70 +- 5"}],
@@ -220,7 +220,7 @@ def test_the_record_of_a_run_tells_the_cut_and_makes_the_run_again(files, tmp_pa
         source="test",
     )
     first = execute.make(run, tmp_path / "a")
-    told = spec.read(tmp_path / "a" / "run.yaml")
+    told = plain.read(tmp_path / "a" / "run.yaml")
     assert told.energies[0].options == {"face": "ffhq"}
     assert torch.equal(execute.make(told, tmp_path / "b").z, first.z)
     assert execute.holds(tmp_path / "a", told)

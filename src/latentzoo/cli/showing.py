@@ -33,7 +33,7 @@ def show(
     name: Annotated[
         str,
         typer.Argument(
-            help="A generator, a family, an energy, its network, or a kernel.",
+            help="A generator, a file of weights, a family, an energy, its network, or a kernel.",
             autocompletion=fields.completed(names),
         ),
     ],
@@ -77,7 +77,7 @@ def _rows(name: str) -> dict[str, Any]:
     if name in kernels.known():
         entry = kernels.known()[name]
         kernel = entry.load()
-        said = {field.name: field.default for field in dataclasses.fields(kernel)}
+        said = kernels.settings(kernel)
         return _module(name, entry.module) | {"settings": _explained(said, kernel)}
     if name in energies.known():
         return _energy(name)
@@ -87,6 +87,8 @@ def _rows(name: str) -> dict[str, Any]:
         return _family(name)
     if (folder := pipelines.find(name)) is not None:
         return {"name": name, **pipelines.about(folder)}
+    if Path(name.partition("#")[0]).exists():
+        return _file(name)
     raise UnknownName("generator, family, energy, guide or kernel", name, names())
 
 
@@ -117,6 +119,11 @@ def _family(name: str) -> dict[str, Any]:
         "options": _explained(said, module.build),
         "cards": {card.name: f"{card.resolution} pixels, {card.latent}" for card in cards},
     }
+
+
+def _file(name: str) -> dict[str, Any]:
+    """What a file of weights says of its network, and what is taken for granted."""
+    return {"name": name, **zoo.described(name)}
 
 
 def _module(name: str, module: str) -> dict[str, Any]:
