@@ -1,4 +1,4 @@
-r"""The default: underdamped Langevin, the prior rotated exactly, annealed and certified.
+r"""Underdamped Langevin, the prior rotated exactly, annealed and certified.
 
 Each step is B R O R B (see `baoab`) at one gradient. A run of N gradients goes through four
 phases:
