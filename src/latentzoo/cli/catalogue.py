@@ -74,6 +74,7 @@ def _overview(found: dict[str, dict[str, dict[str, Any]]]) -> None:
     table = _grid()
     table.add_row("built in", ", ".join(packaged))
     table.add_row("families", f"{', '.join(counted)} ({count(families.total(), 'card')})")
+    table.add_row("pipelines", "any of diffusers that takes a text, by its folder or repository")
     table.add_row("guides", ", ".join(found["guide"]))
     _print(table)
     for kind in ("energy", "kernel"):
