@@ -39,7 +39,7 @@ def test_the_list_fits_a_screen_and_takes_a_filter(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("COLUMNS", "80")
     whole = CliRunner().invoke(app, ["list"]).output
     assert len(whole.splitlines()) <= 40 and max(map(len, whole.splitlines())) <= 90
-    for word in ("avatar-turbo", "stylegan2 12", "imagereward:ImageReward.pt", "clip", "anneal"):
+    for word in ("avatar-turbo", "stylegan2 14", "imagereward:ImageReward.pt", "clip", "anneal"):
         assert word in whole
     some = CliRunner().invoke(app, ["list", "StyleGAN2"]).output.splitlines()
     shown = {line.split()[0] for line in some[1:]}

@@ -81,6 +81,10 @@ class Auto(Kernel):
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> AutoState:
         return AutoState(*self._moves.init(phi, z, rng), *Followed.nothing(z))
 
+    @property
+    def coupled(self) -> bool:
+        return self.schedule is None
+
     def step(self, phi: Potential, state: AutoState, rng: Rng) -> tuple[AutoState, Info]:
         moves, maps, old = self._moves, self.maps(state), _moving(state)
         if maps is not None and int(old.clock[0]) % EVERY == 0 and not moves.turns(old):

@@ -20,7 +20,7 @@ from latentzoo.run.probe import probe
 from latentzoo.run.sampling import seeds, usable
 from latentzoo.run.starts import usual_tries
 from latentzoo.run.strength import find
-from latentzoo.run.walk import Walk
+from latentzoo.run.walk import Walk, require_targets
 from latentzoo.views.camera import Viewable, fan
 from latentzoo.views.orbit import EachView, Views
 
@@ -107,7 +107,8 @@ class Experiment:
                 f"the energy '{term.energy}' has no target, and the generator no prompt; write "
                 f"{term.energy}=TARGET"
             )
-        each = {prompt: rate(prompt) for prompt in dict.fromkeys(prompts)}
+        first = rate(prompts[0])
+        each = {prompt: first.about(prompt) or rate(prompt) for prompt in dict.fromkeys(prompts)}
         return PerChain([each[prompt] for prompt in prompts])
 
     @cached_property
@@ -123,8 +124,14 @@ class Experiment:
 
     @cached_property
     def whole(self) -> Posterior:
-        """The posterior of all of the run's chains."""
-        return Posterior(self.generator, self.energies, micro_batch=self.run.micro_batch)
+        """The posterior of all of the run's chains.
+
+        Raises:
+            SpecError: If its targets are one per chain, and of another number.
+        """
+        phi = Posterior(self.generator, self.energies, micro_batch=self.run.micro_batch)
+        require_targets(phi, self.run.chains)
+        return phi
 
     @cached_property
     def posterior(self) -> Posterior:
