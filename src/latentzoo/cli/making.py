@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import typer
 
 from latentzoo.cli.app import interruptible
-from latentzoo.cli.progress import emit, watcher
+from latentzoo.cli.progress import climber, emit, watcher
 from latentzoo.cli.shared import count
 from latentzoo.record import spec
 
@@ -45,7 +45,9 @@ def make(record: spec.Run, out: Path, *, force: bool, voice: Voice) -> None:
     """
     from latentzoo.record import execute
 
-    _walk(out, lambda watch: execute.make(record, out, force=force, watch=watch), voice)
+    climbing = lambda: climber(quiet=voice.quiet, as_json=voice.as_json)
+    making = lambda watch: execute.make(record, out, force=force, watch=watch, climbing=climbing)
+    _walk(out, making, voice)
 
 
 def resume(path: Path, *, steps: int, voice: Voice) -> None:

@@ -9,6 +9,7 @@
 
 import platform
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,22 @@ from latentzoo.record.experiment import Experiment
 from latentzoo.record.folder import RunFolder, is_finished, is_started
 from latentzoo.run.chain import Frame
 from latentzoo.run.result import Result, finish
+from latentzoo.run.strength import Watch as Climb
 from latentzoo.run.trace import Trace
 from latentzoo.run.walk import Walk
 
 Watch = Callable[[Frame, Walk], Any]
+Climbing = Callable[[], AbstractContextManager[Climb | None]]
 
 
-def make(run: spec.Run, out: Path, *, force: bool = False, watch: Watch | None = None) -> Result:
+def make(
+    run: spec.Run,
+    out: Path,
+    *,
+    force: bool = False,
+    watch: Watch | None = None,
+    climbing: Climbing = nullcontext,
+) -> Result:
     """Makes the run of a record in a new folder.
 
     Arguments:
@@ -36,13 +46,15 @@ def make(run: spec.Run, out: Path, *, force: bool = False, watch: Watch | None =
         out: The folder.
         force: Whether a run that is there is replaced.
         watch: Called after every step.
+        climbing: Who watches the search for a strength: a context that gives what is called after its steps.
 
     Raises:
         SpecError: If the folder is taken, the record cannot be meant, or an input was exchanged.
         KeyboardInterrupt: If the user stops it; what was reached is in the folder.
     """
     with RunFolder(out, force=force) as folder:
-        experiment, notes = Experiment(run).scaled()
+        with climbing() as climb:
+            experiment, notes = Experiment(run).scaled(climb)
         measured = measure(experiment)
         inputs.compare(run.record.get("inputs", {}), measured["inputs"], source=str(out))
         if not run.energies:

@@ -18,7 +18,7 @@ from latentzoo.rng import Domain, Rng
 from latentzoo.run.probe import probe
 from latentzoo.run.sampling import seeds, usable
 from latentzoo.run.starts import usual_tries
-from latentzoo.run.strength import find
+from latentzoo.run.strength import Watch, find
 from latentzoo.run.walk import Walk
 from latentzoo.views.camera import Viewable, fan
 from latentzoo.views.orbit import EachView, Views
@@ -136,8 +136,11 @@ class Experiment:
         kernel = replace(run.kernel, settings=kernels.settings(self.kernel))
         return replace(run, energies=terms, kernel=kernel, tries=self.tries)
 
-    def scaled(self) -> tuple["Experiment", tuple[str, ...]]:
-        """Finds the factor of the weights for the strength that is asked for, by one ramp.
+    def scaled(self, climb: Watch | None = None) -> tuple["Experiment", tuple[str, ...]]:
+        """Finds the factor of the weights for the strength that is asked for, by one ladder.
+
+        Arguments:
+            climb: Called after every step of it.
 
         Returns:
             The experiment at that strength, itself if nothing is to be found, and what was found in
@@ -150,9 +153,8 @@ class Experiment:
         same = ("bare", "generator", "weighted", "kernel", "probed")
         parts = {name: getattr(self, name) for name in same}
         dim = self.generator.space.dim
-        found = find(
-            self.posterior, run.strength, dim=dim, steps=max(run.steps, 100), seed=run.seed
-        )
+        budget = {"steps": max(run.steps, 100), "seed": run.seed, "watch": climb}
+        found = find(self.posterior, run.strength, dim=dim, **budget)
         other = Experiment(replace(run, scale=found.factor))
         other.__dict__.update(parts)
         return other, (found.note,)
