@@ -82,7 +82,7 @@ def test_what_cannot_be_found_is_refused() -> None:
     with pytest.raises(SpecError, match="give at least 64"):
         measure(half, dim=2, chains=8)
     with pytest.raises(SpecError, match=r"is known to .* nats only"):
-        find(Function(Gaussian(8, 0, 1.5)), 40.0, dim=8)
+        find(half, 5.0, dim=2, steps=40)
 
 
 def test_the_search_counts_its_gradients_and_can_be_stopped(capsys: pytest.CaptureFixture) -> None:
