@@ -116,7 +116,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--chains", type=int, default=64)
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--kernels", nargs="+", default=["anneal", "smc"])
+    parser.add_argument("--kernels", nargs="+", default=["auto", "smc"])
     options = parser.parse_args()
     print(
         "| target | truth | kernel | shares | TV | noise | trusted |\n|---|---|---|---|---|---|---|"

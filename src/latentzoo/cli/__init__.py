@@ -5,7 +5,7 @@ not trustworthy (with --strict), 130 stopped by Ctrl-C.
 """
 
 # the import registers the commands
-from latentzoo.cli import catalogue, fetch, files, judge, latents, runs, showing, sweeps
+from latentzoo.cli import catalogue, fetch, files, judge, latents, runs, shards, showing, sweeps
 from latentzoo.cli.app import app
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "latents",
     "main",
     "runs",
+    "shards",
     "showing",
     "sweeps",
 ]

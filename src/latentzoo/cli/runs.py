@@ -10,9 +10,22 @@ from latentzoo.cli import fields
 from latentzoo.cli.app import command
 from latentzoo.cli.making import Voice, make
 from latentzoo.cli.making import resume as go_on
-from latentzoo.cli.shared import Change, Debug, Force, Json, Out, Quiet, Run, Strict, changes
+from latentzoo.cli.shared import (
+    Change,
+    Debug,
+    Force,
+    Json,
+    Out,
+    Quiet,
+    Run,
+    Shard,
+    Strict,
+    Track,
+    changes,
+    part,
+)
 from latentzoo.errors import SpecError
-from latentzoo.record import spec, words
+from latentzoo.record import plain, spec, words
 
 
 @command(
@@ -23,6 +36,7 @@ def sample(
     record: spec.Run,
     change: Change = None,
     out: Out = None,
+    shard: Shard = None,
     save_spec: Annotated[
         Path | None,
         typer.Option(
@@ -33,19 +47,21 @@ def sample(
     quiet: Quiet = False,
     as_json: Json = False,
     strict: Strict = False,
+    track: Track = None,
     debug: Debug = False,
 ) -> None:
     """Sample pictures that show what is asked; with no text and no energy, draw from the prior.
 
     A weight is what follows the last colon, if it is a number: "a person with a yellow hat:500".
     """
-    record = spec.changed(record, changes(change))
+    record = plain.changed(record, changes(change))
     if save_spec is not None:
         from latentzoo.files import write_text
 
         write_text(save_spec, spec.to_yaml(record))
         return
-    make(record, out or _place(record), force=force, voice=Voice(quiet, as_json, strict))
+    voice = Voice(quiet, as_json, strict, track)
+    make(record, out or _place(record), shard=part(shard), force=force, voice=voice)
 
 
 @command(example="latentzoo run hats.yaml --set chains=4 --out runs/hats")
@@ -64,15 +80,17 @@ def run(
     ] = None,
     change: Change = None,
     out: Out = None,
+    shard: Shard = None,
     force: Force = False,
     quiet: Quiet = False,
     as_json: Json = False,
     strict: Strict = False,
+    track: Track = None,
     debug: Debug = False,
 ) -> None:
     """Make the run that a record, or an experiment file of 2022, describes."""
     if record is not None and cfg is None:
-        found, name = spec.read(record), record.stem
+        found, name = plain.read(record), record.stem
     elif cfg is not None and record is None:
         from latentzoo.record.paper import read_cfg
 
@@ -82,8 +100,9 @@ def run(
         found, name = experiment.run, experiment.name
     else:
         raise SpecError("give a record or --cfg FILE.cfg, one of them")
-    found = spec.changed(found, changes(change))
-    make(found, out or Path("runs") / name, force=force, voice=Voice(quiet, as_json, strict))
+    found = plain.changed(found, changes(change))
+    voice = Voice(quiet, as_json, strict, track)
+    make(found, out or Path("runs") / name, shard=part(shard), force=force, voice=voice)
 
 
 @command(example="latentzoo resume runs/hats")
@@ -95,6 +114,7 @@ def resume(
     quiet: Quiet = False,
     as_json: Json = False,
     strict: Strict = False,
+    track: Track = None,
     debug: Debug = False,
 ) -> None:
     """Go on with a run that was stopped, or give a finished one more steps.
@@ -105,7 +125,7 @@ def resume(
         raise SpecError(
             f"{folder}: there is no such folder; runs are below runs/ unless --out was given"
         )
-    go_on(folder, steps=steps, voice=Voice(quiet, as_json, strict))
+    go_on(folder, steps=steps, voice=Voice(quiet, as_json, strict, track))
 
 
 @command(example="latentzoo schema > run.schema.json")
@@ -115,5 +135,8 @@ def schema() -> None:
 
 
 def _place(record: spec.Run) -> Path:
-    said = [Path(record.generator).stem, *(term.target for term in record.energies)]
-    return Path("runs") / words.slug(" ".join([*said, f"seed {record.seed}"]))
+    prompts = record.options.get("prompt", [])
+    asked = [prompts] if isinstance(prompts, str) else [str(p) for p in dict.fromkeys(prompts)]
+    asked += [term.target for term in record.energies]
+    said = " ".join([Path(record.generator).stem, *asked])[:72]
+    return Path("runs") / words.slug(f"{said} seed {record.seed}")

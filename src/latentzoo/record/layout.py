@@ -4,13 +4,16 @@ run.yaml               the complete record: every default, versions, seeds, hash
 images/00000.png       one picture per chain, the record and the seed in its text chunks
 start/00000.png        where each chain began
 grid.png               all pictures
-latents.safetensors    z (B, D), start (B, D), and draws (B, K, D) if they were kept
+pairs.png              where each chain began, and below it where it ended, at most 256 pixels each
+latents.safetensors    z (B, D), start (B, D), and draws (B, K, D) if they were kept; the blocks of z
 trace.csv              step, chain, seed, phi, |z|^2, acceptance, step size, temperature, error,
                        and `term.NAME` for each energy
 diagnosis.json         what the sample is worth
 report.html            all of this on one page
 evaluation.json        what `latentzoo evaluate` found, if it was asked
 state.safetensors      where to go on
+parts/00000-of-00004   the run folder of a shard, until the run is whole (see `parts`)
+pilot/                 the run whose schedule the others follow, where workers made one
 """
 
 import csv
@@ -27,9 +30,10 @@ from torch import Tensor
 from latentzoo.errors import StateError
 from latentzoo.files import write_atomic
 from latentzoo.run.trace import TERM, Trace
+from latentzoo.space import Space
 
 RECORD = "run.yaml"
-IMAGES, START, GRID = "images", "start", "grid.png"
+IMAGES, START, GRID, PAIRS = "images", "start", "grid.png", "pairs.png"
 LATENTS = "latents.safetensors"
 TRACE = "trace.csv"
 DIAGNOSIS = "diagnosis.json"
@@ -37,7 +41,24 @@ REPORT = "report.html"
 EVALUATION = "evaluation.json"
 STATE = "state.safetensors"
 LOCK = ".lock"
-NAMES = (RECORD, IMAGES, START, GRID, LATENTS, TRACE, DIAGNOSIS, REPORT, EVALUATION, STATE, LOCK)
+PARTS, PILOT = "parts", "pilot"
+NAMES = (
+    *(
+        RECORD,
+        IMAGES,
+        START,
+        GRID,
+        PAIRS,
+        LATENTS,
+        TRACE,
+        DIAGNOSIS,
+        REPORT,
+        EVALUATION,
+        STATE,
+        LOCK,
+    ),
+    *(PARTS, PILOT),
+)
 """All that a run writes; whatever else lies in its folder is somebody else's."""
 
 
@@ -72,15 +93,34 @@ def write_trace(path: Path, trace: Trace) -> None:
 
 
 def read_trace(folder: Path) -> Table | None:
-    """Reads the trace of a finished or a stopped run; None if it has made no step."""
+    """Reads the trace of a finished or a stopped run, or of what there is of a run in shards; None if it has made
+    no step."""
     try:
         with (folder / TRACE).open(newline="", encoding="utf-8") as file:
             header, *rows = csv.reader(file)
     except FileNotFoundError:
-        return _stopped(folder)
+        return _stopped(folder) or _in_parts(folder)
     values = np.array(rows, dtype=float).reshape(len(rows), len(header))
     chains = int(values[:, 1].max()) + 1 if len(values) else 0
     return Table(header, values.reshape(-1, max(chains, 1), len(header)))
+
+
+def parts(folder: Path) -> list[Path]:
+    """The folders of the shards below that of a run, those that left their pictures first."""
+    return sorted(
+        (folder / PARTS).glob("*-of-*"), key=lambda path: (not (path / TRACE).exists(), path)
+    )
+
+
+def _in_parts(folder: Path) -> Table | None:
+    """The traces of a run's shards beside each other, NaN where one has not come as far as the others."""
+    tables = [table for path in parts(folder) if (table := read_trace(path)) is not None]
+    if not tables:
+        return None
+    rows = max(len(table.values) for table in tables)
+    pad = lambda x: np.pad(x, ((0, rows - len(x)), (0, 0), (0, 0)), constant_values=np.nan)
+    values = np.concatenate([pad(table.values) for table in tables], axis=1)
+    return Table(tables[0].header, values)
 
 
 def _stopped(folder: Path) -> Table | None:
@@ -126,6 +166,32 @@ def read_latents(path: Path, name: str = "z") -> Tensor:
         raise StateError(
             f"{file}: holds no latents {name} ({error}); `latentzoo encode` writes them"
         ) from error
+
+
+def space_text(space: Space) -> dict[str, str]:
+    """The blocks of a latent as a text beside it; see `read_space`."""
+    return {"space": json.dumps(dict(space))}
+
+
+def read_space(folder: Path) -> Space:
+    """Reads the blocks of a run's latent.
+
+    Raises:
+        StateError: If the folder has no latents, or they do not say their blocks.
+    """
+    file = folder / LATENTS
+    try:
+        with safe_open(file, framework="np") as tensors:
+            blocks = json.loads((tensors.metadata() or {})["space"])
+    except FileNotFoundError:
+        raise StateError(
+            f"{file}: there is no such file; a run folder has its latents when it is done"
+        ) from None
+    except (SafetensorError, KeyError, ValueError, OSError):
+        raise StateError(
+            f"{file}: does not say the blocks of its latents; make the run again, or open it in Python"
+        ) from None
+    return Space(**{name: tuple(shape) for name, shape in blocks.items()})
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

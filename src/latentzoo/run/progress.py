@@ -2,8 +2,9 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from latentzoo.run.walk import Walk
 Watch = Callable[[Frame, Walk], None]
 Climb = Callable[[float, int, str], None]
 Count = Callable[[int, int, Callable[[], str]], None]
+Log = Callable[[Mapping[str, float], int], Any]
+"""What a tracker of experiments is: it takes the numbers of a step by name, and the step."""
 EVERY = 30.0
 """Every how many seconds a log gets a line."""
 
@@ -29,6 +32,16 @@ def words(frame: Frame, walk: Walk) -> str:
     """The summary in one line."""
     numbers = summary(frame, walk).items()
     return "  ".join(f"{name} {value:.3g}" for name, value in numbers if np.isfinite(value))
+
+
+def logged(log: Log) -> Watch:
+    """Watches a run with a tracker, which gets the numbers of `summary` that are finite."""
+
+    def watch(frame: Frame, walk: Walk) -> None:
+        numbers = summary(frame, walk).items()
+        log({name: value for name, value in numbers if np.isfinite(value)}, frame.step)
+
+    return watch
 
 
 @contextmanager

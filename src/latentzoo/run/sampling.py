@@ -15,7 +15,7 @@ from latentzoo.posterior import Posterior
 from latentzoo.rng import Rng
 from latentzoo.run.chain import Frame
 from latentzoo.run.probe import probe
-from latentzoo.run.progress import climbed, watched
+from latentzoo.run.progress import Log, climbed, logged, watched
 from latentzoo.run.result import Result, finish
 from latentzoo.run.starts import usual_tries
 from latentzoo.run.strength import find
@@ -53,35 +53,34 @@ def sample(
     dtype: torch.dtype = torch.float32,
     progress: bool = True,
     watch: Callable[[Frame], Any] | None = None,
+    log: Log | None = None,
 ) -> Result:
     """Samples N(z; 0, I) exp(-phi(z)).
 
     Ctrl-C stops after the last whole step and gives back the result so far.
 
     Arguments:
-        target: A `Posterior`; or any differentiable potential, (B, D) -> (B,), together with
-            `dim`; or a generator alone, which draws from the prior.
+        target: A `Posterior`; any differentiable potential, (B, D) -> (B,), together with `dim`;
+            or a generator alone, which draws from the prior.
         dim: The latent's dimension, for a bare potential.
         chains: How many chains B.
         steps: The budget of each chain in gradients.
         seed: The run's seed; chain c draws all its noise from the stream `seed * 2**32 + c`.
         kernel: A kernel, its name, or None for the default.
-        best: A term's name, to keep each chain's state of least energy instead of its last; not a
-            sample then.
-        tries: Of how many draws of the prior each chain picks its start, see `starts`; they are
-            part of the budget. None leaves it to `usual_tries`.
+        best: A term's name, to keep each chain's state of least energy, which is no sample.
+        tries: Of how many draws of the prior each chain picks its start; see `usual_tries`.
         keep: Every how many steps the states are kept as draws along the chains; None keeps none.
-        strength: How strong the guidance is, in nats; one factor of all weights is found for it.
-            None takes the weights as they are.
+        strength: How strong the guidance is, in nats; None takes the weights as they are.
         start: Where the chains begin, (B, D) or (1, D); None draws from the prior.
         device: Where the latents live; None takes the generator's. The networks stay where they are.
         dtype: The number type of the latents, float32 or float64; networks keep theirs.
         progress: Whether a bar, or lines in a log, are shown on standard error.
         watch: Called with every frame.
+        log: Called after every step with its mean numbers by name, and the step; see
+            `tracker`.
 
     Raises:
-        SpecError: If `dim` is missing for a bare potential, `target` cannot be sampled, `start` has
-            another shape, or the device cannot be used.
+        SpecError: If `dim` is missing for a bare potential, or what is given cannot be used.
         EnergyError: If the potential cannot be used; see `probe` and `Posterior.evaluate`.
     """
     rng = Rng(*seeds(seed, chains), device=usable(device or _home(target)), dtype=dtype)
@@ -100,7 +99,7 @@ def sample(
     walk = Walk(phi, chosen, rng, steps=steps, tries=tries, best=best, keep=keep)
     walk.notes = notes
     z = walk.draw(dim) if first is None else first
-    return _walked(walk, z, progress=progress, watch=watch)
+    return _walked(walk, z, progress=progress, watch=watch, log=log)
 
 
 def _unspent(rng: Rng) -> Rng:
@@ -109,14 +108,22 @@ def _unspent(rng: Rng) -> Rng:
 
 
 def _walked(
-    walk: Walk, z: Tensor, *, progress: bool, watch: Callable[[Frame], Any] | None
+    walk: Walk,
+    z: Tensor,
+    *,
+    progress: bool,
+    watch: Callable[[Frame], Any] | None,
+    log: Log | None,
 ) -> Result:
     """Walks to the end, or to a Ctrl-C once the chains have begun."""
     walk.begin(z)
+    track = None if log is None else logged(log)
     try:
         with watched(shown=progress) as show:
             for frame in walk:
                 show(frame, walk)
+                if track is not None:
+                    track(frame, walk)
                 if watch is not None:
                     watch(frame)
     except KeyboardInterrupt:
