@@ -15,7 +15,7 @@ from latentzoo.posterior import Posterior
 from latentzoo.rng import Rng
 from latentzoo.run.chain import Frame
 from latentzoo.run.probe import probe
-from latentzoo.run.progress import Log, logged, watched
+from latentzoo.run.progress import Log, climbed, logged, watched
 from latentzoo.run.result import Result, finish
 from latentzoo.run.starts import usual_tries
 from latentzoo.run.strength import find
@@ -103,7 +103,8 @@ def sample(
     first = None if start is None else _given(start, chains, dim).to(rng.device, rng.dtype)
     notes = probe(phi, _unspent(rng).normal(dim) if first is None else first)
     if strength is not None:
-        found = find(phi, strength, dim=dim, steps=max(steps, 100), seed=seed)
+        with climbed(shown=progress) as count:
+            found = find(phi, strength, dim=dim, steps=max(steps, 100), seed=seed, watch=count)
         phi, notes = phi.scaled(found.factor), (*notes, found.note)
     tries = usual_tries(tries, phi, chosen, steps, given=start is not None)
     walk = Walk(phi, chosen, rng, steps=steps, tries=tries, best=best, keep=keep)
