@@ -40,7 +40,7 @@ else:
 import torch
 import latentzoo as lz
 from latentzoo.bridges.comfy import comfy_entrypoint
-from latentzoo.record import spec
+from latentzoo.record import plain
 
 extension = asyncio.run(comfy_entrypoint())
 (node,) = asyncio.run(extension.get_node_list())
@@ -55,7 +55,7 @@ with torch.inference_mode():  # as ComfyUI calls a node
     prior, words, _ = node.execute(**(given | {{"energies": ""}})).result
 assert images.shape == (2, 64, 64, 3) and 0 <= images.min() and images.max() <= 1
 assert "too short to tell" in verdict or "trustworthy" in verdict and words == "draws of the prior"
-run = spec.parse(__import__("yaml").safe_load(record))
+run = plain.parse(__import__("yaml").safe_load(record))
 from latentzoo.record.experiment import Experiment
 from latentzoo.run.result import finish
 walk = Experiment(run).begin()

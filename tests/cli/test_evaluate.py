@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from energies import guides
-from latentzoo import picture
+from latentzoo import energies, picture
 from latentzoo.cli import app
+from latentzoo.energies.base import Function
 from latentzoo.errors import MissingExtra, SpecError
 from latentzoo.guides import features
 from latentzoo.record import spec
@@ -110,6 +111,35 @@ def test_the_command_writes_what_the_report_shows(
     assert "held-out reward by clip" in html and "kernel" in html
 
 
+def test_how_much_of_a_gain_is_held_out(tmp_path: Path) -> None:
+    """Four pictures that become brighter; the judge sees the whole of it, each by its own prompt."""
+    dark, light = pictures(4) / 4, pictures(4) / 4 + 0.5
+    prompts = ["a", "b", "a", "b"]
+    brightness = dark.mean((1, 2, 3)), light.mean((1, 2, 3))
+    run = write(tmp_path / "run", light, [(-v).tolist() for v in brightness])
+    record = spec.read(run / "run.yaml")
+    terms, options = [spec.Term(energy="reward", model="x")], {"prompt": prompts}
+    record = spec.replace(record, energies=terms, options=options)
+    (run / "run.yaml").write_text(spec.to_yaml(record).replace("term.clip", "term.reward"))
+    table = (run / "trace.csv").read_text().replace("term.clip", "term.reward")
+    (run / "trace.csv").write_text(table)
+    (run / "start").mkdir()
+    for i, pixels in enumerate(picture.to_uint8(dark)):
+        picture.write(run / "start" / f"{i:05d}.png", pixels)
+    judge = Evaluator(held_out=[spec.Term(energy="reward", model="m", name="held")])
+    seen = []
+
+    def made(name: str, generator: str, target: str) -> object:
+        seen.append(target)
+        return Function(lambda image: -3 * image.mean((1, 2, 3)))
+
+    judge._judge = made  # pyright: ignore[reportAttributeAccessIssue]
+    found = judge(SavedRun(run))
+    assert found.numbers["held, share of the gain"].value == pytest.approx(1, abs=0.05)
+    assert "reward hacking: the gain of 'held' is 1 of the optimised one" in found.notes
+    assert seen[:4] == prompts
+
+
 def test_similarity_to_a_person_by_another_network(tmp_path: Path) -> None:
     run = write(tmp_path / "run", pictures(3), [[0.5] * 3])
     who = SavedRun(run).pictures()[0]
@@ -117,6 +147,25 @@ def test_similarity_to_a_person_by_another_network(tmp_path: Path) -> None:
     found = Evaluator(held_out=[term])(SavedRun(run)).numbers
     assert found["who, similarity"].value == pytest.approx(1 - found["who"].value)
     assert found["who"].low < 1e-3 and found["who, similarity"].high > 0.999
+    assert "who at the start" not in found
+
+
+def test_a_judge_is_asked_of_the_start_too_and_answers_in_its_own_units(tmp_path: Path) -> None:
+    run = write(tmp_path / "run", pictures(3), [[0.5] * 3])
+    (run / "start").mkdir()
+    for i, pixels in enumerate(picture.to_uint8(pictures(3, seed=1))):
+        picture.write(run / "start" / f"{i:05d}.png", pixels)
+    target = "hat=none"
+    term = spec.Term(energy="attribute", target=target, model="avatar-attributes", name="bare")
+    found = Evaluator(held_out=[term])(SavedRun(run)).numbers
+    judge = energies.load("attribute", target, model="avatar-attributes")
+    for name, folder in (("bare", "images"), ("bare at the start", "start")):
+        image = torch.cat([picture.read(path) for path in SavedRun(run).pictures(folder)])
+        with torch.no_grad():
+            value = judge(image)
+        assert found[name].value == pytest.approx(float(value.mean()), rel=1e-5)
+        read = found[f"{name}, probability"].value
+        assert read == pytest.approx(float((-value).exp().mean()), rel=1e-5)
 
 
 def test_dinov2_gives_its_class_token(tmp_path: Path) -> None:

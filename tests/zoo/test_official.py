@@ -14,7 +14,11 @@ from latentzoo import zoo
 from latentzoo.rng import Rng
 
 FIRST = ("stylegan2", "stylegan2-ada", "stylegan_xl", "styleswin", "biggan_deep")
-HERE = [n for n in official.FILES if n not in ("ldm", "diffae", "ddgan", "sn_dpm", "nvae")]
+HERE = [
+    n
+    for n in official.FILES
+    if n not in ("ldm", "diffae", "ddgan", "sn_dpm", "nvae", "guided_diffusion")
+]
 """The families of diffusion and NVAE are guided in test_guided.py."""
 ENTRIES = [pytest.param(n, marks=() if n in FIRST else pytest.mark.slow) for n in HERE]
 
@@ -58,6 +62,7 @@ def test_guided_by_the_text_energy_from_the_command_line(name, tmp_path):
         "run.yaml",
         "images",
         "grid.png",
+        "pairs.png",
         "latents.safetensors",
         "trace.csv",
         "diagnosis.json",

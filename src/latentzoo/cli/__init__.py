@@ -5,7 +5,18 @@ not trustworthy (with --strict), 130 stopped by Ctrl-C.
 """
 
 # the import registers the commands
-from latentzoo.cli import catalogue, fetch, files, judge, latents, play, runs, showing, sweeps
+from latentzoo.cli import (
+    catalogue,
+    fetch,
+    files,
+    judge,
+    latents,
+    play,
+    runs,
+    shards,
+    showing,
+    sweeps,
+)
 from latentzoo.cli.app import app
 
 __all__ = [
@@ -18,6 +29,7 @@ __all__ = [
     "main",
     "play",
     "runs",
+    "shards",
     "showing",
     "sweeps",
 ]

@@ -7,7 +7,7 @@ import typer
 
 from latentzoo.cli import fields
 from latentzoo.cli.app import command
-from latentzoo.cli.shared import Chains, Debug, Family, Runs, Seed, Steps, Text
+from latentzoo.cli.shared import Card, Chains, Debug, Family, Runs, Seed, Steps, Text
 from latentzoo.record import spec
 
 
@@ -106,10 +106,13 @@ def convert(
     file: Annotated[str, typer.Argument(help="A checkpoint file of a known container.")],
     out: Annotated[Path, typer.Argument(help="The safetensors file to write.")],
     family: Family = None,
+    card: Card = None,
     debug: Debug = False,
 ) -> None:
     """Write a checkpoint as safetensors, with its card inside; nothing of the file is executed."""
     from latentzoo import zoo
 
-    card = zoo.convert(file, out, family=family)
-    typer.echo(f"{out}: {card.family}, {card.resolution} pixels")
+    made = zoo.convert(file, out, family=family, card=card)
+    typer.echo(f"{out}: {made.family}, {made.resolution} pixels")
+    for names, said in made.assumed.items():
+        typer.echo(f"taken for granted, since the file does not say {names}: {said}")

@@ -1,5 +1,6 @@
 """A run made or resumed at the command line: under the eyes of who watches, with its page and its status."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,7 +10,8 @@ import typer
 from latentzoo.cli.app import interruptible
 from latentzoo.cli.progress import emit, tracked, watcher
 from latentzoo.cli.shared import count
-from latentzoo.record import spec
+from latentzoo.record import plain, spec
+from latentzoo.record.shard import Shard, launched
 
 if TYPE_CHECKING:
     from latentzoo.record.execute import Watch
@@ -38,8 +40,10 @@ class Voice(NamedTuple):
     track: str | None = None
 
 
-def make(record: spec.Run, out: Path, *, force: bool, voice: Voice) -> None:
-    """Makes the run of a record in a new folder.
+def make(
+    record: spec.Run, out: Path, *, shard: Shard | None = None, force: bool, voice: Voice
+) -> None:
+    """Makes the run of a record, or a shard of it, in a new folder.
 
     Raises:
         ChainFailed: If a chain failed.
@@ -47,9 +51,51 @@ def make(record: spec.Run, out: Path, *, force: bool, voice: Voice) -> None:
     """
     from latentzoo.record import execute
 
+    if shard is not None:
+        _make_shard(record, out, shard, force=force, voice=voice)
+        return
     making = lambda watch: execute.make(record, out, force=force, watch=watch)
     with tracked(voice.track, lambda: record) as track:
         _walk(out, making, voice, track)
+
+
+def _make_shard(record: spec.Run, whole: Path, shard: Shard, *, force: bool, voice: Voice) -> None:
+    from latentzoo.record import execute, parts
+
+    out, chains = parts.place(whole, shard), shard.chains(record)
+    if launched() is not None:
+        voice = voice._replace(quiet=voice.quiet or shard.index > 0)
+        _take_gpu(int(os.environ.get("LOCAL_RANK", "0")))
+    _say(voice, f"shard {shard}: chains {chains[0]} to {chains[-1]}")
+    making = lambda watch: execute.make(record, out, shard=shard, force=force, watch=watch)
+    with tracked(voice.track, lambda: record) as track:
+        _walk(out, making, voice, track)
+    _say(voice, f"shard {shard} is made; when all are: latentzoo merge {whole}")
+
+
+def _take_gpu(rank: int) -> None:
+    """Makes the GPU of a rank on its machine the one that is meant by "cuda"."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.set_device(rank % torch.cuda.device_count())
+
+
+def merge(folders: list[Path], out: Path, *, force: bool, voice: Voice) -> None:
+    """Joins the shards of a run.
+
+    Raises:
+        ChainFailed: If a chain failed.
+        typer.Exit: If the sample is not trustworthy, and that is a failure.
+    """
+    from latentzoo.record import parts
+
+    _end(parts.merge(folders, out, force=force), out, voice)
+
+
+def _say(voice: Voice, words: str) -> None:
+    if not (voice.quiet or voice.as_json):
+        typer.echo(words)
 
 
 def resume(path: Path, *, steps: int, voice: Voice) -> None:
@@ -62,7 +108,7 @@ def resume(path: Path, *, steps: int, voice: Voice) -> None:
     from latentzoo.record import execute, layout
 
     making = lambda watch: execute.resume(path, steps=steps, watch=watch)
-    with tracked(voice.track, lambda: spec.read(path / layout.RECORD)) as track:
+    with tracked(voice.track, lambda: plain.read(path / layout.RECORD)) as track:
         _walk(path, making, voice, track, resuming=True)
 
 
@@ -75,8 +121,6 @@ def _walk(
     resuming: bool = False,
 ) -> None:
     from latentzoo.record.folder import is_started
-    from latentzoo.record.layout import REPORT
-    from latentzoo.report import page
 
     here = resuming or not is_started(path)  # else another run is there until the first step
 
@@ -98,6 +142,14 @@ def _walk(
     if result is None:
         typer.echo(f"{path}: this run is finished; `--steps N` gives it N gradients more")
         return
+    _end(result, path, voice)
+
+
+def _end(result: "Result", path: Path, voice: Voice) -> None:
+    """Writes the page of a run and says what it is worth, by its status too."""
+    from latentzoo.record.layout import REPORT
+    from latentzoo.report import page
+
     page.write([path], path / REPORT)
     _tell(result, path, voice)
     if result.failures:

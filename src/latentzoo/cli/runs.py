@@ -18,12 +18,14 @@ from latentzoo.cli.shared import (
     Out,
     Quiet,
     Run,
+    Shard,
     Strict,
     Track,
     changes,
+    part,
 )
 from latentzoo.errors import SpecError
-from latentzoo.record import spec, words
+from latentzoo.record import plain, spec, words
 
 
 @command(
@@ -34,6 +36,7 @@ def sample(
     record: spec.Run,
     change: Change = None,
     out: Out = None,
+    shard: Shard = None,
     save_spec: Annotated[
         Path | None,
         typer.Option(
@@ -51,13 +54,14 @@ def sample(
 
     A weight is what follows the last colon, if it is a number: "a person with a yellow hat:500".
     """
-    record = spec.changed(record, changes(change))
+    record = plain.changed(record, changes(change))
     if save_spec is not None:
         from latentzoo.files import write_text
 
         write_text(save_spec, spec.to_yaml(record))
         return
-    make(record, out or _place(record), force=force, voice=Voice(quiet, as_json, strict, track))
+    voice = Voice(quiet, as_json, strict, track)
+    make(record, out or _place(record), shard=part(shard), force=force, voice=voice)
 
 
 @command(example="latentzoo run hats.yaml --set chains=4 --out runs/hats")
@@ -76,6 +80,7 @@ def run(
     ] = None,
     change: Change = None,
     out: Out = None,
+    shard: Shard = None,
     force: Force = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -85,7 +90,7 @@ def run(
 ) -> None:
     """Make the run that a record, or an experiment file of 2022, describes."""
     if record is not None and cfg is None:
-        found, name = spec.read(record), record.stem
+        found, name = plain.read(record), record.stem
     elif cfg is not None and record is None:
         from latentzoo.record.paper import read_cfg
 
@@ -95,10 +100,9 @@ def run(
         found, name = experiment.run, experiment.name
     else:
         raise SpecError("give a record or --cfg FILE.cfg, one of them")
-    found = spec.changed(found, changes(change))
-    make(
-        found, out or Path("runs") / name, force=force, voice=Voice(quiet, as_json, strict, track)
-    )
+    found = plain.changed(found, changes(change))
+    voice = Voice(quiet, as_json, strict, track)
+    make(found, out or Path("runs") / name, shard=part(shard), force=force, voice=voice)
 
 
 @command(example="latentzoo resume runs/hats")
@@ -131,5 +135,8 @@ def schema() -> None:
 
 
 def _place(record: spec.Run) -> Path:
-    said = [Path(record.generator).stem, *(term.target for term in record.energies)]
-    return Path("runs") / words.slug(" ".join([*said, f"seed {record.seed}"]))
+    prompts = record.options.get("prompt", [])
+    asked = [prompts] if isinstance(prompts, str) else [str(p) for p in dict.fromkeys(prompts)]
+    asked += [term.target for term in record.energies]
+    said = " ".join([Path(record.generator).stem, *asked])[:72]
+    return Path("runs") / words.slug(f"{said} seed {record.seed}")

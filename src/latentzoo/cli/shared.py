@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from latentzoo.cli import fields
-from latentzoo.record import words
+from latentzoo import zoo
+from latentzoo.cli import fields, prompts
+from latentzoo.record import shard, words
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON line per event on standard output.")]
@@ -35,6 +36,14 @@ Change = Annotated[
         help="Change the record, KEY=VALUE; keys may be nested: energies.0.weight=300.",
     ),
 ]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        help="Make shard i of n alone, i/n from 0/n, below the run folder; see `latentzoo merge`. Default what "
+        "torchrun or accelerate say.",
+        show_default=False,
+    ),
+]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")]
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")]
 
@@ -46,21 +55,29 @@ Generator = Annotated[
     ),
 ]
 Option = Annotated[list[str] | None, typer.Option("--option", help=fields.OPTION)]
+Prompt = Annotated[list[str] | None, typer.Option("--prompt", help=prompts.PROMPT)]
 Text = Annotated[list[str] | None, typer.Option("--text", "-t", help=fields.TEXT)]
 Family = Annotated[str | None, fields.option("family")]
+Card = Annotated[str | None, fields.option("card")]
 Seed = Annotated[int, fields.option("seed")]
 Chains = Annotated[int, fields.option("chains")]
 Steps = Annotated[int, fields.option("steps")]
 
 
-def options(given: list[str] | None) -> dict[str, Any]:
-    """The arguments of a map, from `--option KEY=VALUE`."""
-    return words.table(given or [], example="--option truncation=0.7")
+def options(given: list[str] | None, prompt: list[str] | None = None) -> dict[str, Any]:
+    """The arguments of a map, from `--option KEY=VALUE` and `--prompt TEXT`."""
+    named = words.table(given or [], example="--option truncation=0.7")
+    return prompts.added(zoo.own(named), prompt)
 
 
 def changes(given: list[str] | None) -> dict[str, Any]:
     """The new values of a record, from `--set KEY=VALUE`."""
     return words.table(given or [], example="--set chains=4")
+
+
+def part(given: str | None) -> shard.Shard | None:
+    """The shard that is to be made: the one that is given, or that of a launched process."""
+    return shard.launched() if given is None else shard.read(given)
 
 
 def count(n: int, noun: str) -> str:

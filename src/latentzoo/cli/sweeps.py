@@ -9,7 +9,7 @@ from latentzoo.cli.app import command, is_out_of_memory, one_line
 from latentzoo.cli.making import ChainFailed, Voice, make, resume
 from latentzoo.cli.shared import Change, Debug, Json, Quiet, changes, count
 from latentzoo.errors import LatentzooError, SpecError
-from latentzoo.record import spec
+from latentzoo.record import plain, spec
 
 
 @command(
@@ -71,7 +71,7 @@ def _one(name: str, found: spec.Run, folder: Path, new: dict[str, Any], voice: V
     from latentzoo.record.layout import RECORD
 
     if is_started(folder):
-        saved = spec.read(folder / RECORD)
+        saved = plain.read(folder / RECORD)
         if not _holds(saved, new):
             raise SpecError(
                 f"{folder} holds this run with other values than --set gives; "
@@ -84,11 +84,11 @@ def _one(name: str, found: spec.Run, folder: Path, new: dict[str, Any], voice: V
     if is_started(folder):
         resume(folder, steps=0, voice=voice)
     else:
-        make(spec.changed(found, new), folder, force=False, voice=voice)
+        make(plain.changed(found, new), folder, force=False, voice=voice)
 
 
 def _holds(saved: spec.Run, new: dict[str, Any]) -> bool:
     """Whether the new values are those that a run was started with, defaults of its kernel added."""
     alone = isinstance(new.get("kernel"), str)
     new = {"kernel.name" if alone and key == "kernel" else key: new[key] for key in new}
-    return spec.changed(saved, new) == saved
+    return plain.changed(saved, new) == saved

@@ -17,7 +17,7 @@ References:
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -32,9 +32,11 @@ class Energy(nn.Module, ABC):
 
     Attributes:
         usual: The weight that a run gives it where the user gives none; 1 if it is a negative log-likelihood.
+        reward: Whether it is a score that can be raised without end, so that a run says how its latents look.
     """
 
     usual: float = 1.0
+    reward: bool = False
 
     @abstractmethod
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
@@ -45,10 +47,25 @@ class Energy(nn.Module, ABC):
         """How many chains it is for, if each has a target of its own; None for any number."""
         return None
 
+    @property
+    def settled(self) -> Mapping[str, Any]:
+        """The options that it found itself, as where a face is; a record tells them, see `guides.roles.Settling`."""
+        return {}
+
+    def readings(self, image: Float[Tensor, "B 3 H W"]) -> dict[str, Float[Tensor, "B"]]:
+        """What it sees in images in units of its own, by the quantity: an age in years, a probability."""
+        del image
+        return {}
+
     def select(self, index: Int64[Tensor, "b"]) -> "Energy":
         """The energy of the chains at `index`; itself where all have the same target."""
         del index
         return self
+
+    def about(self, target: str) -> "Energy | None":
+        """The same energy of another target, with the same networks; None where it is made anew."""
+        del target
+        return None
 
     def __add__(self, other: "Energy") -> "Sum":
         return Sum(*Sum.terms(self), *Sum.terms(other))

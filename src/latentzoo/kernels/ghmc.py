@@ -18,7 +18,7 @@ References:
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -64,7 +64,6 @@ class GHMC(Kernel):
             keeps.
         ramp: The longest part of the budget that the ramp may take; 0 starts at the posterior.
         schedule: The (beta, h) of each step of another run, to follow instead of adapting.
-        budget: The number of gradients of the run; set by `plan`.
     """
 
     step_size: float | None = None
@@ -73,7 +72,6 @@ class GHMC(Kernel):
     cess: float = 0.5
     ramp: float = 0.4
     schedule: Schedule | None = None
-    budget: int = 200
     adjusted: ClassVar[bool] = True
     State: ClassVar[type[Any]] = GHMCState
 
@@ -82,13 +80,14 @@ class GHMC(Kernel):
             step_size=(self.step_size, 0, 3), target=(self.target, 0, 1), cess=(self.cess, 0, 1)
         )
 
-    def plan(self, steps: int) -> "GHMC":
-        return replace(self, budget=steps)
-
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> GHMCState:
         point, p = phi.evaluate(z), rng.normal(z.shape[1])
         zero, one = torch.zeros_like(point.phi), torch.ones_like(point.phi, dtype=torch.long)
         return GHMCState(*point, p, one, zero, one, zero + math.log(self.step_size or 0.2))
+
+    @property
+    def coupled(self) -> bool:
+        return self.schedule is None
 
     def step(self, phi: Potential, state: GHMCState, rng: Rng) -> tuple[GHMCState, Info]:
         n, here, dim = int(state.clock[0]), Point(*state[:4]), state.z.shape[1]

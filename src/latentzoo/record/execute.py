@@ -17,9 +17,11 @@ import torch
 from msgspec.structs import replace
 
 from latentzoo.errors import SpecError
-from latentzoo.record import inputs, layout, spec
+from latentzoo.record import inputs, layout, plain, spec
 from latentzoo.record.experiment import Experiment
 from latentzoo.record.folder import RunFolder, is_finished, is_started
+from latentzoo.record.shard import Shard
+from latentzoo.record.shard import read as read_shard
 from latentzoo.run.chain import Frame
 from latentzoo.run.result import Result, finish
 from latentzoo.run.trace import Trace
@@ -28,12 +30,20 @@ from latentzoo.run.walk import Walk
 Watch = Callable[[Frame, Walk], Any]
 
 
-def make(run: spec.Run, out: Path, *, force: bool = False, watch: Watch | None = None) -> Result:
+def make(
+    run: spec.Run,
+    out: Path,
+    *,
+    shard: Shard | None = None,
+    force: bool = False,
+    watch: Watch | None = None,
+) -> Result:
     """Makes the run of a record in a new folder.
 
     Arguments:
         run: The record; if it tells the hashes of what it was made with, they must be the same.
         out: The folder.
+        shard: Which of its chains are made; None makes all. See `parts.merge`.
         force: Whether a run that is there is replaced.
         watch: Called after every step.
 
@@ -42,7 +52,7 @@ def make(run: spec.Run, out: Path, *, force: bool = False, watch: Watch | None =
         KeyboardInterrupt: If the user stops it; what was reached is in the folder.
     """
     with RunFolder(out, force=force) as folder:
-        experiment, notes = Experiment(run).scaled()
+        experiment, notes = Experiment(run, shard).scaled()
         measured = measure(experiment)
         inputs.compare(run.record.get("inputs", {}), measured["inputs"], source=str(out))
         if not run.energies:
@@ -70,7 +80,7 @@ def resume(path: Path, *, steps: int = 0, watch: Watch | None = None) -> Result 
         KeyboardInterrupt: If the user stops it; what was reached is in the folder.
     """
     with RunFolder(path, resume=True) as folder:
-        run = spec.read(path / layout.RECORD)
+        run = plain.read(path / layout.RECORD)
         if run.record.get("python"):
             raise SpecError(
                 f"{path}: this run was sampled in Python from objects that no record names; "
@@ -80,7 +90,7 @@ def resume(path: Path, *, steps: int = 0, watch: Watch | None = None) -> Result 
             return None
         if steps:
             run = extended(run, steps)
-        experiment = Experiment(run)
+        experiment = Experiment(run, of(run))
         measured = measure(experiment)
         inputs.compare(run.record.get("inputs", {}), measured["inputs"], source=str(path))
         if not run.energies:
@@ -93,13 +103,19 @@ def resume(path: Path, *, steps: int = 0, watch: Watch | None = None) -> Result 
         return _walked(experiment, folder, walk, measured, watch)
 
 
+def of(run: spec.Run) -> Shard | None:
+    """Which shard of its run a record was measured on; None if it is the whole."""
+    words = run.record.get("shard")
+    return None if words is None else read_shard(str(words))
+
+
 def holds(path: Path, run: spec.Run) -> bool:
     """Whether a folder holds the run of a record, made with what is here: same words, same inputs."""
     if not is_started(path):
         return False
-    saved, experiment = spec.read(path / layout.RECORD), Experiment(run)
-    plain = lambda record: spec.to_yaml(replace(record, record={}))
-    return plain(saved) == plain(experiment.resolved) and saved.record.get(
+    saved, experiment = plain.read(path / layout.RECORD), Experiment(run)
+    decided = lambda record: spec.to_yaml(replace(record, record={}))
+    return decided(saved) == decided(experiment.resolved) and saved.record.get(
         "inputs"
     ) == inputs.digests(experiment)
 
@@ -125,7 +141,9 @@ def measure(experiment: Experiment) -> dict[str, Any]:
         "device": str(experiment.device),
         "threads": torch.get_num_threads(),
         "seeds": list(experiment.rng.seeds),
+        **({} if experiment.shard is None else {"shard": str(experiment.shard)}),
         "inputs": inputs.digests(experiment),
+        **({"assumed": dict(assumed)} if (assumed := experiment.bare.assumed) else {}),
     }
 
 
@@ -157,7 +175,7 @@ def _drawn(experiment: Experiment, folder: RunFolder, measured: dict[str, Any]) 
         z=z,
         start=z,
         trace=Trace(experiment.rng.seeds),
-        generator=experiment.generator,
+        generator=experiment.map,
         micro_batch=experiment.run.micro_batch,
     )
     record = replace(experiment.resolved, record={**measured, **_cost(result)})

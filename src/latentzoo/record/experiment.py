@@ -10,16 +10,17 @@ from torch import Tensor
 from latentzoo import energies, kernels, picture, zoo
 from latentzoo.energies.base import Energy, PerChain
 from latentzoo.errors import SpecError
-from latentzoo.generator import Encodable, Generator, Restricted, encode
+from latentzoo.generator import Encodable, Generator, Restricted, assumptions, encode
 from latentzoo.kernels.types import Kernel
 from latentzoo.posterior import Posterior
 from latentzoo.record import places, schedule, spec
+from latentzoo.record.shard import Shard, splittable
 from latentzoo.rng import Domain, Rng
 from latentzoo.run.probe import probe
 from latentzoo.run.sampling import seeds, usable
 from latentzoo.run.starts import usual_tries
 from latentzoo.run.strength import find
-from latentzoo.run.walk import Walk
+from latentzoo.run.walk import Walk, require_targets
 from latentzoo.views.camera import Viewable, fan
 from latentzoo.views.orbit import EachView, Views
 
@@ -29,12 +30,18 @@ class Experiment:
 
     Arguments:
         run: The record; it stays as it is, see `resolved`.
+        shard: Which of the run's chains are made; None makes all.
+
+    Raises:
+        SpecError: If the device cannot be used, or the run cannot be split so.
     """
 
-    def __init__(self, run: spec.Run) -> None:
-        self.run = run
-        self.device = usable(run.device)
-        self.rng = Rng(*seeds(run.seed, run.chains), device=self.device)
+    def __init__(self, run: spec.Run, shard: Shard | None = None) -> None:
+        self.run = run if shard is None else splittable(run, schedule.kernel(run))
+        self.shard, self.device = shard, usable(run.device)
+        self.chains = range(run.chains) if shard is None else shard.chains(run)
+        of = seeds(run.seed, run.chains)
+        self.rng = Rng(*(of[chain] for chain in self.chains), device=self.device)
 
     @cached_property
     def bare(self) -> Generator:
@@ -43,14 +50,19 @@ class Experiment:
         return zoo.load(
             run.generator,
             family=run.family,
+            card=run.card,
             device=self.device,
             dtype=number_type(run.dtype),
-            **run.options,
+            **zoo.own(run.options),
         )
 
     @cached_property
     def generator(self) -> Generator:
-        """The map that is sampled: the blocks that vary, the views that are rated."""
+        """The map that is sampled: the blocks that vary, the views that are rated.
+
+        Raises:
+            SpecError: If views are asked of a map without a camera, or beside camera=latent.
+        """
         generator = self.bare
         if self.run.energy_views > 1:
             if "camera" in generator.space.blocks:
@@ -74,7 +86,7 @@ class Experiment:
             name = term.name or term.energy
             if name in found:
                 name = f"{name}.{sum(other.split('.')[0] == name for other in found)}"
-            model = term.model or zoo.companion(self.run.generator, term.energy)
+            model = term.model or zoo.companion(self.run.card or self.run.generator, term.energy)
             energy = self._rated(term, model)
             weight = energy.usual if term.weight is None else term.weight
             if self.run.energy_views > 1:
@@ -95,7 +107,8 @@ class Experiment:
                 f"the energy '{term.energy}' has no target, and the generator no prompt; write "
                 f"{term.energy}=TARGET"
             )
-        each = {prompt: rate(prompt) for prompt in dict.fromkeys(prompts)}
+        first = rate(prompts[0])
+        each = {prompt: first.about(prompt) or rate(prompt) for prompt in dict.fromkeys(prompts)}
         return PerChain([each[prompt] for prompt in prompts])
 
     @cached_property
@@ -106,14 +119,30 @@ class Experiment:
 
     @cached_property
     def kernel(self) -> Kernel:
-        settings = dict(self.run.kernel.settings)
-        if self.run.schedule is not None:
-            settings |= schedule.followed(Path(self.run.schedule))
-        return kernels.load(self.run.kernel.name, **settings)
+        """The kernel of the record, with the schedule that it follows."""
+        return schedule.kernel(self.run)
+
+    @cached_property
+    def whole(self) -> Posterior:
+        """The posterior of all of the run's chains.
+
+        Raises:
+            SpecError: If its targets are one per chain, and of another number.
+        """
+        phi = Posterior(self.generator, self.energies, micro_batch=self.run.micro_batch)
+        require_targets(phi, self.run.chains)
+        return phi
 
     @cached_property
     def posterior(self) -> Posterior:
-        return Posterior(self.generator, self.energies, micro_batch=self.run.micro_batch)
+        """The posterior of the chains that are made."""
+        return self.whole if self.shard is None else self.whole.select(torch.tensor(self.chains))
+
+    @property
+    def map(self) -> Generator:
+        """The map of the chains that are made, where each chain has its own."""
+        index = torch.tensor(self.chains)
+        return self.generator if self.shard is None else self.generator.select(index)
 
     @cached_property
     def tries(self) -> int:
@@ -125,13 +154,14 @@ class Experiment:
 
     @property
     def resolved(self) -> spec.Run:
-        """The record with nothing left open: weights, settings, number of tries, places of files."""
+        """The record with nothing left open: weights, settings, number of tries, places of files and
+        of faces."""
         run = places.located(self.run)
         if not run.energies:
             return run
         terms = [
-            replace(term, weight=weight)
-            for term, (weight, _) in zip(run.energies, self.weighted.values(), strict=True)
+            replace(term, weight=weight, options={**term.options, **energy.settled})
+            for term, (weight, energy) in zip(run.energies, self.weighted.values(), strict=True)
         ]
         kernel = replace(run.kernel, settings=kernels.settings(self.kernel))
         return replace(run, energies=terms, kernel=kernel, tries=self.tries)
@@ -146,22 +176,38 @@ class Experiment:
         run = self.run
         if run.strength is None or run.scale is not None or not run.energies:
             return self, ()
-        # the networks are the same, and probed before the ramp takes its time
-        same = ("bare", "generator", "weighted", "kernel", "probed")
-        parts = {name: getattr(self, name) for name in same}
+        _ = self.probed  # before the ramp takes its time
         dim = self.generator.space.dim
         found = find(
             self.posterior, run.strength, dim=dim, steps=max(run.steps, 100), seed=run.seed
         )
-        other = Experiment(replace(run, scale=found.factor))
-        other.__dict__.update(parts)
+        other = self._same(Experiment(replace(run, scale=found.factor), self.shard))
+        other.__dict__["probed"] = self.probed
         return other, (found.note,)
+
+    def part(self, shard: Shard) -> "Experiment":
+        """The experiment of some of its chains, with the same networks."""
+        return self._same(Experiment(self.run, shard))
+
+    def _same(self, other: "Experiment") -> "Experiment":
+        """Gives another experiment the networks of this one."""
+        networks = {
+            name: getattr(self, name) for name in ("bare", "generator", "weighted", "kernel")
+        }
+        other.__dict__.update(networks)
+        return other
 
     @cached_property
     def probed(self) -> tuple[str, ...]:
-        """What is to be said of the networks before anything is sampled; see `probe`."""
-        rng = Rng(*self.rng.seeds, device=self.device)
-        return probe(self.posterior, rng.normal(self.generator.space.dim))
+        """What is to be said of the networks before anything is sampled; see `probe`.
+
+        They are looked at with the first chains of the run and its last, whichever of them are made.
+        """
+        chains = sorted({0, min(1, self.run.chains - 1), self.run.chains - 1})
+        of = seeds(self.run.seed, self.run.chains)
+        rng = Rng(*(of[chain] for chain in chains), device=self.device)
+        phi = self.whole.select(torch.tensor(chains))
+        return probe(phi, rng.normal(self.generator.space.dim))
 
     def walk(self) -> Walk:
         """The walk of this record, not yet begun."""
@@ -175,11 +221,13 @@ class Experiment:
             tries=self.tries,
             best=run.best,
             keep=run.keep,
+            sights=schedule.sights(run),
+            part=self.shard is not None,
         )
 
     def begin(self, notes: tuple[str, ...] = ()) -> Walk:
         """The walk of this record at its start; `notes` is what was noticed before."""
-        notes = (*self.probed, *notes)
+        notes = (*filter(None, [assumptions(self.bare)]), *self.probed, *notes)
         walk = self.walk()
         z = walk.draw(self.generator.space.dim)
         if self.run.init is not None:
@@ -206,10 +254,10 @@ class Experiment:
                 "or take a diffusion model (`latentzoo list`)"
             )
         image = picture.read(path, generator.size)
-        chains = torch.arange(self.run.chains)
+        chains = torch.arange(len(self.rng))
         parts = [
             encode(generator, image.expand(len(part), -1, -1, -1), self.rng.select(part))
-            for part in chains.split(self.run.micro_batch or self.run.chains)
+            for part in chains.split(self.run.micro_batch or len(chains))
         ]
         return torch.cat(parts)
 

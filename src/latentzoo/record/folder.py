@@ -8,22 +8,24 @@ run as it was and no new folder.
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 from latentzoo import files, kernels, picture
 from latentzoo.errors import SpecError
 from latentzoo.posterior import Posterior
-from latentzoo.record import layout, spec
+from latentzoo.record import layout, plain, spec
 from latentzoo.run.chain import Frame
 from latentzoo.run.result import Result
 from latentzoo.run.walk import Walk
 
+Pictures = Mapping[str, np.ndarray]
 EVERY_STEPS = 10
 EVERY_SECONDS = float(os.environ.get("LATENTZOO_STATE_SECONDS", "10"))
 """A state file is written after so many steps and seconds, and at the end."""
@@ -94,7 +96,11 @@ class RunFolder:
             self._locks.pop().release()
 
     def publish(self) -> None:
-        """Gives a new run its name; a run that had it goes, other people's files in its folder stay."""
+        """Gives a new run its name; a run that had it goes, other people's files in its folder stay.
+
+        Raises:
+            SpecError: If another run took the name meanwhile; what was there stays.
+        """
         if self.published:
             return
         old = _beside(self.final, f"{os.getpid()}.old")
@@ -146,7 +152,7 @@ class RunFolder:
                     saved_step, saved_at = frame.step, time.monotonic()
                 yield frame
         finally:
-            if self.published:
+            if self.published or walk.done:
                 walk.save(self.state)
 
     def write(self, result: Result, record: str) -> None:
@@ -158,6 +164,16 @@ class RunFolder:
                 says that the run is finished.
         """
         self.publish()
+        self.fill(result, record, None if result.generator is None else _drawn(result))
+
+    def fill(self, result: Result, record: str, pictures: Pictures | None) -> None:
+        """Writes the same where the folder is, whether or not it has taken its name.
+
+        Arguments:
+            result: The run's result.
+            record: The run's record as YAML.
+            pictures: The chains' pictures as bytes, (B, H, W, 3), by the name of their folder.
+        """
         tensors = {"z": result.z, "start": result.start}
         if result.draws is not None:
             tensors["draws"] = result.draws
@@ -166,36 +182,41 @@ class RunFolder:
             texts |= layout.space_text(result.generator.space)
         layout.write_latents(self.path / layout.LATENTS, tensors, texts)
         layout.write_trace(self.path / layout.TRACE, result.trace)
-        if result.generator is not None:
-            self._write_images(result, record)
+        for name, pixels in (pictures or {}).items():
+            self._write_pictures(name, pixels, result.trace.seeds, record)
+        if pictures:
+            sheet, texts = picture.grid(pictures[layout.IMAGES]), {"latentzoo": record}
+            picture.write(self.path / layout.GRID, sheet, texts)
+            if layout.START in pictures:
+                pairs = picture.pairs(pictures[layout.START], pictures[layout.IMAGES])
+                picture.write(self.path / layout.PAIRS, pairs, texts)
         if result.kernel is not None:
             found = result.diagnosis
             told = {"words": str(found).splitlines(), **found.to_dict()}
             files.write_json(self.path / layout.DIAGNOSIS, told)
         files.write_text(self.path / layout.RECORD, record)
 
-    def _write_images(self, result: Result, record: str) -> None:
-        pixels = picture.to_uint8(result.images)
-        self._write_pictures(layout.IMAGES, pixels, result.trace.seeds, record)
-        sheet, texts = picture.grid(pixels), {"latentzoo": record}
-        picture.write(self.path / layout.GRID, sheet, texts)
-        if result.kernel is not None:
-            before = picture.to_uint8(result.picture(result.start))
-            self._write_pictures(layout.START, before, result.trace.seeds, record)
-
     def _write_pictures(
         self, folder: str, pixels: Any, seeds: tuple[int, ...], record: str
     ) -> None:
         (self.path / folder).mkdir(exist_ok=True)
         for i, (one, seed) in enumerate(zip(pixels, seeds, strict=True)):
-            texts = {"latentzoo": record, "seed": str(seed), "chain": str(i)}
+            texts = {"latentzoo": record, "seed": str(seed), "chain": str(seed % 2**32)}
             picture.write(self.path / folder / f"{i:05d}.png", one, texts)
+
+
+def _drawn(result: Result) -> Pictures:
+    """The pictures of a result, and of where its chains began."""
+    drawn = {layout.IMAGES: picture.to_uint8(result.images)}
+    if result.kernel is not None:
+        drawn[layout.START] = picture.to_uint8(result.picture(result.start))
+    return drawn
 
 
 def is_finished(path: Path) -> bool:
     """Whether a folder holds a run that came to its end."""
     try:
-        return bool(spec.read(path / layout.RECORD).record.get("finished"))
+        return bool(plain.read(path / layout.RECORD).record.get("finished"))
     except SpecError:
         return False
 

@@ -4,6 +4,7 @@ run.yaml               the complete record: every default, versions, seeds, hash
 images/00000.png       one picture per chain, the record and the seed in its text chunks
 start/00000.png        where each chain began
 grid.png               all pictures
+pairs.png              where each chain began, and below it where it ended, at most 256 pixels each
 latents.safetensors    z (B, D), start (B, D), and draws (B, K, D) if they were kept; the blocks of z
 trace.csv              step, chain, seed, phi, |z|^2, acceptance, step size, temperature, error,
                        and `term.NAME` for each energy
@@ -11,6 +12,8 @@ diagnosis.json         what the sample is worth
 report.html            all of this on one page
 evaluation.json        what `latentzoo evaluate` found, if it was asked
 state.safetensors      where to go on
+parts/00000-of-00004   the run folder of a shard, until the run is whole (see `parts`)
+pilot/                 the run whose schedule the others follow, where workers made one
 """
 
 import csv
@@ -30,7 +33,7 @@ from latentzoo.run.trace import TERM, Trace
 from latentzoo.space import Space
 
 RECORD = "run.yaml"
-IMAGES, START, GRID = "images", "start", "grid.png"
+IMAGES, START, GRID, PAIRS = "images", "start", "grid.png", "pairs.png"
 LATENTS = "latents.safetensors"
 TRACE = "trace.csv"
 DIAGNOSIS = "diagnosis.json"
@@ -38,7 +41,24 @@ REPORT = "report.html"
 EVALUATION = "evaluation.json"
 STATE = "state.safetensors"
 LOCK = ".lock"
-NAMES = (RECORD, IMAGES, START, GRID, LATENTS, TRACE, DIAGNOSIS, REPORT, EVALUATION, STATE, LOCK)
+PARTS, PILOT = "parts", "pilot"
+NAMES = (
+    *(
+        RECORD,
+        IMAGES,
+        START,
+        GRID,
+        PAIRS,
+        LATENTS,
+        TRACE,
+        DIAGNOSIS,
+        REPORT,
+        EVALUATION,
+        STATE,
+        LOCK,
+    ),
+    *(PARTS, PILOT),
+)
 """All that a run writes; whatever else lies in its folder is somebody else's."""
 
 
@@ -73,15 +93,34 @@ def write_trace(path: Path, trace: Trace) -> None:
 
 
 def read_trace(folder: Path) -> Table | None:
-    """Reads the trace of a finished or a stopped run; None if it has made no step."""
+    """Reads the trace of a finished or a stopped run, or of what there is of a run in shards; None if it has made
+    no step."""
     try:
         with (folder / TRACE).open(newline="", encoding="utf-8") as file:
             header, *rows = csv.reader(file)
     except FileNotFoundError:
-        return _stopped(folder)
+        return _stopped(folder) or _in_parts(folder)
     values = np.array(rows, dtype=float).reshape(len(rows), len(header))
     chains = int(values[:, 1].max()) + 1 if len(values) else 0
     return Table(header, values.reshape(-1, max(chains, 1), len(header)))
+
+
+def parts(folder: Path) -> list[Path]:
+    """The folders of the shards below that of a run, those that left their pictures first."""
+    return sorted(
+        (folder / PARTS).glob("*-of-*"), key=lambda path: (not (path / TRACE).exists(), path)
+    )
+
+
+def _in_parts(folder: Path) -> Table | None:
+    """The traces of a run's shards beside each other, NaN where one has not come as far as the others."""
+    tables = [table for path in parts(folder) if (table := read_trace(path)) is not None]
+    if not tables:
+        return None
+    rows = max(len(table.values) for table in tables)
+    pad = lambda x: np.pad(x, ((0, rows - len(x)), (0, 0), (0, 0)), constant_values=np.nan)
+    values = np.concatenate([pad(table.values) for table in tables], axis=1)
+    return Table(tables[0].header, values)
 
 
 def _stopped(folder: Path) -> Table | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latentzoo import picture
 from latentzoo.errors import SpecError
-from latentzoo.record import execute, layout, spec
+from latentzoo.record import execute, layout, plain, spec
 from latentzoo.record.execute import Watch
 from latentzoo.run.progress import watched
 from latentzoo.space import Space
@@ -38,13 +38,18 @@ class SavedRun:
 
     @cached_property
     def record(self) -> spec.Run:
-        """The run's record."""
-        return spec.read(self.path / layout.RECORD)
+        """The run's record; that of a shard where only shards are there."""
+        return plain.read(self._record)
 
     @cached_property
     def record_text(self) -> str:
         """The record as it was written."""
-        return (self.path / layout.RECORD).read_text(encoding="utf-8")
+        return self._record.read_text(encoding="utf-8")
+
+    @property
+    def _record(self) -> Path:
+        places = [path / layout.RECORD for path in (self.path, *layout.parts(self.path))]
+        return next((place for place in places if place.exists()), places[0])
 
     @property
     def finished(self) -> bool:
@@ -84,11 +89,22 @@ class SavedRun:
         """The names of the run's energies."""
         return self.table.terms
 
+    @property
+    def chains(self) -> int:
+        """How many chains it has; a shard has some of its record's."""
+        return len(self.record.record.get("seeds", range(self.record.chains)))
+
+    @cached_property
+    def numbers(self) -> list[int]:
+        """The number of each chain of the trace in its run."""
+        rows = self.column("seed")
+        return [int(seed) % 2**32 for seed in rows[0]] if len(rows) else list(range(self.chains))
+
     @cached_property
     def kept(self) -> tuple[int, ...]:
         """The chains that did not fail."""
         if not self.record.energies:
-            return tuple(range(self.record.chains))
+            return tuple(range(self.chains))
         return tuple(np.isfinite(self.column("phi")[-1]).nonzero()[0].tolist())
 
     def column(self, name: str) -> np.ndarray:
@@ -96,8 +112,11 @@ class SavedRun:
         return self.table.column(name)
 
     def pictures(self, folder: str = layout.IMAGES) -> list[Path]:
-        """The pictures of the chains, in their order: `images`, or `start` for where they began."""
-        return sorted((self.path / folder).glob("*.png"))
+        """The pictures of the chains, in the order of the trace: `images`, or `start` for where they began."""
+        found = sorted((self.path / folder).glob("*.png"))
+        return found or [
+            p for part in layout.parts(self.path) for p in sorted((part / folder).glob("*.png"))
+        ]
 
     @property
     def images(self) -> Float[Tensor, "B 3 H W"]:

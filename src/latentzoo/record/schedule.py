@@ -1,37 +1,74 @@
-"""A run that follows another: its temperatures and step sizes, read from the other's folder."""
+"""A run that follows another: its temperatures and step sizes, and where it looks, read from the other's folder.
+
+A kernel without a schedule of its own follows in the directions alone.
+"""
 
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors import SafetensorError, safe_open
+
 from latentzoo import kernels
 from latentzoo.errors import SpecError
 from latentzoo.kernels.adapt import schedule
-from latentzoo.record import layout, spec
+from latentzoo.kernels.types import Kernel
+from latentzoo.record import layout, plain, spec
 from latentzoo.run import state
+from latentzoo.run.directions import Sights
 
 
-def followed(folder: Path) -> dict[str, Any]:
-    """The settings of a kernel that follows the run in a folder.
+def kernel(run: spec.Run) -> Kernel:
+    """The kernel of a record, which follows the run that the record names.
 
     Raises:
-        SpecError: If the folder holds no finished run.
+        SpecError: If the record follows a run that is not finished, or its kernel refuses the settings.
+        UnknownName: If there is no such kernel or setting.
     """
+    name, settings = run.kernel.name, _settings(run.kernel)
+    if run.schedule is not None:
+        table = _finished(Path(run.schedule))
+        if "schedule" in kernels.settings(kernels.load(name)):
+            settings |= followed(Path(run.schedule), table)
+    return kernels.load(name, **settings)
+
+
+def sights(run: spec.Run) -> Sights | None:
+    """Where a run looks that follows another: along its directions, about the mean of its last states.
+
+    None if the record follows none, or the other has no state file, or no directions.
+    """
+    if run.schedule is None:
+        return None
+    try:
+        with safe_open(Path(run.schedule) / layout.STATE, framework="pt") as file:
+            alive = file.get_tensor("failed") < 0
+            centre = file.get_tensor("state.z")[alive].mean(0)
+            return Sights(file.get_tensor("directions.basis"), torch.nan_to_num(centre))
+    except (FileNotFoundError, SafetensorError):
+        return None
+
+
+def _finished(folder: Path) -> layout.Table:
     table = layout.read_trace(folder)
     if table is None:
         raise SpecError(f"{folder}: there is no finished run here; run or resume it first")
-    record = spec.read(folder / layout.RECORD).kernel
-    settings: dict[str, Any] = {
-        "schedule": schedule(table.column("beta"), table.column("step_size"))
-    }
-    if "precondition" in record.settings:
-        settings["precondition"] = _learned(folder, record) or "none"
-    return settings
+    return table
 
 
-def _learned(folder: Path, record: spec.KernelSettings) -> Any:
-    """What the followed run was preconditioned by, if it was."""
-    if record.settings["precondition"] == "none":
-        return None
-    kernel = kernels.load(record.name, precondition="auto")
-    saved = state.read(folder / layout.STATE, kernel)
-    return kernel.learned(saved.frame.state)  # pyright: ignore[reportAttributeAccessIssue]
+def followed(folder: Path, table: layout.Table) -> dict[str, Any]:
+    """The settings of a kernel that follows the run in a folder, whose trace is given.
+
+    Raises:
+        SpecError: If its chains shared no schedule.
+    """
+    record = plain.read(folder / layout.RECORD).kernel
+    walked = kernels.load(record.name, **_settings(record))
+    rows = schedule(table.column("beta"), table.column("step_size"))
+    saved = state.read(folder / layout.STATE, walked)
+    return {"schedule": rows, **walked.learned(saved.frame.state)}
+
+
+def _settings(record: spec.KernelSettings) -> dict[str, Any]:
+    given = record.settings.items()
+    return {key: tuple(x) if isinstance(x, list) else x for key, x in given}

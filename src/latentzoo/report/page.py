@@ -77,7 +77,7 @@ def _chains(run: SavedRun) -> list[dict[str, Any]]:
     last = {name: run.column(name)[-1] for name in run.terms} if len(run.column("phi")) else {}
     return [
         {
-            "number": i,
+            "number": run.numbers[i],
             "picture": _embedded(path),
             "start": _embedded(starts[i]) if i < len(starts) else None,
             "energies": {name: f"{values[i]:.3g}" for name, values in last.items()},
@@ -93,7 +93,7 @@ def _numbers(run: SavedRun) -> dict[str, str]:
         "kernel": run.record.kernel.name if run.record.energies else "-",
     }
     row |= {
-        "chains": str(run.record.chains),
+        "chains": str(run.chains),
         "gradients": str(run.record.steps if run.record.energies else 0),
     }
     for name in run.terms:

@@ -16,6 +16,9 @@ The record also holds Stein's identity, which every posterior keeps whatever its
 where :math:`\bar z_{-b}` is the mean of the other chains, so far as there are others. Nothing is drawn and nothing is
 changed, so the samples are those of a run that nobody followed.
 
+A run that follows another looks along the other's directions, about the mean of the other's chains (`Sights`). Then no
+number of a chain depends on the chains beside it, and a run that is walked in parts is recorded as the whole.
+
 References:
     | Dimension-independent likelihood-informed MCMC (Cui, Law and Marzouk, 2016)
     | https://arxiv.org/abs/1411.3688
@@ -23,7 +26,7 @@ References:
     | https://arxiv.org/abs/1506.03039
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -41,6 +44,18 @@ MOST = 64
 """How many chains' gradients they are found from, at most: more would cost and tell little."""
 
 
+class Sights(NamedTuple):
+    """Where a run looks that follows another.
+
+    Attributes:
+        basis: The other's directions, (D, K).
+        centre: The mean of its chains, (D,).
+    """
+
+    basis: Float[Tensor, "D K"]
+    centre: Float[Tensor, "D"]
+
+
 class Directions:
     """Creates the record of a run along its main directions; it stays empty for kernels without gradients.
 
@@ -48,13 +63,15 @@ class Directions:
 
     Arguments:
         length: How many steps the run will make.
+        sights: Where the run looks; None finds that at its half.
 
     Attributes:
         basis: The directions as orthonormal columns, (D, K), once the run's half is reached.
     """
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, length: int, sights: Sights | None = None) -> None:
         self.basis: Float[Tensor, "D K"] | None = None
+        self.sights = sights
         self._half = (length + 1) // 2
         self._rows: list[Float[np.ndarray, "Q B"]] = []
 
@@ -62,11 +79,16 @@ class Directions:
         """Records one step of all chains, and finds the directions if it is the half's."""
         state, alive = frame.state, frame.failed < 0
         if 0 < self._half == frame.step and state.grad.shape[1] and alive.any():
-            self.basis = _basis(state.grad[alive][:MOST], like=state.z)
+            self.basis = self._found(state.grad[alive][:MOST], like=state.z)
         if self.basis is not None:
-            row = torch.cat([(state.z @ self.basis).T, stein(state.z, state.grad, alive)[None]])
+            centre = None if self.sights is None else self.sights.centre.to(state.z)
+            identity = stein(state.z, state.grad, alive, centre)
+            row = torch.cat([_along(state.z, self.basis), identity[None]])
             known = np.where(alive.cpu().numpy(), row.float().cpu().numpy(), np.nan)
             self._rows[frame.step - self._half :] = [known]
+
+    def _found(self, grad: Float[Tensor, "B D"], like: Tensor) -> Float[Tensor, "D K"]:
+        return _basis(grad, like) if self.sights is None else self.sights.basis.to(like)
 
     def array(self, rows: int, chains: int) -> Float[np.ndarray, "T K B"]:
         """The record along the directions, of a run with so many rows and chains; NaN before the half."""
@@ -98,13 +120,34 @@ class Directions:
 
 
 def stein(
-    z: Float[Tensor, "B D"], grad: Float[Tensor, "B D"], alive: Tensor
+    z: Float[Tensor, "B D"],
+    grad: Float[Tensor, "B D"],
+    alive: Tensor,
+    centre: Float[Tensor, "D"] | None = None,
 ) -> Float[Tensor, "B"]:
-    """The identity's value for each chain, about the mean of the other living ones; 1 on average, at the posterior."""
+    """The identity's value for each chain, 1 on average at the posterior.
+
+    Arguments:
+        z: The latents.
+        grad: The gradients of phi there.
+        alive: Which chains live, (B,).
+        centre: What it is taken about; None takes the mean of the other living chains.
+    """
+    if centre is not None:
+        return ((z - centre) * (z + grad)).sum(1) / z.shape[1]
     count = int(alive.sum())
     centre = z[alive].mean(0) * (count / (count - 1)) if count > 1 else torch.zeros_like(z[0])
     others = z * (count / (count - 1) if count > 1 else 1.0) - centre
     return (others * (z + grad)).sum(1) / z.shape[1]
+
+
+def _along(z: Float[Tensor, "B D"], basis: Float[Tensor, "D K"]) -> Float[Tensor, "K B"]:
+    """The latents along the directions, each chain by itself: a product of matrices rounds by how many rows it has."""
+    return (
+        torch.stack([(z * direction).sum(1) for direction in basis.T])
+        if basis.shape[1]
+        else z.new_empty(0, len(z))
+    )
 
 
 def _basis(grad: Float[Tensor, "B D"], like: Tensor) -> Float[Tensor, "D K"]:

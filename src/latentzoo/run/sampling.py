@@ -60,20 +60,17 @@ def sample(
     Ctrl-C stops after the last whole step and gives back the result so far.
 
     Arguments:
-        target: A `Posterior`; or any differentiable potential, (B, D) -> (B,), together with
-            `dim`; or a generator alone, which draws from the prior.
+        target: A `Posterior`; any differentiable potential, (B, D) -> (B,), together with `dim`;
+            or a generator alone, which draws from the prior.
         dim: The latent's dimension, for a bare potential.
         chains: How many chains B.
         steps: The budget of each chain in gradients.
         seed: The run's seed; chain c draws all its noise from the stream `seed * 2**32 + c`.
         kernel: A kernel, its name, or None for the default.
-        best: A term's name, to keep each chain's state of least energy instead of its last; not a
-            sample then.
-        tries: Of how many draws of the prior each chain picks its start, see `starts`; they are
-            part of the budget. None leaves it to `usual_tries`.
+        best: A term's name, to keep each chain's state of least energy, which is no sample.
+        tries: Of how many draws of the prior each chain picks its start; see `usual_tries`.
         keep: Every how many steps the states are kept as draws along the chains; None keeps none.
-        strength: How strong the guidance is, in nats; one factor of all weights is found for it.
-            None takes the weights as they are.
+        strength: How strong the guidance is, in nats; None takes the weights as they are.
         start: Where the chains begin, (B, D) or (1, D); None draws from the prior.
         device: Where the latents live; None takes the generator's. The networks stay where they are.
         dtype: The number type of the latents, float32 or float64; networks keep theirs.
@@ -83,8 +80,7 @@ def sample(
             `tracker`.
 
     Raises:
-        SpecError: If `dim` is missing for a bare potential, `target` cannot be sampled, `start` has
-            another shape, or the device cannot be used.
+        SpecError: If `dim` is missing for a bare potential, or what is given cannot be used.
         EnergyError: If the potential cannot be used; see `probe` and `Posterior.evaluate`.
     """
     rng = Rng(*seeds(seed, chains), device=usable(device or _home(target)), dtype=dtype)

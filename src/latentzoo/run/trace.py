@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentzoo.run.directions import Directions
+from latentzoo.run.directions import Directions, Sights
 
 if TYPE_CHECKING:
     from latentzoo.run.chain import Frame
@@ -27,6 +27,7 @@ class Trace:
         seeds: The seed of each chain.
         names: The names of the potential's terms.
         length: How many steps the run will make, to know its half; see `directions`.
+        sights: Where a run looks that follows another; see `directions`.
 
     Attributes:
         phi: The potential, (T, B).
@@ -40,10 +41,15 @@ class Trace:
     """
 
     def __init__(
-        self, seeds: tuple[int, ...], names: tuple[str, ...] = (), *, length: int = 0
+        self,
+        seeds: tuple[int, ...],
+        names: tuple[str, ...] = (),
+        *,
+        length: int = 0,
+        sights: Sights | None = None,
     ) -> None:
         self.seeds, self.names = seeds, names
-        self.directions = Directions(length)
+        self.directions = Directions(length, sights)
         self._rows: list[np.ndarray] = []
 
     def append(self, frame: "Frame") -> None:

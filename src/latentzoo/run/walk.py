@@ -21,6 +21,7 @@ from latentzoo.kernels.types import Kernel, Point, Potential
 from latentzoo.rng import Rng
 from latentzoo.run import state
 from latentzoo.run.chain import Frame, advance, start
+from latentzoo.run.directions import Sights
 from latentzoo.run.starts import choose
 from latentzoo.run.trace import Trace
 
@@ -54,6 +55,19 @@ class Counted(Potential):
         return self if self.chains is None else Counted(self.phi.select(index), self.tally)
 
 
+def require_targets(phi: Potential, chains: int) -> None:
+    """Checks that targets which are one per chain are as many as the chains of a run.
+
+    Raises:
+        SpecError: If they are not.
+    """
+    if phi.chains not in (None, chains):
+        raise SpecError(
+            f"the energies have {phi.chains} targets, one per chain, and the run has {chains} chains; "
+            f"give chains={phi.chains}"
+        )
+
+
 class Walk:
     """Creates a run of chains with a budget of gradients; iterate over it to make it.
 
@@ -70,6 +84,9 @@ class Walk:
             those at which a step began, as the paper does.
         keep: Every how many steps the chains' states are kept as draws, once all walk at the
             posterior's temperature; None keeps none.
+        sights: Along which directions, and about which mean, a run is recorded that follows
+            another; None finds its own.
+        part: Whether these are some of a run's chains, all of which may fail at their start.
 
     Attributes:
         start: Where the chains began, (B, D).
@@ -93,19 +110,17 @@ class Walk:
         tries: int = 1,
         best: str | None = None,
         keep: int | None = None,
+        sights: Sights | None = None,
+        part: bool = False,
     ) -> None:
         if best is not None and best not in phi.names:
             raise UnknownName("energy to keep the best of", best, phi.names)
-        if phi.chains not in (None, len(rng)):
-            raise SpecError(
-                f"the energies have {phi.chains} targets, one per chain, and the run has {len(rng)} chains; "
-                f"give chains={phi.chains}"
-            )
+        require_targets(phi, len(rng))
         if keep is not None and keep < 1:
             raise SpecError(
                 f"keep is {keep}; give every how many steps a draw is kept, at least 1"
             )
-        cost = math.ceil(tries / 3) if tries > 1 else 0
+        cost = _cost(tries)
         if tries < 1 or cost > steps:
             raise SpecError(
                 f"tries is {tries}, which costs {cost} of {steps} gradients; give at least 1, and no more "
@@ -113,9 +128,9 @@ class Walk:
             )
         planned = max((steps if plan is None else plan) - cost, 0)
         self.phi, self.kernel, self.rng = Counted(phi), kernel.plan(planned), rng
-        self.tries, self.keep = tries, keep
-        self.length = self._length(steps - cost)
-        self.trace = Trace(rng.seeds, phi.names, length=self._length(planned))
+        self.tries, self.keep, self.part = tries, keep, part
+        self.length = length(kernel, steps, tries)
+        self.trace = Trace(rng.seeds, phi.names, length=_length(kernel, planned), sights=sights)
         self.best = None if best is None else phi.names.index(best)
         self.start: Float[Tensor, "B D"] | None = None
         self.frame: Frame | None = None
@@ -126,9 +141,6 @@ class Walk:
         self._spent, self._since = 0.0, math.nan
         self._between = True
 
-    def _length(self, steps: int) -> int:
-        return max(1, int(steps / self.kernel.gradients)) if steps > 0 else 0
-
     def draw(self, dim: int) -> Float[Tensor, "B D"]:
         """Draws where the chains begin: each picks one of `tries` draws of its own stream."""
         return choose(self.phi, self.rng, dim, self.tries)
@@ -137,7 +149,7 @@ class Walk:
         """Evaluates the start; every chain begins at its row of `z`."""
         self._since = time.perf_counter()
         self.start = z
-        frame = start(self.kernel, self.phi, self.rng, z)
+        frame = start(self.kernel, self.phi, self.rng, z, part=self.part)
         self.trace.append(frame)
         self._cost = {0: self.phi.gradients}
         self.frame = frame
@@ -165,7 +177,11 @@ class Walk:
 
     @property
     def here(self) -> Frame:
-        """The frame the chains are at."""
+        """The frame the chains are at.
+
+        Raises:
+            StateError: If the walk has no start yet.
+        """
         if self.frame is None:
             raise StateError("the walk has no start; call begin(z) or resume(path) first")
         return self.frame
@@ -277,3 +293,17 @@ class Walk:
             )
         self.frame = frame
         return frame
+
+
+def length(kernel: Kernel, steps: int, tries: int) -> int:
+    """How many steps a walk makes with a budget of `steps` gradients, of which the tries cost some."""
+    return _length(kernel, steps - _cost(tries))
+
+
+def _length(kernel: Kernel, steps: int) -> int:
+    return max(1, int(steps / kernel.gradients)) if steps > 0 else 0
+
+
+def _cost(tries: int) -> int:
+    """What the draws cost of which a chain picks its start; a draw is a third of a gradient."""
+    return math.ceil(tries / 3) if tries > 1 else 0

@@ -14,7 +14,7 @@ from latentzoo.builtin.study import page
 from latentzoo.builtin.study.findings import find, recognise, variations
 from latentzoo.builtin.study.rows import Prior, Row
 from latentzoo.errors import SpecError
-from latentzoo.record import execute, spec, words
+from latentzoo.record import execute, plain, spec, words
 from latentzoo.record.folder import is_finished
 from latentzoo.record.saved import SavedRun
 from latentzoo.report.evaluation import reached
@@ -134,7 +134,7 @@ def _run(
     """The run of one question in its folder; it is made, or resumed, unless it is there already."""
     data = {**shared, "generator": generator, "options": study.generators[generator]}
     best = energies[0].energy if energies and study.best else None
-    run = spec.parse(data, source="the study's run")
+    run = plain.parse(data, source="the study's run")
     run = spec.replace(run, energies=energies, best=best)
     if not execute.holds(folder, run):
         execute.make(run, folder, force=True)
