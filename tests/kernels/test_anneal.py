@@ -79,7 +79,7 @@ def test_a_flat_energy_with_walls_is_sampled_with_steps_that_fit_and_trusted() -
     each = 10 * torch.nn.functional.softplus(-30 * (x - 1))
     p = (-each - x.square() / 2).softmax(0)
     mean, sd = 2 * float(p @ each), (2 * float(p @ each.square() - (p @ each) ** 2)) ** 0.5
-    walk = known.walked(walls, Anneal(), *range(16), dim=64, steps=80)
+    walk = known.walked(walls, Anneal(), *range(100, 116), dim=64, steps=80)
     found = diagnose(walk.trace, walk.z, kernel=walk.kernel, state=walk.here.state)
     trace, rest = walk.trace, slice(45, 60)
     assert np.mean(trace.error[rest].std(1)) > 2 * np.mean(trace.phi[rest].std(1))
