@@ -55,7 +55,7 @@ from targets import Classifier, Cosine, Linear, Moments, Target, total_variation
 STEPS = 200
 OLD = {"ula 0.05": ULA(0.05), "ula 0.005": ULA(0.005), "lm 0.05": LM(0.05)}
 ADJUSTED = {"ghmc": GHMC(), "malt": MALT(), "mams": MAMS(), "pcnl": PCNL()}
-FREE = {"mclmc": MCLMC()}
+FREE: dict[str, Kernel] = {"mclmc": MCLMC()}
 BLIND = {"pcn": PCN(), "slice": Slice()}
 Limits = dict[str, tuple[float, float]]
 
@@ -139,9 +139,9 @@ class Row:
     seconds: float = 0.0
 
 
-default = {"anneal": Anneal()}
-both = default | {"plain": Anneal(precondition="none")}
-weighing = {"auto": Auto(), "smc": SMC(), "anneal": Anneal()}
+default: dict[str, Kernel] = {"anneal": Anneal()}
+both: dict[str, Kernel] = default | {"plain": Anneal(precondition="none")}
+weighing: dict[str, Kernel] = {"auto": Auto(), "smc": SMC(), "anneal": Anneal()}
 four = (0.4, 0.3, 0.2, 0.1)
 CASES = [
     Case(

@@ -124,7 +124,7 @@ class Own(Potential):
 def test_chains_with_targets_of_their_own_and_few_chains_do_not_jump() -> None:
     for phi, chains in ((Own(16), 16), (Function(two(0.9)), 6)):
         walk = known.walked(phi, Auto(), *range(chains), dim=DIM, steps=60)
-        assert walk.kernel.maps(walk.here.state) is None
+        assert Auto().maps(walk.here.state) is None
 
 
 def maps(dim: int = 3) -> Maps:
