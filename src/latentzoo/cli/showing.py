@@ -77,7 +77,7 @@ def _rows(name: str) -> dict[str, Any]:
     if name in kernels.known():
         entry = kernels.known()[name]
         kernel = entry.load()
-        said = kernels.settings(kernel)
+        said = kernels.settings(kernel())
         return _module(name, entry.module) | {"settings": _explained(said, kernel)}
     if name in energies.known():
         return _energy(name)
