@@ -40,7 +40,7 @@ class Experiment:
         self.run = run if shard is None else splittable(run, schedule.kernel(run))
         self.shard, self.device = shard, usable(run.device)
         self.chains = range(run.chains) if shard is None else shard.chains(run)
-        of = seeds(run.seed, run.chains)
+        of = seeds(run.seed, run.chains, run.stream)
         self.rng = Rng(*(of[chain] for chain in self.chains), device=self.device)
 
     @cached_property
@@ -107,7 +107,8 @@ class Experiment:
                 f"the energy '{term.energy}' has no target, and the generator no prompt; write "
                 f"{term.energy}=TARGET"
             )
-        each = {prompt: rate(prompt) for prompt in dict.fromkeys(prompts)}
+        first = rate(prompts[0])
+        each = {prompt: first.about(prompt) or rate(prompt) for prompt in dict.fromkeys(prompts)}
         return PerChain([each[prompt] for prompt in prompts])
 
     @cached_property
@@ -205,7 +206,7 @@ class Experiment:
         They are looked at with the first chains of the run and its last, whichever of them are made.
         """
         chains = sorted({0, min(1, self.run.chains - 1), self.run.chains - 1})
-        of = seeds(self.run.seed, self.run.chains)
+        of = seeds(self.run.seed, self.run.chains, self.run.stream)
         rng = Rng(*(of[chain] for chain in chains), device=self.device)
         phi = self.whole.select(torch.tensor(chains))
         return probe(phi, rng.normal(self.generator.space.dim))
