@@ -123,7 +123,9 @@ def test_a_person_guides_stops_goes_on_and_downloads(
     page.locator("#stop").click()
     until(lambda: "stopped at step" in now(page))
     assert page.locator("#pairs img").count() == 4
-    until(lambda: page.locator("#runs input").input_value() != "")  # the list has it, and chooses it
+    until(
+        lambda: page.locator("#runs input").input_value() != ""
+    )  # the list has it, and chooses it
     page.locator("#more").click()
     until(lambda: "finished" in now(page))
     assert "to tell" in page.locator("#verdict textarea").input_value()
