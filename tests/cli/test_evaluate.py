@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
@@ -18,7 +19,7 @@ from latentzoo.cli import app
 from latentzoo.energies.base import Function
 from latentzoo.errors import MissingExtra, SpecError
 from latentzoo.guides import features
-from latentzoo.record import spec
+from latentzoo.record import plain, spec
 from latentzoo.record.saved import SavedRun
 from latentzoo.report import page
 from latentzoo.report.evaluation import Evaluator
@@ -117,9 +118,9 @@ def test_how_much_of_a_gain_is_held_out(tmp_path: Path) -> None:
     prompts = ["a", "b", "a", "b"]
     brightness = dark.mean((1, 2, 3)), light.mean((1, 2, 3))
     run = write(tmp_path / "run", light, [(-v).tolist() for v in brightness])
-    record = spec.read(run / "run.yaml")
+    record = plain.read(run / "run.yaml")
     terms, options = [spec.Term(energy="reward", model="x")], {"prompt": prompts}
-    record = spec.replace(record, energies=terms, options=options)
+    record = replace(record, energies=terms, options=options)
     (run / "run.yaml").write_text(spec.to_yaml(record).replace("term.clip", "term.reward"))
     table = (run / "trace.csv").read_text().replace("term.clip", "term.reward")
     (run / "trace.csv").write_text(table)

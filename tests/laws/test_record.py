@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 import recorded
 from latentzoo import zoo
 from latentzoo.cli import app
+from latentzoo.errors import SpecError
 from latentzoo.record import plain, spec
 from latentzoo.run.sampling import seeds
 
@@ -59,6 +60,7 @@ FIELDS = {
     "chains": Field(3, 4, ("shape", "images", "batch")),
     "steps": Field(6, 7, ("z", "rows")),
     "seed": Field(0, 1, ("z", "start", "images")),
+    "stream": Field(0, 2, ("z", "start", "images")),
     "plan": Field(None, 200, ("z",), {"kernel": ANNEAL, "steps": 40}),
     "tries": Field(1, 4, ("start", "calls")),
     "keep": Field(None, 2, ("latents",)),
@@ -159,6 +161,32 @@ def test_number_types_work_guided_and_unguided(dtype: str, energies: list[Any]) 
 def test_runs_of_different_seeds_share_no_chain() -> None:
     of = [set(seeds(seed, 1000)) for seed in (0, 1, 2, 999)]
     assert sum(map(len, of)) == len(set.union(*of)) == 4000
+
+
+@pytest.mark.parametrize("energies", [[], [LIGHT]], ids=["prior", "guided"])
+def test_a_picture_is_redrawn_alone_by_its_stream(energies: list[Any]) -> None:
+    whole = seen("whole", energies=energies, chains=4)
+    alone = seen("alone", energies=energies, chains=1, stream=2)
+    of = lambda run: np.frombuffer(run["z"], np.float32).reshape(run["shape"])
+    np.testing.assert_allclose(of(alone)[0], of(whole)[2], rtol=1e-5, atol=1e-6)
+    pixels = [
+        np.frombuffer(x, np.uint8).astype(int) for x in (alone["images"][0], whole["images"][2])
+    ]
+    assert abs(pixels[0] - pixels[1]).max() <= 1
+
+
+def test_a_picture_of_an_adapted_run_is_redrawn_by_the_schedule_of_that_run() -> None:
+    more = {"kernel": ANNEAL, "steps": 40}
+    whole = seen("first", **more)
+    alone = seen("alone", **more, chains=1, stream=1, schedule="first")
+    of = lambda run: np.frombuffer(run["z"], np.float32).reshape(run["shape"])
+    np.testing.assert_allclose(of(alone)[0], of(whole)[1], rtol=1e-4, atol=1e-5)
+
+
+def test_streams_beyond_a_seed_are_refused() -> None:
+    assert seeds(3, 2, 2**32 - 2)[-1] == 4 * 2**32 - 1
+    with pytest.raises(SpecError, match="give a whole number from 0 to"):
+        seeds(3, 2, 2**32 - 1)
 
 
 def test_the_strength_that_was_asked_for_stays_in_the_record() -> None:

@@ -182,7 +182,7 @@ FILES: dict[str, tuple[str, Callable[[Path], Path], dict[str, Any]]] = {
     "guided_diffusion": (
         "guided_diffusion",
         plain("guided_diffusion", "classes_updown"),
-        {"steps": 2, "resolution": 8, "heads": 2, "class_index": 3},
+        {"steps": 2, "class_index": 3},
     ),
     "sn_dpm": ("sn_dpm", plain("adpm_unet", "v1"), {"steps": 2}),
     "stylesdf": ("stylesdf", averaged("stylesdf", "ffhq_like"), {}),

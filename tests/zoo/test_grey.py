@@ -87,7 +87,7 @@ FAMILIES = {
     "sn_dpm": Grey(*official.FILES["sn_dpm"][1:], r"conv_out2?\.\w+", r"conv_in\.weight"),
     "guided_diffusion": Grey(
         unlearned,
-        official.FILES["guided_diffusion"][2],
+        official.FILES["guided_diffusion"][2] | {"resolution": 8},
         r"out\.2\.\w+",
         r"input_blocks\.0\.0\.weight",
     ),

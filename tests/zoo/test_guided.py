@@ -75,10 +75,11 @@ FAMILIES: dict[str, tuple[Write, dict[str, Any]]] = {
     # A file of CompVis does not say how large its pictures are; as published, they would be 256 pixels. The first stage
     # is a KL one: the map through a codebook has jumps, and the gradient that training gives it is not its slope.
     "ldm": (official.trained("ldm", "v2"), {"steps": 2, "size": 8}),
-    **{
-        name: official.FILES[name][1:]
-        for name in ("diffae", "ddgan", "sn_dpm", "nvae", "guided_diffusion")
-    },
+    **{name: official.FILES[name][1:] for name in ("diffae", "ddgan", "sn_dpm", "nvae")},
+    "guided_diffusion": (
+        official.FILES["guided_diffusion"][1],
+        official.FILES["guided_diffusion"][2] | {"resolution": 8},
+    ),
 }
 LEFT = {
     *("run.yaml", "images", "start", "grid.png", "pairs.png", "latents.safetensors", "trace.csv"),

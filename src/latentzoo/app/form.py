@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from latentzoo import zoo
 from latentzoo.app.limits import Limits
 from latentzoo.errors import SpecError, UnknownName
-from latentzoo.record import spec
+from latentzoo.record import plain, spec
 
 Term = spec.Term
 PICTURES = "pictures"
@@ -89,7 +89,7 @@ def asked(fields: Fields, limits: Limits, folder: Path, *, device: str = "auto")
     terms += [Term(energy="attribute", target=line) for line in _lines(fields.attributes, limits)]
     terms, init = _pictured(terms, fields, limits, folder)
     judged = [_judged(term, fields.generator) for term in terms]
-    return spec.parse(
+    return plain.parse(
         {
             "generator": fields.generator,
             "energies": [_builtin(term) for term in judged],

@@ -139,4 +139,5 @@ def _place(record: spec.Run) -> Path:
     asked = [prompts] if isinstance(prompts, str) else [str(p) for p in dict.fromkeys(prompts)]
     asked += [term.target for term in record.energies]
     said = " ".join([Path(record.generator).stem, *asked])[:72]
-    return Path("runs") / words.slug(f"{said} seed {record.seed}")
+    stream = f" stream {record.stream}" if record.stream else ""
+    return Path("runs") / words.slug(f"{said} seed {record.seed}{stream}")

@@ -79,8 +79,8 @@ class Faces(nn.Module, Settling, ABC):
         return 1 - seen @ others.T
 
     def read(self, path: str | Path) -> Float[Tensor, "1 3 h w"]:
-        """Reads a reference as the network expects it."""
-        return picture.read(path)
+        """Reads a reference as the network expects it; one that is no square is warned of."""
+        return picture.read_square(path)
 
     def references(self, paths: Sequence[str | Path]) -> list[Float[Tensor, "1 3 h w"]]:
         """Reads all references of a person.

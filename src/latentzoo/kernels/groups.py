@@ -1,6 +1,7 @@
 r"""Groups of numbers on a line: Fisher's optimal partition, believed only where the groups are clear.
 
-Chains that stay in one mode each have averages :math:`m_b` that fall into groups. They are split into k so that the part
+Chains that stay in one mode each have averages :math:`m_b` that fall into groups. They are split into k so that the
+part
 
 .. math:: R_k^2 = 1 - \frac{\sum_{g} \sum_{b \in g} (m_b - \bar m_g)^2}{\sum_b (m_b - \bar m)^2}
 

@@ -44,6 +44,7 @@ class SynthesisLayer(nn.Module):
         size: The height and width of the output, and of the stored noise map.
         up: Whether the output is twice as large as the input.
         clamp: Where the result is cut off on both sides, if it is.
+        kernel: The side of the convolution's kernels.
         noisy: Whether there is noise.
     """
 
@@ -58,11 +59,12 @@ class SynthesisLayer(nn.Module):
         *,
         up: bool = False,
         clamp: float | None = None,
+        kernel: int = 3,
         noisy: bool = True,
     ) -> None:
         super().__init__()
         self.affine = Linear(w_dim, inputs, bias=1.0)
-        self.weight = normal(outputs, inputs, 3, 3)
+        self.weight = normal(outputs, inputs, kernel, kernel)
         self.bias = nn.Parameter(torch.zeros(outputs))
         if noisy:
             self.noise_strength = nn.Parameter(torch.zeros(()))

@@ -19,7 +19,7 @@ from latentzoo.rng import Domain, Rng
 from latentzoo.run.probe import probe
 from latentzoo.run.sampling import seeds, usable
 from latentzoo.run.starts import usual_tries
-from latentzoo.run.strength import find
+from latentzoo.run.strength import Watch, find
 from latentzoo.run.walk import Walk, require_targets
 from latentzoo.views.camera import Viewable, fan
 from latentzoo.views.orbit import EachView, Views
@@ -40,7 +40,7 @@ class Experiment:
         self.run = run if shard is None else splittable(run, schedule.kernel(run))
         self.shard, self.device = shard, usable(run.device)
         self.chains = range(run.chains) if shard is None else shard.chains(run)
-        of = seeds(run.seed, run.chains)
+        of = seeds(run.seed, run.chains, run.stream)
         self.rng = Rng(*(of[chain] for chain in self.chains), device=self.device)
 
     @cached_property
@@ -166,8 +166,11 @@ class Experiment:
         kernel = replace(run.kernel, settings=kernels.settings(self.kernel))
         return replace(run, energies=terms, kernel=kernel, tries=self.tries)
 
-    def scaled(self) -> tuple["Experiment", tuple[str, ...]]:
-        """Finds the factor of the weights for the strength that is asked for, by one ramp.
+    def scaled(self, climb: Watch | None = None) -> tuple["Experiment", tuple[str, ...]]:
+        """Finds the factor of the weights for the strength that is asked for, by one ladder.
+
+        Arguments:
+            climb: Called after every step of it.
 
         Returns:
             The experiment at that strength, itself if nothing is to be found, and what was found in
@@ -178,9 +181,8 @@ class Experiment:
             return self, ()
         _ = self.probed  # before the ramp takes its time
         dim = self.generator.space.dim
-        found = find(
-            self.posterior, run.strength, dim=dim, steps=max(run.steps, 100), seed=run.seed
-        )
+        budget = {"steps": max(run.steps, 100), "seed": run.seed, "watch": climb}
+        found = find(self.posterior, run.strength, dim=dim, **budget)
         other = self._same(Experiment(replace(run, scale=found.factor), self.shard))
         other.__dict__["probed"] = self.probed
         return other, (found.note,)
@@ -204,7 +206,7 @@ class Experiment:
         They are looked at with the first chains of the run and its last, whichever of them are made.
         """
         chains = sorted({0, min(1, self.run.chains - 1), self.run.chains - 1})
-        of = seeds(self.run.seed, self.run.chains)
+        of = seeds(self.run.seed, self.run.chains, self.run.stream)
         rng = Rng(*(of[chain] for chain in chains), device=self.device)
         phi = self.whole.select(torch.tensor(chains))
         return probe(phi, rng.normal(self.generator.space.dim))

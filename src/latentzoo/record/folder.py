@@ -263,6 +263,7 @@ def _described(result: Result) -> spec.Run:
         chains=len(result.z),
         steps=round(result.gradients),
         seed=result.trace.seeds[0] // 2**32,
+        stream=result.trace.seeds[0] % 2**32,
         micro_batch=result.micro_batch,
         record={
             "python": True,

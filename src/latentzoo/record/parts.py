@@ -181,7 +181,7 @@ def _walked(folder: RunFolder, run: spec.Run, parts: Sequence[Part]) -> Result:
     walk = Walk(
         _Told(whole.texts["names"]),
         schedule.kernel(run),
-        Rng(*seeds(run.seed, run.chains)),
+        Rng(*seeds(run.seed, run.chains, run.stream)),
         steps=run.steps,
         plan=run.plan,
         tries=run.tries or 1,
@@ -194,7 +194,9 @@ def _walked(folder: RunFolder, run: spec.Run, parts: Sequence[Part]) -> Result:
 
 def _drawn(run: spec.Run, parts: Sequence[Part]) -> Result:
     read = lambda name: torch.cat([layout.read_latents(part.path, name) for part in parts])
-    return Result(z=read("z"), start=read("start"), trace=Trace(seeds(run.seed, run.chains)))
+    return Result(
+        z=read("z"), start=read("start"), trace=Trace(seeds(run.seed, run.chains, run.stream))
+    )
 
 
 def _measured(result: Result, parts: Sequence[Part], told: dict[str, Any]) -> dict[str, Any]:

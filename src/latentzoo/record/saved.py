@@ -98,7 +98,9 @@ class SavedRun:
     def numbers(self) -> list[int]:
         """The number of each chain of the trace in its run."""
         rows = self.column("seed")
-        return [int(seed) % 2**32 for seed in rows[0]] if len(rows) else list(range(self.chains))
+        if not len(rows):
+            return list(range(self.chains))
+        return [int(seed) % 2**32 - self.record.stream for seed in rows[0]]
 
     @cached_property
     def kept(self) -> tuple[int, ...]:

@@ -105,6 +105,14 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Natural, Meta(description="The budget of each chain in gradients, tries included.")
     ] = 200
     seed: Annotated[int, Meta(ge=0, lt=2**31, description="The run's seed.")] = 0
+    stream: Annotated[
+        int,
+        Meta(
+            ge=0,
+            lt=2**32,
+            description="The number of the first chain's stream: with one chain, that picture of the seed alone.",
+        ),
+    ] = 0
     plan: Annotated[
         Count | None,
         Meta(

@@ -15,7 +15,7 @@ from latentzoo.posterior import Posterior
 from latentzoo.rng import Rng
 from latentzoo.run.chain import Frame
 from latentzoo.run.probe import probe
-from latentzoo.run.progress import Log, logged, watched
+from latentzoo.run.progress import Log, climbed, logged, watched
 from latentzoo.run.result import Result, finish
 from latentzoo.run.starts import usual_tries
 from latentzoo.run.strength import find
@@ -23,17 +23,26 @@ from latentzoo.run.trace import Trace
 from latentzoo.run.walk import Walk
 
 
-def seeds(seed: int, chains: int) -> tuple[int, ...]:
-    """The seeds of a run's chains, :math:`2^{32} s + c`: runs of different seeds share no chain.
+def seeds(seed: int, chains: int, stream: int = 0) -> tuple[int, ...]:
+    """The seeds of a run's chains, :math:`2^{32} s + k + c`: runs of different seeds share no chain.
+
+    Arguments:
+        seed: The run's seed s.
+        chains: The number of chains c.
+        stream: The number k of the first one's stream.
 
     Raises:
-        SpecError: If there are no chains, or the seed is out of range.
+        SpecError: If there are no chains, or the seed or a stream is out of range.
     """
     if chains < 1:
         raise SpecError(f"chains is {chains}; a run needs at least one chain")
     if not 0 <= seed < 2**31:
         raise SpecError(f"the seed {seed} is out of range; give a whole number from 0 to 2^31 - 1")
-    return tuple(seed * 2**32 + chain for chain in range(chains))
+    if not 0 <= stream <= 2**32 - chains:
+        raise SpecError(
+            f"the stream {stream} is out of range; give a whole number from 0 to 2^32 - {chains}"
+        )
+    return tuple(seed * 2**32 + stream + chain for chain in range(chains))
 
 
 def sample(
@@ -43,6 +52,7 @@ def sample(
     chains: int = 16,
     steps: int = 200,
     seed: int = 0,
+    stream: int = 0,
     kernel: Kernel | str | None = None,
     best: str | None = None,
     tries: int | None = None,
@@ -65,7 +75,8 @@ def sample(
         dim: The latent's dimension, for a bare potential.
         chains: How many chains B.
         steps: The budget of each chain in gradients.
-        seed: The run's seed; chain c draws all its noise from the stream `seed * 2**32 + c`.
+        seed: The run's seed; chain c draws all its noise from the stream `seed * 2**32 + stream + c`.
+        stream: The number of the first chain's stream: `chains=1, stream=2` is chain 2 of that run, alone.
         kernel: A kernel, its name, or None for the default.
         best: A term's name, to keep each chain's state of least energy, which is no sample.
         tries: Of how many draws of the prior each chain picks its start; see `usual_tries`.
@@ -83,7 +94,7 @@ def sample(
         SpecError: If `dim` is missing for a bare potential, or what is given cannot be used.
         EnergyError: If the potential cannot be used; see `probe` and `Posterior.evaluate`.
     """
-    rng = Rng(*seeds(seed, chains), device=usable(device or _home(target)), dtype=dtype)
+    rng = Rng(*seeds(seed, chains, stream), device=usable(device or _home(target)), dtype=dtype)
     if isinstance(target, Generator):
         z = rng.normal(target.space.dim)
         return Result(z=z, start=z, trace=Trace(rng.seeds), generator=target)
@@ -92,7 +103,8 @@ def sample(
     first = None if start is None else _given(start, chains, dim).to(rng.device, rng.dtype)
     notes = probe(phi, _unspent(rng).normal(dim) if first is None else first)
     if strength is not None:
-        found = find(phi, strength, dim=dim, steps=max(steps, 100), seed=seed)
+        with climbed(shown=progress) as count:
+            found = find(phi, strength, dim=dim, steps=max(steps, 100), seed=seed, watch=count)
         phi, notes = phi.scaled(found.factor), (*notes, found.note)
     tries = usual_tries(tries, phi, chosen, steps, given=start is not None)
     walk = Walk(phi, chosen, rng, steps=steps, tries=tries, best=best, keep=keep)
