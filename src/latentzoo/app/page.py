@@ -5,7 +5,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 os.environ.setdefault("GRADIO_TEMP_DIR", tempfile.mkdtemp(prefix="latentzoo-app-"))
@@ -33,33 +33,26 @@ WALKING: dict[str, Any] = CLOSED | {"concurrency_limit": 1, "concurrency_id": "w
 Shown = tuple[Any, ...]
 
 
+class Parts(NamedTuple):
+    """The components of the page that somebody uses."""
+
+    fields: list[Any]
+    start: Any
+    stop: Any
+    runs: Any
+    look: Any
+    more: Any
+    extra: Any
+    out: list[Any]
+    compare: Any
+    beside: Any
+
+
 def build(desk: Desk) -> gr.Blocks:
     """Makes the page of a desk."""
     limits = desk.limits
     with gr.Blocks(title="latentzoo", analytics_enabled=False, delete_cache=(600, 3600)) as page:
-        gr.Markdown(TITLE)
-        with gr.Row():
-            with gr.Column(scale=1, min_width=300):
-                words = _words()
-                with gr.Row():
-                    narrow: dict[str, Any] = {"min_width": 120}
-                    start = gr.Button("Start", variant="primary", elem_id="start", **narrow)
-                    stop = gr.Button("Stop", variant="stop", elem_id="stop", **narrow)
-                fields = [_generator(limits), *words, *_fields(limits)]
-                gr.Markdown("Finished and stopped runs")
-                runs = gr.Dropdown([], label="Run", elem_id="runs", interactive=True)
-                with gr.Row():
-                    look = gr.Button("Look", elem_id="look", **narrow)
-                    more = gr.Button("Go on", elem_id="more", **narrow)
-                extra = gr.Number(
-                    50, label="Steps more, for a finished run", precision=0, minimum=1
-                )
-            with gr.Column(scale=2, min_width=320):
-                out = _results()
-        compare = gr.Dropdown([], label="Beside it", elem_id="beside", interactive=True)
-        beside = gr.Image(
-            format="png", label="Another run", interactive=False, buttons=["fullscreen"]
-        )
+        parts = _laid(limits)
 
         def begin(request: gr.Request, *values: Any) -> Iterator[Shown]:
             yield from _walked(desk, request, lambda v: desk.begin(v, Fields(*values)))
@@ -92,12 +85,18 @@ def build(desk: Desk) -> gr.Blocks:
             newest = names[0] if names else None
             return gr.update(choices=names, value=newest), gr.update(choices=names)
 
-        lists: dict[str, Any] = {"fn": listed, "inputs": None, "outputs": [runs, compare]}
-        start.click(begin, fields, out, **WALKING).then(**lists, **CLOSED)
-        more.click(go_on, [runs, extra], out, **WALKING).then(**lists, **CLOSED)
-        stop.click(halt, None, out[1], queue=False, **CLOSED)
-        look.click(open_, runs, out, **CLOSED)
-        compare.change(side, compare, beside, **CLOSED)
+        lists: dict[str, Any] = {
+            "fn": listed,
+            "inputs": None,
+            "outputs": [parts.runs, parts.compare],
+        }
+        parts.start.click(begin, parts.fields, parts.out, **WALKING).then(**lists, **CLOSED)
+        parts.more.click(go_on, [parts.runs, parts.extra], parts.out, **WALKING).then(
+            **lists, **CLOSED
+        )
+        parts.stop.click(halt, None, parts.out[1], queue=False, **CLOSED)
+        parts.look.click(open_, parts.runs, parts.out, **CLOSED)
+        parts.compare.change(side, parts.compare, parts.beside, **CLOSED)
         page.load(**lists, **CLOSED)
         page.unload(left)
     return page.queue(max_size=8)
@@ -122,6 +121,34 @@ def launch(page: gr.Blocks, *, host: str, port: int, megabytes: int, browser: bo
         css_paths=HERE / "page.css",
         prevent_thread_lock=True,
     )
+
+
+def _laid(limits: Limits) -> Parts:
+    """Lays the page out."""
+    narrow: dict[str, Any] = {"min_width": 120}
+    gr.Markdown(TITLE)
+    with gr.Row():
+        with gr.Column(scale=1, min_width=300):
+            words = _words()
+            with gr.Row():
+                start = gr.Button("Start", variant="primary", elem_id="start", **narrow)
+                stop = gr.Button("Stop", variant="stop", elem_id="stop", **narrow)
+            fields = [_generator(limits), *words, *_fields(limits)]
+            gr.Markdown("Finished and stopped runs")
+            runs = gr.Dropdown([], label="Run", elem_id="runs", interactive=True)
+            with gr.Row():
+                look = gr.Button("Look", elem_id="look", **narrow)
+                more = gr.Button("Go on", elem_id="more", **narrow)
+            extra = gr.Number(50, label="Steps more, for a finished run", precision=0, minimum=1)
+        with gr.Column(scale=2, min_width=320):
+            out = _results()
+    compare = gr.Dropdown(
+        [], label="Show another run beside it", elem_id="beside", interactive=True
+    )
+    beside = gr.Image(
+        format="png", label="Another run", interactive=False, buttons=["fullscreen"], visible=False
+    )
+    return Parts(fields, start, stop, runs, look, more, extra, out, compare, beside)
 
 
 def _words() -> list[Any]:
