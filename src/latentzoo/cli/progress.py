@@ -1,7 +1,7 @@
 """Who watches a run of the command line: a bar or lines for people, JSON lines for programs, or nobody."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ from latentzoo.files import to_json
 
 if TYPE_CHECKING:
     from latentzoo.run.chain import Frame
-    from latentzoo.run.progress import Watch
+    from latentzoo.run.progress import Progress, Watch
     from latentzoo.run.walk import Walk
 
 
@@ -32,6 +32,29 @@ def watcher(*, quiet: bool, as_json: bool) -> "Iterator[Watch]":
         yield _json
         return
     with watched(shown=not quiet) as watch:
+        yield watch
+
+
+@contextmanager
+def workers_watched(*, quiet: bool, as_json: bool) -> "Iterator[Callable[[Progress], None]]":
+    """Chooses who watches workers.
+
+    Yields:
+        The function to call with how far they are.
+    """
+    from latentzoo.run.progress import gathered
+
+    if as_json:
+        said: list[int] = []
+
+        def tell(progress: "Progress") -> None:
+            if not said or int(progress.done) != said[-1]:  # not several times a second
+                said[:] = [int(progress.done)]
+                emit("progress", **progress._asdict())
+
+        yield tell
+        return
+    with gathered(shown=not quiet) as watch:
         yield watch
 
 

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from latentzoo.run.chain import Frame
 from latentzoo.run.walk import Walk
 
 Watch = Callable[[Frame, Walk], None]
+Show = Callable[[float, int, Callable[[], str]], None]
 EVERY = 30.0
 """Every how many seconds a log gets a line."""
 
@@ -29,6 +31,26 @@ def words(frame: Frame, walk: Walk) -> str:
     return "  ".join(f"{name} {value:.3g}" for name, value in numbers if np.isfinite(value))
 
 
+class Progress(NamedTuple):
+    """How far workers are.
+
+    Attributes:
+        done: How many chains, or runs, are done, parts of those at hand included.
+        of: How many there are.
+        running: How many workers have something in their hands.
+        lost: How many workers died so far.
+    """
+
+    done: float
+    of: int
+    running: int
+    lost: int
+
+    def __str__(self) -> str:
+        lost = f", {self.lost} lost" if self.lost else ""
+        return f"{self.running} working{lost}"
+
+
 @contextmanager
 def watched(*, shown: bool = True) -> Iterator[Watch]:
     """Watches a run on standard error.
@@ -39,13 +61,34 @@ def watched(*, shown: bool = True) -> Iterator[Watch]:
     Yields:
         The function to call after each step.
     """
+    with _shown(shown, "step {done:.0f} of {of}") as show:
+        yield lambda frame, walk: show(frame.step, walk.length, lambda: words(frame, walk))
+
+
+@contextmanager
+def gathered(*, shown: bool = True) -> Iterator[Callable[[Progress], None]]:
+    """Watches workers on standard error, all in one bar.
+
+    Arguments:
+        shown: Whether anything is shown at all.
+
+    Yields:
+        The function to call with how far they are.
+    """
+    with _shown(shown, "{done:.1f} of {of}") as show:
+        yield lambda progress: show(progress.done, progress.of, lambda: str(progress))
+
+
+@contextmanager
+def _shown(shown: bool, line: str) -> Iterator[Show]:
+    """A bar, lines in a log, or nothing."""
     if not shown:
-        yield lambda frame, walk: None
+        yield lambda done, of, note: None
     elif sys.stderr.isatty() or _in_notebook():
-        with _bar() as watch:
-            yield watch
+        with _bar() as show:
+            yield show
     else:
-        yield _lines()
+        yield _lines(line)
 
 
 def _in_notebook() -> bool:
@@ -54,38 +97,30 @@ def _in_notebook() -> bool:
 
 
 @contextmanager
-def _bar() -> Iterator[Watch]:
+def _bar() -> Iterator[Show]:
+    from rich import progress as bars
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
 
     columns = [
-        TextColumn("sampling"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        bars.TextColumn("sampling"),
+        bars.BarColumn(),
+        bars.TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        bars.TimeRemainingColumn(),
+        bars.TextColumn("{task.fields[note]}"),
     ]
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("sampling", total=None, note="")
-        yield lambda frame, walk: progress.update(
-            task, total=walk.length, completed=frame.step, note=words(frame, walk)
-        )
+    with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("sampling", total=1, note="")
+        yield lambda done, of, note: bar.update(task, total=of, completed=done, note=note())
 
 
-def _lines() -> Watch:
+def _lines(line: str) -> Show:
     last = time.monotonic()
 
-    def watch(frame: Frame, walk: Walk) -> None:
+    def show(done: float, of: int, note: Callable[[], str]) -> None:
         nonlocal last
         if time.monotonic() - last >= EVERY:
             last = time.monotonic()
-            sys.stderr.write(f"step {frame.step} of {walk.length}  {words(frame, walk)}\n")
+            sys.stderr.write(f"{line.format(done=done, of=of)}  {note()}\n")
             sys.stderr.flush()
 
-    return watch
+    return show

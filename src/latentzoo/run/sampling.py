@@ -13,9 +13,11 @@ from latentzoo.generator import Generator
 from latentzoo.kernels.types import Function, Kernel, Potential
 from latentzoo.posterior import Posterior
 from latentzoo.rng import Rng
+from latentzoo.run import pieces
+from latentzoo.run.apart import Plan, batched, walked
 from latentzoo.run.chain import Frame
 from latentzoo.run.probe import probe
-from latentzoo.run.progress import watched
+from latentzoo.run.progress import gathered, watched
 from latentzoo.run.result import Result, finish
 from latentzoo.run.starts import usual_tries
 from latentzoo.run.strength import find
@@ -53,10 +55,14 @@ def sample(
     dtype: torch.dtype = torch.float32,
     progress: bool = True,
     watch: Callable[[Frame], Any] | None = None,
+    workers: int | None = None,
+    gpus_per_worker: float | None = None,
+    ray: str | None = None,
 ) -> Result:
     """Samples N(z; 0, I) exp(-phi(z)).
 
-    Ctrl-C stops after the last whole step and gives back the result so far.
+    Ctrl-C stops after the last whole step and gives back the result so far; with workers it stops them, and nothing is
+    given back.
 
     Arguments:
         target: A `Posterior`; or any differentiable potential, (B, D) -> (B,), together with
@@ -77,13 +83,26 @@ def sample(
         device: Where the latents live; None takes the generator's. The networks stay where they are.
         dtype: The number type of the latents, float32 or float64; networks keep theirs.
         progress: Whether a bar, or lines in a log, are shown on standard error.
-        watch: Called with every frame.
+        watch: Called with every frame; with workers, frames stay where they are made.
+        workers: How many processes share the chains, each with a copy of the networks and one
+            thread; the chains are the same for any number, see docs/machines.md. None walks here.
+        gpus_per_worker: How many GPUs each takes, fractions allowed; None shares those that there
+            are.
+        ray: The cluster whose machines the workers are on, "auto" or HOST:PORT; None starts one on
+            this machine for the while.
 
     Raises:
         SpecError: If `dim` is missing for a bare potential, `target` cannot be sampled, `start` has
             another shape, or the device cannot be used.
         EnergyError: If the potential cannot be used; see `probe` and `Posterior.evaluate`.
+        MissingExtra: If there are to be workers and Ray is not installed.
+        WorkerError: If workers do not start, or die over and over.
     """
+    split = workers is not None or ray is not None
+    if split and watch is not None:
+        raise SpecError(
+            "watch sees frames, which stay with the workers; leave out watch, or workers"
+        )
     rng = Rng(*seeds(seed, chains), device=usable(device or _home(target)), dtype=dtype)
     if isinstance(target, Generator):
         z = rng.normal(target.space.dim)
@@ -96,6 +115,24 @@ def sample(
         found = find(phi, strength, dim=dim, steps=max(steps, 100), seed=seed)
         phi, notes = phi.scaled(found.factor), (*notes, found.note)
     tries = usual_tries(tries, phi, chosen, steps, given=start is not None)
+    if split:
+        plan = Plan(
+            phi=batched(phi, chains),
+            kernel=chosen,
+            seeds=rng.seeds,
+            pilot=seeds(pieces.pilot_seed(seed), pieces.pilot_chains(chains)),
+            dim=dim,
+            start=None if first is None else first.cpu(),
+            steps=steps,
+            tries=tries,
+            best=best,
+            keep=keep,
+            device=rng.device,
+            dtype=dtype,
+        )
+        crew = {"workers": workers, "gpus": gpus_per_worker, "address": ray}
+        with gathered(shown=progress) as see:
+            return finish(walked(plan, notes=notes, watch=see, **crew))
     walk = Walk(phi, chosen, rng, steps=steps, tries=tries, best=best, keep=keep)
     walk.notes = notes
     z = walk.draw(dim) if first is None else first
