@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -32,6 +33,8 @@ class Known:
         moments: Their posterior means and standard deviations, each (K,).
         dim: The number of coordinates.
         hidden: Whether no chain can see what is missing, because no gradient leads there.
+        asks: What a kernel needs to know that its answer is right: "shares" of modes that no chain leaves, or to
+            walk "blind", without gradients. Others may be right by luck, and should not say so.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Known:
     moments: Callable[[], tuple[Tensor, Tensor]]
     dim: int = DIM
     hidden: bool = False
+    asks: Literal["", "shares", "blind"] = ""
 
     @cached_property
     def truth(self) -> tuple[Tensor, Tensor]:
@@ -51,7 +55,7 @@ class Known:
         return (self.statistics(z.double()).double().mean(0) - mean) / sd
 
 
-def line(name: str, energy: Function, *statistics: Function, hidden: bool = False) -> Known:
+def line(name: str, energy: Function, *statistics: Function, **known: Any) -> Known:
     """A target of one informed coordinate x, by quadrature on [-8, 8]."""
     x = torch.linspace(-8, 8, 160_001, dtype=torch.float64)
     each = lambda x: torch.stack([f(x) for f in statistics], dim=1)
@@ -60,14 +64,14 @@ def line(name: str, energy: Function, *statistics: Function, hidden: bool = Fals
         return _moments((-energy(x) - x.square() / 2).softmax(0), each(x))
 
     phi = lambda z: energy(z[:, 0])
-    return Known(name, phi, lambda z: each(z[:, 0]), moments, hidden=hidden)
+    return Known(name, phi, lambda z: each(z[:, 0]), moments, **known)
 
 
 def plane(
     name: str,
     energy: Callable[[Tensor, Tensor], Tensor],
     *statistics: Callable[[Tensor, Tensor], Tensor],
-    hidden: bool = False,
+    **known: Any,
 ) -> Known:
     """A target of two informed coordinates, by quadrature on [-6, 6]^2."""
     grid = torch.linspace(-6, 6, 2401, dtype=torch.float64)
@@ -78,7 +82,7 @@ def plane(
         return _moments((-energy(x, y) - (x.square() + y.square()) / 2).softmax(0), each(x, y))
 
     phi = lambda z: energy(z[:, 0], z[:, 1])
-    return Known(name, phi, lambda z: each(z[:, 0], z[:, 1]), moments, hidden=hidden)
+    return Known(name, phi, lambda z: each(z[:, 0], z[:, 1]), moments, **known)
 
 
 def _moments(p: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,7 +120,7 @@ def mixed(name: str, dim: int, noise: float) -> Known:
     return Known(name, phi, statistics, lambda: truth, dim)
 
 
-def sampled(name: str, target: Cosine | Classifier) -> Known:
+def sampled(name: str, target: Cosine | Classifier, **known: Any) -> Known:
     """A target of `targets` with its moments of phi and shares of modes."""
 
     def statistics(z: Tensor) -> Tensor:
@@ -136,7 +140,7 @@ def sampled(name: str, target: Cosine | Classifier) -> Known:
         first = torch.tensor([target.phi.mean]).double(), torch.tensor([target.phi.sd]).double()
         return torch.cat([first[0], w]), torch.cat([first[1], (w * (1 - w)).sqrt()])
 
-    return Known(name, target, statistics, moments, target.dim)
+    return Known(name, target, statistics, moments, target.dim, **known)
 
 
 def mixture(*modes: tuple[float, float, float]) -> Function:
@@ -149,12 +153,12 @@ def mixture(*modes: tuple[float, float, float]) -> Function:
     return energy
 
 
-def modes(name: str, *each: tuple[float, float, float], hidden: bool = False) -> Known:
+def modes(name: str, *each: tuple[float, float, float], asks: str = "shares") -> Known:
     """A mixture on the line; the statistics say in which mode a draw is."""
     means = sorted(m for _, m, _ in each)
     borders = [(a + b) / 2 for a, b in pairwise(means)]
     inside = [lambda x, b=b: (x > b).to(x) for b in borders]
-    return line(name, mixture(*each), *inside, hidden=hidden)
+    return line(name, mixture(*each), *inside, asks=asks)
 
 
 def funnel(name: str, scale: float) -> Known:
@@ -224,16 +228,25 @@ KNOWN = [
         lambda x: (x.abs() > 1).to(x),
     ),
     line(
-        "stairs", lambda x: 3 * torch.floor(2 * x.abs()) + 0 * x, lambda x: (x.abs() < 0.5).to(x)
+        "stairs",
+        lambda x: 3 * torch.floor(2 * x.abs()) + 0 * x,
+        lambda x: (x.abs() < 0.5).to(x),
+        asks="blind",
     ),
     modes("modes .5 : .5", (0.5, 2, 0.3), (0.5, -2, 0.3)),
     modes("modes .9 : .1", (0.9, 2, 0.3), (0.1, -2, 0.3)),
     modes("modes .9 : .1, nearer", (0.9, 1.5, 0.3), (0.1, -1.5, 0.3)),
     modes("modes .97 : .03", (0.97, 1.5, 0.3), (0.03, -1.5, 0.3)),
-    modes("modes .7 : .3, wide", (0.7, 1.5, 0.6), (0.3, -1.5, 0.6)),
+    modes("modes .7 : .3, wide", (0.7, 1.5, 0.6), (0.3, -1.5, 0.6), asks=""),
     modes("modes .6 : .3 : .1", (0.6, -2.5, 0.3), (0.3, 0, 0.3), (0.1, 2.5, 0.3)),
     modes("modes .8 narrow : .2 wide", (0.8, 1.5, 0.15), (0.2, -1.5, 0.5)),
-    plane("four modes, .4 to .1", four, lambda x, y: (x > 0).to(x), lambda x, y: (y > 0).to(x)),
+    plane(
+        "four modes, .4 to .1",
+        four,
+        lambda x, y: (x > 0).to(x),
+        lambda x, y: (y > 0).to(x),
+        asks="shares",
+    ),
     plane("ring, k 3, width .1", ring(3, 0.1), cosine, sine),
     plane("ring, k 6, width .05", ring(6, 0.05), cosine, sine),
     plane(
@@ -258,7 +271,9 @@ KNOWN = [
     funnel("funnel, scale 1.5", 1.5),
     sampled("cosine 300", Cosine(64, 300.0)),
     sampled("cosine 2500", Cosine(128, 2500.0)),
-    sampled("cosine 100, four modes", Cosine(64, 100.0, (0.4, 0.3, 0.2, 0.1), r=32)),
+    sampled(
+        "cosine 100, four modes", Cosine(64, 100.0, (0.4, 0.3, 0.2, 0.1), r=32), asks="shares"
+    ),
     sampled("classifier", Classifier(1.0, 64)),
     plane(
         "needle of mass .62",

@@ -4,13 +4,18 @@ They are written so that older builds run them too.
 """
 
 import importlib.util
+import os
+import re
+import tempfile
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -18,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import latentzoo as lz
 from latentzoo.kernels.types import Function
 
+STATUS = Path("/proc/self/status")
 Turn = Callable[[], float | None]
 """One turn; returns what is compared, None for the processor seconds it took."""
 
@@ -128,6 +134,39 @@ def stylegan2(chains: int) -> Turn:
     widths = [512, 512, 512, 512, 256, 128, 64]
     generator = stylegan2.build(widths=widths).requires_grad_(False)
     return gradient(generator, torch.randn(chains, 512))
+
+
+def checkpoint(kind: str, what: str, layers: int = 32) -> Turn:
+    """A file of 512 MB to a network: processor seconds, or the peak of memory as a part of the file's size."""
+    from latentzoo.hub.fit import fit, uninitialised
+    from latentzoo.hub.keys import Rule
+    from latentzoo.hub.read import read
+
+    build = lambda: nn.Sequential(*(nn.Linear(2048, 2048, bias=False) for _ in range(layers)))
+    folder = tempfile.TemporaryDirectory()  # goes when the process ends
+    path = Path(folder.name) / "file"
+    save = {"torch": torch.save, "safetensors": save_file}[kind]
+    save(dict(build().state_dict()), path)
+
+    def load() -> None:
+        with uninitialised():
+            network = build()
+        fit(network, read(path).tensors, [Rule("{x*}", "{x}")], source=folder.name)
+
+    return load if what == "seconds" else lambda: peak(load) * 1024 / path.stat().st_size
+
+
+def peak(load: Callable[[], None]) -> float:
+    """The KB by which a load raises the most memory that a process of its own holds."""
+    resident = lambda word: int(re.findall(rf"{word}:\s+(\d+)", STATUS.read_text())[0])
+    end, start = os.pipe()
+    if os.fork() == 0:
+        before = resident("VmRSS")
+        load()
+        os.write(start, str(resident("VmHWM") - before).encode())
+        os._exit(0)
+    os.wait()
+    return float(os.read(end, 99))
 
 
 def half_square(z: Tensor) -> Tensor:

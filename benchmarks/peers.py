@@ -42,6 +42,9 @@ PAIRS: dict[str, tuple[str, str, str | None]] = {
     "anneal 1 x 512, ten lines": ("walk('anneal', 1, 512)", "ten_lines(1, 512)", HERE),
     "anneal 256 x 512": ("walk('anneal', 256, 512)", "walk('anneal', 256, 512)", None),
     "anneal 256 x 512, ten lines": ("walk('anneal', 256, 512)", "ten_lines(256, 512)", HERE),
+    "a file of torch.save": ("checkpoint('torch', 'seconds')",) * 2 + (None,),
+    "a file of safetensors": ("checkpoint('safetensors', 'seconds')",) * 2 + (None,),
+    "the same, peak / size": ("checkpoint('safetensors', 'peak')",) * 2 + (None,),
     "noise 16 x 49152, randn": ("noise(16, 49152)", "randn(16, 49152)", HERE),
 }
 """What is measured of this build, and of what it is compared with: another commit, unless it says where."""
@@ -68,10 +71,7 @@ def worker(load: str, root: Path) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, __file__, "--serve", load]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+        yield process  # it ends with its input
 
 
 def ask(process: subprocess.Popen[str]) -> float:

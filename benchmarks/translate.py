@@ -21,7 +21,8 @@ from torch import Tensor
 
 from latentzoo import picture
 from latentzoo.builtin import attributes
-from latentzoo.builtin.avatars import HIDDEN, NAMES, VALUES, Avatar, draw, render
+from latentzoo.builtin.avatars import HIDDEN, NAMES, VALUES, Avatar, draw
+from latentzoo.builtin.drawing import render
 from latentzoo.diffusion.translate import sdedit, translate
 from latentzoo.rng import Rng
 from latentzoo.zoo import load

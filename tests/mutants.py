@@ -21,7 +21,7 @@ import yaml
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parent
-COPIED = ("src", "tests", "docs", "pyproject.toml", "README.md", "CONTRIBUTING.md")
+COPIED = ("src", "tests", "docs", "experiments", "pyproject.toml", "README.md", "CONTRIBUTING.md")
 LIMIT = 300
 """The seconds after which tests that were broken into an endless loop count as failed."""
 WORDS = {0: "SURVIVED", 1: "killed", 124: "killed"}

@@ -57,10 +57,16 @@ class Toy(Viewable, Encodable):
 
 
 def load(
-    x: Any, *, family: str | None = None, device: Any = "cpu", dtype: Any = None, **options: Any
+    x: Any,
+    *,
+    family: str | None = None,
+    card: str | None = None,
+    device: Any = "cpu",
+    dtype: Any = None,
+    **options: Any,
 ) -> Toy:
     """What `zoo.load` is replaced by."""
-    note(loaded=(str(x), family, str(device)))
+    note(loaded=(str(x), family, card, str(device)))
     toy = Toy(str(x), **options).eval().requires_grad_(False)
     return toy.to(device=device, dtype=dtype or torch.float32)
 

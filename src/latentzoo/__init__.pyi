@@ -1,5 +1,10 @@
 """The public names, once: lazy_loader reads where each is from this file, and type checkers read it too."""
 
+from .bridges.noise import noise as noise
+from .bridges.physics import measured as measured
+from .bridges.tables import to_dataset as to_dataset
+from .bridges.tables import to_pandas as to_pandas
+from .bridges.trackers import tracker as tracker
 from .diagnosis.check import check as check
 from .energies.attribute import Attribute as Attribute
 from .energies.attribute import Label as Label

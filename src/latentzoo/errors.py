@@ -1,4 +1,4 @@
-"""Every error a user can cause, each one line: the fact, the reason and the cure."""
+"""Every error a user can cause, each one line: the fact, the reason and the cure; and one kind of warning."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -9,6 +9,10 @@ class LatentzooError(Exception):
     """A mistake or a breach that latentzoo can name; the command line shows it without a traceback."""
 
     exit_status = 2
+
+
+class Assumption(UserWarning):
+    """Something that a file of weights does not say, and that was taken for granted."""
 
 
 class UnknownName(LatentzooError):

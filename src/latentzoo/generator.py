@@ -12,9 +12,11 @@ References:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -32,11 +34,15 @@ class Generator(nn.Module, ABC):
         space: The latent space with its named blocks.
         size: The image's height and width in pixels.
         chains: How many chains it is for, if each has a map of its own (a prompt); None for any.
+        assumed: What its file did not say, by the options that would: {"heads or head_width": "8 heads, ..."}.
+        configuration: The arguments of its family's `build` that file and card say, as plain data.
     """
 
     space: Space
     size: tuple[int, int]
     chains: int | None = None
+    assumed: Mapping[str, str] = MappingProxyType({})
+    configuration: Mapping[str, Any] = MappingProxyType({})
 
     @abstractmethod
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
@@ -53,6 +59,18 @@ class Generator(nn.Module, ABC):
         weights = chain(self.parameters(), self.buffers())
         first = next((w for w in weights if w.is_floating_point()), None)
         return (None, None) if first is None else (first.device, first.dtype)
+
+
+def assumptions(generator: Generator) -> str:
+    """What a generator's file did not say, in one sentence with the cure; empty if it said all."""
+    if not generator.assumed:
+        return ""
+    each = "; ".join(f"{names}: {said}" for names, said in generator.assumed.items())
+    first = next(iter(generator.assumed)).split(" or ")[0]
+    return (
+        f"what the file does not say is taken for granted ({each}); set it by options ({first}=...), "
+        "or join a card to the file (card=NAME)"
+    )
 
 
 def image(generator: Generator, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:

@@ -156,3 +156,32 @@ def grid(pixels: np.ndarray, *, columns: int | None = None, gap: int = 2) -> np.
         y, x = i // columns * (height + gap), i % columns * (width + gap)
         sheet[y : y + height, x : x + width] = picture
     return sheet
+
+
+def pairs(
+    before: np.ndarray, after: np.ndarray, *, side: int = 256, columns: int = 8
+) -> np.ndarray:
+    """Lays two sets of (B, H, W, 3) bytes out, each picture of the first above its own of the second.
+
+    Arguments:
+        before, after: The pictures; larger ones than `side` pixels are shown smaller.
+        side: The longer side of a picture in the sheet, at most.
+        columns: How many pairs stand beside each other, at most.
+    """
+    rows = []
+    for i in range(0, len(before), columns):
+        for part in (before[i : i + columns], after[i : i + columns]):
+            short = np.full(
+                (min(columns, len(before)) - len(part), *part.shape[1:]), 255, np.uint8
+            )
+            rows.append(np.concatenate([part, short]))
+    return grid(
+        np.stack([_small(one, side) for one in np.concatenate(rows)]), columns=len(rows[0])
+    )
+
+
+def _small(pixels: np.ndarray, side: int) -> np.ndarray:
+    height, width = pixels.shape[:2]
+    scale = min(1.0, side / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))

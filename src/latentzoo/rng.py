@@ -47,6 +47,8 @@ class Domain(IntEnum):
     """The draws of pictures by which an interval is found."""
     PICTURE = 9
     """What the encoder of a picture draws."""
+    JUMP = 10
+    """What the chains of a run share when they jump between modes (index: the step)."""
 
 
 class Rng:

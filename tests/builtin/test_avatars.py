@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from latentzoo.builtin import avatars
+from latentzoo.builtin import drawing
 from latentzoo.builtin.avatars import (
     FREQUENCIES,
     NAMES,
@@ -17,8 +17,8 @@ from latentzoo.builtin.avatars import (
     draw,
     marginals,
     probability,
-    render,
 )
+from latentzoo.builtin.drawing import render
 from latentzoo.errors import LatentzooError, MissingExtra
 
 COUNT = 4000
@@ -124,4 +124,4 @@ def test_every_value_changes_the_picture(renderer):
 def test_a_missing_renderer_names_the_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "python_avatars", None)
     with pytest.raises(MissingExtra, match=r"pip install 'latentzoo\[avatars\]'"):
-        avatars.draw_svg(draw(0, 0))
+        drawing.draw_svg(draw(0, 0))

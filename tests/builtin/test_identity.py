@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from latentzoo import energies
-from latentzoo.builtin.avatars import portrait, render
+from latentzoo.builtin.avatars import portrait
+from latentzoo.builtin.drawing import render
 from latentzoo.builtin.identity import embedding
 from latentzoo.builtin.study.evaluate import area
 from latentzoo.builtin.study.findings import strangers, who

@@ -11,9 +11,10 @@ import yaml
 
 from latentzoo import energies
 from latentzoo.builtin import attributes, weights
-from latentzoo.builtin.avatars import NAMES, draw, render
+from latentzoo.builtin.avatars import NAMES, draw
 from latentzoo.builtin.captions import parse
 from latentzoo.builtin.clip import tokenize
+from latentzoo.builtin.drawing import render
 from latentzoo.errors import CheckpointError, EnergyError, SpecError, UnknownName
 from latentzoo.guides import text_image
 from latentzoo.record import spec

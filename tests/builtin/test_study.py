@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from latentzoo import picture
-from latentzoo.builtin.avatars import NAMES, draw, render
+from latentzoo.builtin.avatars import NAMES, draw
 from latentzoo.builtin.captions import parse
+from latentzoo.builtin.drawing import render
 from latentzoo.builtin.study.compare import Guidance, Study, compare, read
 from latentzoo.builtin.study.findings import find, wilson
 from latentzoo.errors import SpecError

@@ -39,7 +39,7 @@ def test_the_list_fits_a_screen_and_takes_a_filter(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("COLUMNS", "80")
     whole = CliRunner().invoke(app, ["list"]).output
     assert len(whole.splitlines()) <= 40 and max(map(len, whole.splitlines())) <= 90
-    for word in ("avatar-turbo", "stylegan2 12", "imagereward:ImageReward.pt", "clip", "anneal"):
+    for word in ("avatar-turbo", "stylegan2 14", "imagereward:ImageReward.pt", "clip", "anneal"):
         assert word in whole
     some = CliRunner().invoke(app, ["list", "StyleGAN2"]).output.splitlines()
     shown = {line.split()[0] for line in some[1:]}
@@ -177,7 +177,12 @@ def test_an_energy_shows_its_networks_their_cost_and_licence() -> None:
     guide = json.loads(
         CliRunner().invoke(app, ["show", "openai/clip-vit-base-patch32", "--json"]).output
     )
-    assert (guide["side"], guide["parameters"], guide["licence"]) == (224, 151277313, "MIT")
+    use = guide["uses"]["clip"]
+    assert (use["side"], use["parameters"], guide["licence"]) == (224, 151277313, "MIT")
+    face = CliRunner().invoke(app, ["show", "face-api"])
+    assert face.exit_code == 0 and all(
+        words in face.output for words in ("identity", "expressions", "age", "npm", "MIT")
+    )
     wrong = CliRunner().invoke(app, ["show", "openai/clip-vit-base-patch33"])
     assert "did you mean 'openai/clip-vit-base-patch32'" in wrong.output
 

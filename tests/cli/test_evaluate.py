@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from energies import guides
-from latentzoo import picture
+from latentzoo import energies, picture
 from latentzoo.cli import app
 from latentzoo.errors import MissingExtra, SpecError
 from latentzoo.guides import features
@@ -117,6 +117,25 @@ def test_similarity_to_a_person_by_another_network(tmp_path: Path) -> None:
     found = Evaluator(held_out=[term])(SavedRun(run)).numbers
     assert found["who, similarity"].value == pytest.approx(1 - found["who"].value)
     assert found["who"].low < 1e-3 and found["who, similarity"].high > 0.999
+    assert "who at the start" not in found
+
+
+def test_a_judge_is_asked_of_the_start_too_and_answers_in_its_own_units(tmp_path: Path) -> None:
+    run = write(tmp_path / "run", pictures(3), [[0.5] * 3])
+    (run / "start").mkdir()
+    for i, pixels in enumerate(picture.to_uint8(pictures(3, seed=1))):
+        picture.write(run / "start" / f"{i:05d}.png", pixels)
+    target = "hat=none"
+    term = spec.Term(energy="attribute", target=target, model="avatar-attributes", name="bare")
+    found = Evaluator(held_out=[term])(SavedRun(run)).numbers
+    judge = energies.load("attribute", target, model="avatar-attributes")
+    for name, folder in (("bare", "images"), ("bare at the start", "start")):
+        image = torch.cat([picture.read(path) for path in SavedRun(run).pictures(folder)])
+        with torch.no_grad():
+            value = judge(image)
+        assert found[name].value == pytest.approx(float(value.mean()), rel=1e-5)
+        read = found[f"{name}, probability"].value
+        assert read == pytest.approx(float((-value).exp().mean()), rel=1e-5)
 
 
 def test_dinov2_gives_its_class_token(tmp_path: Path) -> None:

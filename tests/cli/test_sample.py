@@ -36,6 +36,7 @@ def test_a_run_leaves_everything(command: Command, tmp_path: Path) -> None:
         "images",
         "start",
         "grid.png",
+        "pairs.png",
         "latents.safetensors",
         "trace.csv",
         "diagnosis.json",

@@ -19,7 +19,7 @@ LIBRARY = [
 
 ROOMS = (
     {"errors"},
-    {"files", "registry"},
+    {"files", "options", "registry"},
     {"picture", "space", "rng"},
     {"generator"},
     {"hub", "nn"},
@@ -31,6 +31,7 @@ ROOMS = (
     {"run"},
     {"record"},
     {"report"},
+    {"bridges"},
     {"builtin"},
     {"cli"},
 )

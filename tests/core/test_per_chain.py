@@ -25,7 +25,7 @@ def grey(level: float) -> Energy:
 
 
 LEVELS = [grey(level) for level in (0.0, 1.0, 0.5, -1.0)]
-EACH = [LEVELS[k] for k in (0, 1, 0, 2, 3)]
+EACH = [LEVELS[k] for k in (0, 1, 2, 0, 3)]  # grouped, the chains are not in the inverse order too
 
 
 def walk(energy: Energy, kernel: str, *seeds: int, micro_batch: int | None = None) -> Tensor:

@@ -72,6 +72,15 @@ def test_a_grid_is_about_square(count: int, shape: tuple[int, int]) -> None:
     assert picture.grid(np.zeros((count, 4, 4, 3), np.uint8)).shape[:2] == shape
 
 
+def test_pairs_stand_above_each_other_and_are_small() -> None:
+    shade = lambda value: np.full((3, 40, 20, 3), value, np.uint8)
+    sheet = picture.pairs(shade(10), shade(200), side=20, columns=2)
+    assert sheet.shape == (4 * 22 - 2, 2 * 12 - 2, 3)
+    assert [int(sheet[22 * i + 10, 5, 0]) for i in range(4)] == [10, 200, 10, 200]
+    assert [int(sheet[22 * i + 10, 17, 0]) for i in range(4)] == [10, 200, 255, 255]
+    assert picture.pairs(shade(1), shade(2)).shape == (2 * 42 - 2, 3 * 22 - 2, 3)
+
+
 def test_bytes_are_rounded_and_clipped() -> None:
     values = torch.tensor([-0.2, 0.0, 0.5 / 255 - 1e-4, 0.5 / 255 + 1e-4, 0.999, 1.0, 1.7])
     pixels = picture.to_uint8(values.expand(1, 3, 1, 7))

@@ -23,6 +23,12 @@ def test_join_inverts_split(shapes: list[tuple[int, ...]], batch: int) -> None:
     assert sum(space.mask(name).sum() for name in blocks) == space.dim
 
 
+def test_join_takes_the_blocks_in_any_order() -> None:
+    space = Space(start=(2,), noise=(3,))
+    start, noise = torch.zeros(1, 2), torch.ones(1, 3)
+    assert space.join(noise=noise, start=start).tolist() == [[0, 0, 1, 1, 1]]
+
+
 def test_split_copies_nothing() -> None:
     space = Space(start=(3, 2, 2), code=(5,))
     z = torch.zeros(2, space.dim)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from latentzoo import energies
 from latentzoo.errors import SpecError, UnknownName
-from latentzoo.record import spec
+from latentzoo.record import plain, spec
 from latentzoo.record.words import term as read_term
 
 RUN = spec.Run(
@@ -26,7 +26,7 @@ RUN = spec.Run(
 def test_a_record_survives_yaml(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(spec.to_yaml(RUN))
-    assert spec.read(path) == RUN
+    assert plain.read(path) == RUN
 
 
 def test_a_record_writes_every_default() -> None:
@@ -35,7 +35,7 @@ def test_a_record_writes_every_default() -> None:
 
 
 def test_a_kernel_may_be_named_alone() -> None:
-    assert spec.parse({"generator": "x", "kernel": "mala"}).kernel == spec.KernelSettings(
+    assert plain.parse({"generator": "x", "kernel": "mala"}).kernel == spec.KernelSettings(
         name="mala"
     )
 
@@ -59,16 +59,16 @@ def test_a_kernel_may_be_named_alone() -> None:
 )
 def test_a_bad_record_is_one_clear_error(data: object, message: str) -> None:
     with pytest.raises((SpecError, UnknownName), match=message) as caught:
-        spec.parse(data)
+        plain.parse(data)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_or_broken_file(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="there is no such file"):
-        spec.read(tmp_path / "none.yaml")
+        plain.read(tmp_path / "none.yaml")
     (tmp_path / "bad.yaml").write_text("generator: [x")
     with pytest.raises(SpecError, match="not a YAML file"):
-        spec.read(tmp_path / "bad.yaml")
+        plain.read(tmp_path / "bad.yaml")
 
 
 @pytest.mark.parametrize(
@@ -167,22 +167,22 @@ def test_an_option_of_another_type(kind: str, options: dict) -> None:
 
 
 def test_what_was_found_for_a_strength_goes_when_the_run_changes() -> None:
-    run = spec.parse(
+    run = plain.parse(
         {"generator": "x", "energies": [{"target": "a"}], "strength": 3.0, "scale": 2.0}
     )
     for values in ({"strength": 4.0}, {"energies.0.weight": 1.0}, {"options": {"steps": 3}}):
-        assert spec.changed(run, values).scale is None
-    assert spec.changed(run, {"chains": 3}).scale == 2.0
-    assert spec.changed(run, {"strength": 4.0, "scale": 5.0}).scale == 5.0
+        assert plain.changed(run, values).scale is None
+    assert plain.changed(run, {"chains": 3}).scale == 2.0
+    assert plain.changed(run, {"strength": 4.0, "scale": 5.0}).scale == 5.0
 
 
 def test_hashes_of_another_run_are_not_asked_for() -> None:
     record = {"inputs": {"generator": "abc"}, "seeds": [0]}
     run = spec.replace(RUN, record=record)
     for values in ({"generator": "x"}, {"dtype": "float64"}, {"energies.0.target": "b"}):
-        assert spec.changed(run, values).record == {"seeds": [0]}
+        assert plain.changed(run, values).record == {"seeds": [0]}
     for values in ({"chains": 3}, {"energies.0.weight": 3.0}, {"options.steps": 5}):
-        assert spec.changed(run, values).record == record
+        assert plain.changed(run, values).record == record
     assert run.record == record
 
 
@@ -198,4 +198,4 @@ def test_hashes_of_another_run_are_not_asked_for() -> None:
 def test_terms_have_names_of_their_own(names: tuple[str, ...], message: str) -> None:
     terms = [{"target": "a", "name": name} for name in names]
     with pytest.raises(SpecError, match=message):
-        spec.parse({"generator": "x", "energies": terms})
+        plain.parse({"generator": "x", "energies": terms})

@@ -159,7 +159,7 @@ def test_timm_by_its_extra_and_its_own_preprocessing(monkeypatch: pytest.MonkeyP
     image = pictures(40)
     expected = network((image[:, :, 4:36, 4:36] - 0.5) / 0.25)
     torch.testing.assert_close(classifier(image), expected)
-    assert Label(classifier, "tabby").places == [0]
+    assert classifier.understand("tabby").places == [0]
 
 
 def test_classifiers_that_are_given_are_put_to_rest() -> None:

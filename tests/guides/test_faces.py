@@ -5,12 +5,15 @@ import pytest
 import torch
 
 import plain_files as write
-from latentzoo import energies
+from latentzoo import energies, picture
 from latentzoo.energies.age import Age
-from latentzoo.energies.identity import Person
-from latentzoo.errors import CheckpointError, SpecError, UnknownName
-from latentzoo.guides import faceapi, faces, packages
+from latentzoo.energies.identity import Identity
+from latentzoo.errors import CheckpointError, ImageError, SpecError, UnknownName
+from latentzoo.guides import faceapi, faces, networks
 from latentzoo.guides.faces import Cut
+from latentzoo.guides.facial import Distances, Recognition, Years
+from latentzoo.hub import package
+from latentzoo.record import execute, plain
 
 LAYOUT = {
     "depthwise": ("depthwise_filter", (2, 3, 0, 1)),
@@ -56,7 +59,7 @@ def files(tmp_path, monkeypatch):
         path.with_suffix(".bin").rename(tmp_path / f"{name}.bin")
         network.eval()
         torch.save(network.state_dict(), tmp_path / f"{name}.state")
-    monkeypatch.setattr(packages, "fetch", lambda name, progress=None: tmp_path)
+    monkeypatch.setattr(package, "fetch", lambda of, progress=None: tmp_path)
     return tmp_path
 
 
@@ -92,15 +95,31 @@ def test_a_cut_takes_its_square_and_nothing_outside_but_black():
         faces.cut("ffqh")
 
 
+@pytest.mark.parametrize(
+    "face", [[0.1, 0.2], [0, 0, 0], [0, 0, 9], [float("nan"), 0, 1], [2, 0, 0.5], [-1, 0, 0.9]]
+)
+def test_numbers_that_are_no_cut(face):
+    with pytest.raises(SpecError, match="the face"):
+        faces.cut(face)
+    assert faces.cut([0.1, 0.2, 0.5]) == Cut(0.1, 0.2, 0.5)
+
+
+@pytest.mark.parametrize("name", faces.CUTS)
+def test_a_framed_picture_has_its_face_where_the_cut_is(name):
+    cut, face = faces.cut(name), Cut(0.3, 0.2, 0.31)
+    image = torch.rand(1, 3, 100, 80, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(cut(cut.framed(image, face)), face(image))
+
+
 class Mean(torch.nn.Module):
     """An age that is a hundred times the face's brightness."""
 
     def forward(self, face):
-        return 100 * face.mean((1, 2, 3))
+        return (100 * face.mean((1, 2, 3)),)
 
 
 def test_the_age_is_a_likelihood():
-    energy = Age(Mean(), 70, 5, cut=Cut(0, 0, 1))
+    energy = Age(Years(Mean(), "whole"), 70, 5)
     image = torch.tensor([0.7, 0.75, 0.6]).view(3, 1, 1, 1).expand(-1, 3, 8, 8)
     torch.testing.assert_close(energy(image), torch.tensor([0.0, 0.5, 2.0]), atol=1e-4, rtol=1e-4)
     assert energy.usual == 1
@@ -111,8 +130,8 @@ def test_the_age_is_a_likelihood():
     [("70 +- 5", 70, 5), ("8", 8, 5), ("30.5±2", 30.5, 2), ("40+/-1.5", 40, 1.5)],
 )
 def test_ages_in_words(words, mean, std, files):
-    energy = energies.load("age", words, model="face-api")
-    assert (energy.mean, energy.std, energy.cut) == (mean, std, faces.FFHQ)
+    energy = energies.load("age", words)
+    assert (energy.mean, energy.std, energy.network.cut) == (mean, std, faces.FFHQ)
 
 
 @pytest.mark.parametrize("words", ["old", "-3", "70 +- 0", "300", "70 + 5", "", "70 +- -5"])
@@ -128,22 +147,88 @@ def test_expressions_are_labels(files):
     torch.testing.assert_close(
         energy(image), -network(image).log_softmax(1)[:, 1], rtol=1e-4, atol=1e-4
     )
+    not_happy = energies.load("attribute", "happy=0", model="face-api", face="whole")
+    torch.testing.assert_close((-energy(image)).exp() + (-not_happy(image)).exp(), torch.ones(2))
     with pytest.raises(UnknownName, match="happy"):
         energies.load("attribute", "hapy", model="face-api")
 
 
+class Shades(torch.nn.Module):
+    """A face as the means of its quarters."""
+
+    def forward(self, face):
+        return torch.nn.functional.adaptive_avg_pool2d(face, 2).flatten(1)
+
+
+def nowhere(image, *, source):
+    raise ImageError(f"{source}: no face is found in it")
+
+
 def test_a_person_is_near_to_itself():
-    embed = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten())
+    network = Distances(Shades(), nowhere, "whole")
     references = [torch.rand(1, 3, 6, 6) for _ in range(2)]
-    energy = Person(embed, references, cut=Cut(0, 0, 1))
+    energy, embed = Identity(network, references), Shades()
     expected = (embed(references[0]) - embed(references[1])).square().sum() / 2
     torch.testing.assert_close(energy(references[0]), expected[None])
+    cosine = Identity(Recognition(Shades(), nowhere, "whole"), references[:1])
+    torch.testing.assert_close(cosine(references[0]), torch.zeros(1), atol=1e-6, rtol=0)
     with pytest.raises(SpecError):
-        Person(embed, [])
+        Identity(network, [])
+
+
+def test_where_a_face_was_found_is_settled_and_makes_the_same_network_again(tmp_path):
+    image = torch.rand(1, 3, 40, 60, generator=torch.Generator().manual_seed(0))
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path in paths:
+        picture.write(path, picture.to_uint8(image)[0])
+    network = Recognition(Shades(), lambda image, source: Cut(0.25, 0.1, 0.4), "ffhq")
+    first = network.references(paths)
+    assert network.settled == {"face": "ffhq", "reference": [[0.25, 0.1, 0.4]] * 2}
+    again = Recognition(Shades(), nowhere, **network.settled)
+    assert all(map(torch.equal, first, again.references(paths)))
+    assert again.settled == network.settled
+    with pytest.raises(SpecError, match="2 faces and there are 1 pictures"):
+        again.references(paths[:1])
+
+
+def test_a_portrait_without_a_face_is_said_before_the_run(files, tmp_path, monkeypatch):
+    path = tmp_path / "wall.png"
+    picture.write(path, picture.to_uint8(torch.rand(1, 3, 64, 64))[0])
+    monkeypatch.setattr(faces, "SURE", torch.inf)
+    run = plain.parse(
+        {
+            "generator": "avatar-turbo",
+            "energies": [{"energy": "identity", "target": str(path), "model": "face-api"}],
+            "chains": 1,
+            "steps": 10,
+        },
+        source="test",
+    )
+    with pytest.raises(ImageError, match=r"wall\.png: no face is found"):
+        execute.make(run, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_record_of_a_run_tells_the_cut_and_makes_the_run_again(files, tmp_path):
+    run = plain.parse(
+        {
+            "generator": "avatar-turbo",
+            "energies": [{"energy": "age", "target": "70 +- 5"}],
+            "chains": 1,
+            "steps": 2,
+        },
+        source="test",
+    )
+    first = execute.make(run, tmp_path / "a")
+    told = plain.read(tmp_path / "a" / "run.yaml")
+    assert told.energies[0].options == {"face": "ffhq"}
+    assert torch.equal(execute.make(told, tmp_path / "b").z, first.z)
+    assert execute.holds(tmp_path / "a", told)
 
 
 def test_every_package_of_guides_is_described():
-    assert {"face-api", "human", "efficientnet-lite0"} <= packages.known().keys()
-    members = [member for of in packages.known().values() for member in of.members]
+    assert {"face-api", "human", "faceres"} <= networks.packaged().keys()
+    sources = [card.source for card in networks.packaged().values()]
+    members = [member for source in sources for member in source.members]
     assert not any("gear" in member or "race" in member for member in members)
-    assert np.all([of.size > 10**7 for of in packages.known().values()])
+    assert np.all([source.size > 10**7 for source in sources])

@@ -11,6 +11,7 @@ from PIL import Image
 
 from latentzoo.errors import CheckpointError
 from latentzoo.guides import declared
+from latentzoo.guides.text_image import OPENAI
 
 transformers = pytest.importorskip("transformers")
 
@@ -113,3 +114,9 @@ def test_every_processor_is_met_or_refused_by_name(known: dict[str, list[str]]) 
     understood = set(known["understood"])
     assert understood >= CLASSIFIERS, CLASSIFIERS - understood
     assert "ImageGPT" in known["refused"] and "Siglip2" in known["refused"]  # colours; patches
+
+
+def test_the_first_clip_is_shown_its_own_colours() -> None:
+    from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+
+    assert (tuple(OPENAI_CLIP_MEAN), tuple(OPENAI_CLIP_STD)) == OPENAI

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from latentzoo import zoo
 from latentzoo.errors import CheckpointError
 from latentzoo.hub import archive
+from latentzoo.hub.keys import Rule, translate
 from latentzoo.hub.read import read
 
 DATA = Path(__file__).parent / "data"
@@ -466,11 +467,16 @@ class TestTensors:
         toy["fc.bias"] = torch.ones(13)
         attempt(r"'linear.bias' has the shape \(13,\) and the network \(12,\)")
 
+    def test_two_of_one_name(self):
+        rules = [Rule("fc.{x}", "linear.{x}"), Rule("old.{x}", "linear.{x}")]
+        with pytest.raises(CheckpointError, match="both map to 'linear\\.bias'"):
+            translate({"fc.bias": torch.ones(1), "old.bias": torch.ones(1)}, rules)
+
     def test_type(self, toy, attempt):
         toy["fc.bias"] = torch.ones(12, dtype=torch.int64)
         attempt("'linear.bias' holds torch.int64")
 
-    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
     def test_not_finite(self, value, toy, attempt):
         toy["fc.weight"][3, 2] = value
         attempt("'linear.weight' holds NaN or infinite")

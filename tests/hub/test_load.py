@@ -14,7 +14,7 @@ from latentzoo import zoo
 from latentzoo.errors import CheckpointError, SpecError, UnknownName
 from latentzoo.hub import card as cards
 from latentzoo.hub import fetch
-from latentzoo.hub.fit import uninitialised
+from latentzoo.hub.fit import fit, uninitialised
 from latentzoo.hub.read import Container, read
 
 TABLE = {
@@ -68,6 +68,24 @@ def test_half_files_become_float32(toy, tmp_path):
     assert zoo.load(tmp_path / "a.safetensors").linear.weight.dtype == torch.float32
 
 
+@pytest.mark.parametrize("save", [torch.save, save_file])
+def test_a_network_takes_the_numbers_of_its_file_as_they_lie(save, tmp_path):
+    """No second copy; what has another type, or does not lie in order, is copied."""
+    weights = {"0.weight": torch.randn(8, 4), "0.bias": torch.randn(8)}
+    weights |= {"1.weight": torch.randn(2, 8).half(), "1.bias": torch.randn(2)}
+    save(weights, tmp_path / "f")
+    tensors = read(tmp_path / "f").tensors | {"1.bias": torch.randn(1).expand(2)}
+    network = fit(nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2)), tensors, source="f")
+    own = network.state_dict()
+    taken = {name for name, x in own.items() if x.data_ptr() == tensors[name].data_ptr()}
+    assert taken == {"0.weight", "0.bias"}
+    assert all(torch.equal(x, tensors[name].float()) for name, x in own.items())
+    assert all(x.is_contiguous() and x.dtype == torch.float32 for x in own.values())
+    with torch.no_grad():
+        network[0].weight.zero_()  # the pages are a private copy
+    assert torch.equal(read(tmp_path / "f").tensors["0.weight"], weights["0.weight"])
+
+
 def test_parallel_prefix_is_stripped(toy, tmp_path):
     torch.save({f"module.{name}": value for name, value in toy.items()}, tmp_path / "a.pt")
     assert torch.equal(zoo.load(tmp_path / "a.pt").linear.bias, toy["fc.bias"])
@@ -81,7 +99,7 @@ def test_options_go_before_the_card(card, file, monkeypatch):
 
 def test_unknown_options_are_named(file):
     with pytest.raises(
-        UnknownName, match="unknown option of the family 'toy': 'gian'; did you mean 'gain'"
+        UnknownName, match="unknown option of the family 'toy' 'gian'; did you mean 'gain'"
     ):
         zoo.load(file, gian=1.0)
 

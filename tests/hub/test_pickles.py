@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latentzoo.errors import CheckpointError
-from latentzoo.hub import pickles
+from latentzoo.hub import machine
+from latentzoo.hub.machine import Built, Name
 from latentzoo.hub.names import CALLS
-from latentzoo.hub.pickles import Built, Name, Window, parse
+from latentzoo.hub.pickles import Window, parse
 
 any_name = lambda name: None
 read = lambda data: parse(Window(memoryview(data)), calls=CALLS, admit=any_name)
@@ -132,7 +133,7 @@ def test_unsound_programs_are_refused(data):
 
 
 def test_operations_are_bounded(monkeypatch):
-    monkeypatch.setattr(pickles, "OPERATIONS", 1000)
+    monkeypatch.setattr(machine, "OPERATIONS", 1000)
     with pytest.raises(CheckpointError, match="more work"):
         read(b"\x80\x04" + b"]" * 2000 + b".")
 

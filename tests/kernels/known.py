@@ -14,8 +14,15 @@ MEAN, VAR = KAPPA * CENTRE / (1 + KAPPA), 1 / (1 + KAPPA)
 
 NAMES = list(kernels.known())
 SAMPLERS = [name for name in NAMES if kernels.load(name).samples]
+ISOKINETIC = {"mclmc", "mams"}
+"""Kernels whose momentum has a fixed length, and needs two coordinates to turn in."""
 COUPLED = {"smc"}
 """Kernels whose chains meet: only the run as a whole is its seeds."""
+
+
+def least(name: str) -> int:
+    """The fewest coordinates a kernel can walk in."""
+    return 2 if name in ISOKINETIC else 1
 
 
 def nothing(z: Tensor) -> Tensor:
@@ -29,15 +36,16 @@ def quadratic(z: Tensor) -> Tensor:
 
 
 class Conjugate(Potential):
-    """Creates the potential of observations y = z + sigma * noise, one of each chain, (B,)."""
+    """Creates the potential of observations y = z_0 + sigma * noise, one of each chain, (B,)."""
 
     def __init__(self, y: Tensor, sigma: float) -> None:
         self.y, self.sigma = y, sigma
 
     def evaluate(self, z: Tensor, *, gradient: bool = True) -> Point:
-        residual = (z - self.y[:, None]) / self.sigma
-        grad = residual / self.sigma if gradient else z.new_empty(len(z), 0)
-        return Point(z, residual.square().sum(1) / 2, grad, z.new_empty(len(z), 0))
+        residual = (z[:, 0] - self.y) / self.sigma
+        grad = torch.zeros_like(z) if gradient else z.new_empty(len(z), 0)
+        grad[:, :1] = (residual / self.sigma)[:, None] if gradient else grad
+        return Point(z, residual.square() / 2, grad, z.new_empty(len(z), 0))
 
     def select(self, index: Tensor) -> "Conjugate":
         return Conjugate(self.y[index], self.sigma)
@@ -47,6 +55,7 @@ def settled(name: str, step: float, *, tail: float = 0.0) -> Kernel:
     """A kernel with a fixed step size and, if it anneals, its ramp behind it."""
     special = {
         "anneal": {"tail": tail},
+        "auto": {"tail": tail},
         "smc": {"tail": tail},
         "ghmc": {"ramp": 0.0},
         "tempering": {"rungs": 3},

@@ -42,7 +42,8 @@ def test_it_arrives_within_two_hundred_gradients(chains: int, runs: int) -> None
 
 
 def test_the_step_is_frozen_before_samples_are_kept_and_a_given_one_is_obeyed() -> None:
-    walk = known.walked(stiff, Anneal(), *range(16), dim=64, steps=200)
+    kernel = Anneal(precondition="none")
+    walk = known.walked(stiff, kernel, *range(16), dim=64, steps=200)
     h = walk.trace.step_size[:, 0]
     assert len(np.unique(h[110:150])) == 1 and len(np.unique(h[150:])) == 1
     assert len(np.unique(h[1:60])) > 30

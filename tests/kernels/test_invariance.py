@@ -38,6 +38,8 @@ def test_without_energy_the_prior_stays(name: str, step: float) -> None:
         bias = 1 + (bias - 1) * (1 - (1 - step / 2) ** 24)
     if name == "lm":
         pytest.skip("exact in the limit only; see the Gaussian test")
+    if name == "mclmc" and step > 0.5:
+        pytest.skip("wrong by the square of the step; see the test of that")
     assert not torch.equal(start, end)
     assert off(end, torch.zeros(3), torch.full((3,), bias)) < 4
 
@@ -77,7 +79,7 @@ def test_untested_steps_have_the_exact_variance(gamma: float, kappa: float, part
 EXACT = [name for name in known.SAMPLERS if kernels.load(name).adjusted]
 
 
-@pytest.mark.parametrize("name", [*EXACT, "anneal"])
+@pytest.mark.parametrize("name", [*EXACT, "anneal", "auto"])
 def test_tested_steps_are_reversible(name: str) -> None:
     """E[f(z) g(z') - f(z') g(z)] = 0 between the two wells of a lopsided energy.
 
@@ -85,15 +87,17 @@ def test_tested_steps_are_reversible(name: str) -> None:
     """
     if name == "tempering":
         pytest.skip("invariant but not reversible")
-    energy = lambda x: 2 * (x.square() - 1).square() - 0.7 * x
+    dim, energy = known.least(name), lambda x: 2 * (x.square() - 1).square() - 0.7 * x
     x = torch.linspace(-4, 4, 80_001, dtype=torch.float64)
     cdf = (-energy(x) - x.square() / 2).exp().cumsum(0)
     rng = Rng(*range(20_000))
     u = rng.uniform(1).double()
     z = x[torch.searchsorted(cdf / cdf[-1], u).clamp(max=80_000)].float()
+    z = torch.cat([z, rng.normal(dim - 1)], dim=1)
     phi = Function(lambda z: energy(z[:, 0]))
     new = known.moved(known.settled(name, 0.7, tail=1.0), phi, z, rng, 1)
     assert float((new != z).float().mean()) > 0.02
+    z, new = z[:, 0], new[:, 0]
     for f, g in [(torch.sign, torch.square), (torch.square, torch.abs), (torch.sin, torch.exp)]:
         flow = (f(z) * g(new) - f(new) * g(z)).flatten()
         assert abs(float(flow.mean() / (flow.std() / len(flow) ** 0.5))) < 4
@@ -101,18 +105,18 @@ def test_tested_steps_are_reversible(name: str) -> None:
 
 def ranks(name: str, sets: int, draws: int) -> Tensor:
     """The rank of the true z among posterior draws, one data set per chain."""
-    rng, sigma = Rng(*range(sets)), 0.5
+    rng, sigma, dim = Rng(*range(sets)), 0.5, known.least(name)
     truth = rng.normal(1)
     phi = known.Conjugate((truth + sigma * rng.normal(1))[:, 0], sigma)
     steps, thin = 80, 6
     fixed = {"step_size": 0.3} if name in ("lm", "mala") else {}
     kernel = kernels.load(name, **fixed)
     kernel = kernel.plan(int((steps + thin * draws) * kernel.gradients))
-    state, rank = kernel.init(phi, rng.normal(1), rng), torch.zeros(sets)
+    state, rank = kernel.init(phi, rng.normal(dim), rng), torch.zeros(sets)
     for step in range(1, steps + thin * draws + 1):
         state, _ = kernel.step(phi, state, rng)
         if step > steps and (step - steps) % thin == 0:
-            rank += (state.z < truth).squeeze(1)
+            rank += state.z[:, 0] < truth[:, 0]
     return rank
 
 
@@ -150,17 +154,17 @@ def test_ranks_of_the_truth_are_uniform_one_data_set_at_a_time(name: str) -> Non
     assert uniformity(torch.stack(rank), draws=9) < 2.33
 
 
-@pytest.mark.parametrize("name", [*(n for n in EXACT if n not in ALONE), "anneal"])
+@pytest.mark.parametrize("name", [*(n for n in EXACT if n not in ALONE), "anneal", "auto"])
 def test_data_and_latent_keep_their_joint_law(name: str) -> None:
     """Geweke's test: redraw the data, make a step, and the latent's law is still the prior."""
     sigma, rng = 0.7, Rng(*range(CHAINS))
-    kernel, z, state = known.settled(name, 0.4, tail=1.0), rng.normal(1), None
+    kernel, z, state = known.settled(name, 0.4, tail=1.0), rng.normal(known.least(name)), None
     for _ in range(25):
         phi = known.Conjugate((z + sigma * rng.normal(1))[:, 0], sigma)
         state = known.at_posterior(kernel, phi, z, rng) if state is None else renewed(state, phi)
         state, _ = kernel.step(phi, state, rng)
         z = state.z
-    assert off(z, torch.zeros(1), torch.ones(1)) < 4
+    assert off(z, torch.zeros(z.shape[1]), torch.ones(z.shape[1])) < 4
 
 
 @pytest.mark.slow

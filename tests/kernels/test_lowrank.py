@@ -107,14 +107,14 @@ def test_what_was_learned_is_followed_alone_and_survives_a_kill(tmp_path: Path) 
             whole.save(tmp_path / f"{frame.step}.safetensors")
     state = checkpoint.read(tmp_path / "50.safetensors", kernel)[0].state
     learned = kernel.learned(state)
-    assert learned is not None
+    assert isinstance(learned["precondition"], Reference)
     for step in (36, 50):
         rest = Walk(Function(stiff), kernel, Rng(*seeds, dtype=torch.float64), steps=80)
         rest.resume(tmp_path / f"{step}.safetensors")
         list(rest)
         assert torch.equal(rest.z, whole.z)
     rows = schedule(whole.trace.beta, whole.trace.step_size)
-    follower = replace(kernel, schedule=rows, precondition=learned)
+    follower = replace(kernel, schedule=rows, **learned)
     alone = Walk(Function(stiff), follower, Rng(3, dtype=torch.float64), steps=80)
     alone.begin(alone.rng.normal(DIM))
     list(alone)
@@ -131,3 +131,14 @@ def test_it_abstains_where_the_informed_directions_are_many() -> None:
     rng = Rng(*range(8))
     z = rng.normal(4, 400).transpose(0, 1)
     assert fit(z, 3 * z) is None
+
+
+def test_it_abstains_where_nothing_is_narrow_and_behind_walls() -> None:
+    """A wall's gradients are rare and large: the latents are far wider than these say."""
+    rng = Rng(*range(64))
+    z = rng.normal(4, 32).transpose(0, 1)
+    informed = torch.zeros(32).index_fill_(0, torch.arange(4), 1.0)
+    narrow = torch.where(informed > 0, 0.1 * z, z)
+    assert fit(narrow, 100 * informed * narrow) is not None
+    assert fit(z / 2, 3 * informed * z / 2) is None
+    assert fit(z, -100 * informed * (z < -2)) is None

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import recorded
-from latentzoo.record import spec
+from latentzoo.record import plain
 
 STEPS = 60
 RECORD = {
@@ -99,7 +99,7 @@ def test_a_run_killed_at_random_moments_is_the_undisturbed_one(place: Path, seed
     assert go_on(place, name).wait() == 0, (place / "log.txt").read_text()
     assert kills > 0 and read(place / name) == read(place / "whole")
     assert any("nats of guidance" in note for note in read(place / name)[2])
-    assert spec.read(place / name / "run.yaml").record["seconds"] >= spent
+    assert plain.read(place / name / "run.yaml").record["seconds"] >= spent
 
 
 def test_a_run_killed_once_after_its_first_state_is_the_undisturbed_one(place: Path) -> None:
@@ -113,4 +113,4 @@ def test_a_run_killed_once_after_its_first_state_is_the_undisturbed_one(place: P
     spent = seconds(place / "once")
     assert start(place, "resume", "once").wait() == 0
     assert read(place / "once") == read(place / "whole")
-    assert spec.read(place / "once" / "run.yaml").record["seconds"] >= spent > 0
+    assert plain.read(place / "once" / "run.yaml").record["seconds"] >= spent > 0

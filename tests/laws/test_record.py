@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import recorded
 from latentzoo import zoo
 from latentzoo.cli import app
-from latentzoo.record import spec
+from latentzoo.record import plain, spec
 from latentzoo.run.sampling import seeds
 
 LIGHT = {"energy": "measure", "target": "light.png", "weight": 1.0}
@@ -47,6 +47,7 @@ class Field(NamedTuple):
 FIELDS = {
     "generator": Field("toy", "another", ("loaded", "z", "images")),
     "family": Field(None, "toys", ("loaded",)),
+    "card": Field(None, "toy-4", ("loaded",)),
     "options": Field({}, {"gain": 2.0}, ("z", "images")),
     "vary": Field(None, ["style"], ("shape", "images")),
     "rest_seed": Field(0, 1, ("images",), {"vary": ["style"]}),
@@ -162,5 +163,5 @@ def test_runs_of_different_seeds_share_no_chain() -> None:
 
 def test_the_strength_that_was_asked_for_stays_in_the_record() -> None:
     seen("told", strength=2.0)
-    told = spec.read(Path("told/run.yaml"))
+    told = plain.read(Path("told/run.yaml"))
     assert told.strength == 2.0 and told.energies[0].weight == 1.0

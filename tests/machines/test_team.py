@@ -147,7 +147,7 @@ def test_ray_that_is_not_installed_names_the_extra(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("address", ["here", "ray://localhost:1", "localhost:x", ""])
-def test_what_is_no_address_is_refused(nodes: Any, address: str) -> None:
+def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(
         SpecError, match="is not the address of a cluster; give auto, or HOST:PORT"
     ):
@@ -221,5 +221,5 @@ def test_chains_that_are_drawn_from_each_other_are_not_split() -> None:
 
 
 def test_frames_are_not_watched_from_afar() -> None:
-    with pytest.raises(SpecError, match="leave out watch, or workers"):
+    with pytest.raises(SpecError, match="leave them out, or workers"):
         lz.sample(lambda z: z.square().sum(1), dim=2, watch=print, workers=2)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import torch
 import yaml
@@ -23,11 +22,12 @@ import latentzoo as lz
 import recorded
 from latentzoo.cli import app
 from latentzoo.errors import LatentzooError, SpecError
-from latentzoo.record import execute, spec, workers
+from latentzoo.record import execute, plain, spec, workers
 from latentzoo.record.workers import Crew
 from latentzoo.run.progress import Progress
 from toys import Affine, Bright
 
+psutil = pytest.importorskip("psutil", reason="needs the extra latentzoo[dev]")
 pytestmark = pytest.mark.filterwarnings("ignore:.*workers share")
 RECORD = spec.Run(
     generator="recorded:Toy",
@@ -49,7 +49,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def read(folder: Path) -> dict[str, Any]:
     """All that a run leaves but how it was made and how long it took."""
     pictures = sorted([*folder.glob("images/*.png"), *folder.glob("start/*.png")])
-    run = spec.read(folder / "run.yaml")
+    run = plain.read(folder / "run.yaml")
     return {
         "latents": {k: z.tobytes() for k, z in load_file(folder / "latents.safetensors").items()},
         "trace": (folder / "trace.csv").read_text(),
@@ -63,13 +63,13 @@ def read(folder: Path) -> dict[str, Any]:
 def same(folder: str, whole: str = "whole") -> None:
     """Compares a run of workers with what one process makes of its record."""
     if not Path(whole).exists():
-        run = spec.read(Path(folder, "run.yaml"))
+        run = plain.read(Path(folder, "run.yaml"))
         execute.make(spec.replace(run, record={}), Path(whole))
     a, b = read(Path(folder)), read(Path(whole))
     assert [key for key in a if a[key] != b[key]] == []
 
 
-def actors() -> list[psutil.Process]:
+def actors() -> list[Any]:
     """The workers of the cluster that the tests share."""
     every = psutil.Process().children(recursive=True)
     return [
@@ -96,7 +96,7 @@ def test_a_run_is_that_of_one_process_though_workers_are_killed(
     monkeypatch.setattr("latentzoo.machines.team.TRIES", 9)
     result = workers.make(slow, Path("run"), Crew(3), watch=kill)
     assert kills[0] > 0 and len(result.z) == 10
-    record = spec.read(Path("run/run.yaml"))
+    record = plain.read(Path("run/run.yaml"))
     assert record.record["workers"] == 3 and record.record["shards"] == 10
     assert record.schedule == str(Path("run/pilot").resolve()) and not Path("run/parts").exists()
     assert [p.done for p in seen] == sorted(p.done for p in seen) or record.record["lost"]
@@ -152,7 +152,9 @@ def test_a_full_disk_ends_the_run_and_what_is_finished_stays(nodes: Any) -> None
 
     with pytest.raises(NotADirectoryError):
         workers.make(run, Path("run"), Crew(1), watch=block)
-    done = [p for p in Path("run/parts").glob("*/run.yaml") if spec.read(p).record.get("finished")]
+    done = [
+        p for p in Path("run/parts").glob("*/run.yaml") if plain.read(p).record.get("finished")
+    ]
     assert len(done) == 3
     stamps = {p: p.stat().st_mtime_ns for p in done}
     Path("run/parts/00003-of-00004").unlink()
@@ -224,7 +226,7 @@ def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     )
 
 
-def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
+def family(process: subprocess.Popen[str]) -> list[Any]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
@@ -277,7 +279,7 @@ def test_the_driver_is_stopped_and_killed_and_goes_on(place: Path) -> None:
     )
     children = family(process)
     process.kill()
-    process.wait()
+    process.communicate()
     # Ray's own agents outlive a killed driver by minutes; those who work do not
     working = [p for p in children if p.is_running() and "agent" not in p.name().lower()]
     _, alive = psutil.wait_procs(working, timeout=40)

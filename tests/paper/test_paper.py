@@ -12,7 +12,7 @@ import pytest
 
 from latentzoo import zoo
 from latentzoo.errors import SpecError, UnknownName
-from latentzoo.record import spec, sweep
+from latentzoo.record import plain, spec, sweep
 from latentzoo.record.paper import Experiment, read_cfg
 
 HERE = Path(__file__).parent
@@ -77,7 +77,7 @@ def test_every_record_can_be_run(experiments: dict[str, Experiment]) -> None:
         card = zoo.card(run.generator)
         signature = inspect.signature(zoo.family(card.family).build)
         signature.bind_partial(**run.options)
-        assert spec.parse(spec.msgspec.to_builtins(run)) == run, name
+        assert plain.parse(spec.msgspec.to_builtins(run)) == run, name
 
 
 def test_what_randomness_was_fixed_is_said(experiments: dict[str, Experiment]) -> None:

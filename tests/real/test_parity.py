@@ -10,7 +10,7 @@ from figures import CARDS, card
 from measure import latents
 
 from latentzoo import zoo
-from latentzoo.guides import packages
+from latentzoo.guides import networks
 
 
 def test_the_cards_are_of_the_files_that_are_loaded():
@@ -18,7 +18,7 @@ def test_the_cards_are_of_the_files_that_are_loaded():
         Path(member).name: sha
         for source in (
             *(zoo.card(name).source for name in zoo.names()),
-            *packages.known().values(),
+            *(of.source for of in networks.packaged().values()),
         )
         if source is not None
         for member, sha in source.members.items()

@@ -15,7 +15,7 @@ import torch
 import latentzoo as lz
 from latentzoo import files
 from latentzoo.errors import SpecError
-from latentzoo.record import execute, layout, spec
+from latentzoo.record import execute, layout, plain, spec
 from latentzoo.record.folder import RunFolder, is_finished
 from toys import Affine, Bright
 
@@ -162,12 +162,12 @@ def test_an_exchanged_input_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"energies\.0\.target is another than the record"):
         execute.resume(tmp_path / "run", steps=3)
     with pytest.raises(SpecError, match=r"energies\.0\.target is another"):
-        execute.make(spec.read(tmp_path / "run" / "run.yaml"), tmp_path / "again")
+        execute.make(plain.read(tmp_path / "run" / "run.yaml"), tmp_path / "again")
     assert not (tmp_path / "again").exists()
     picture.unlink()
     with pytest.raises(lz.LatentzooError):
         execute.resume(tmp_path / "run", steps=3)
-    record_ = spec.read(tmp_path / "run" / "run.yaml")
+    record_ = plain.read(tmp_path / "run" / "run.yaml")
     other = msgspec.structs.replace(record_.record and record_, generator="avatar-vae")
     picture.write_bytes(first)
     with pytest.raises(SpecError, match="the generator is another"):

@@ -19,7 +19,7 @@ import recorded
 from latentzoo import kernels, zoo
 from latentzoo.cli import app
 from latentzoo.errors import LatentzooError, SpecError
-from latentzoo.record import execute, parts, shard, spec
+from latentzoo.record import execute, parts, plain, shard, spec
 from latentzoo.run.walk import Walk
 
 LIGHT = spec.Term(energy="measure", target="light.png", weight=1.0)
@@ -63,7 +63,7 @@ def split(run: spec.Run, count: int, out: str = "merged", order: int = 1) -> Pat
 
 def contents(folder: Path) -> dict[str, Any]:
     """All that a run leaves but how long it took and how it was made."""
-    read = spec.read(folder / "run.yaml")
+    read = plain.read(folder / "run.yaml")
     measured = {key: read.record[key] for key in ("seeds", "inputs", "versions", "gradients")}
     pictures = sorted([*folder.glob("images/*.png"), *folder.glob("start/*.png")])
     diagnosis = folder / "diagnosis.json"
@@ -93,7 +93,7 @@ def test_a_merged_run_is_that_of_one_process(name: str) -> None:
         # what slice sampling costs is what the slowest chain of a step costs, and a shard has its own
         assert differ(merged, Path("whole")) == (["measured"] if name == "slice" else [])
         assert not (merged / "parts").exists()
-        assert spec.read(merged / "run.yaml").record["shards"] == count
+        assert plain.read(merged / "run.yaml").record["shards"] == count
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_kernels_whose_chains_depend_on_each_other_are_refused(name: str) -> Non
 def test_the_micro_batch_of_a_split_run_does_not_depend_on_the_number_of_shards() -> None:
     run = record(micro_batch=None, chains=16)
     sizes = {split(run, n, f"m{n}"): n for n in (1, 3)}
-    assert [spec.read(f / "run.yaml").micro_batch for f in sizes] == [2, 2]
+    assert [plain.read(f / "run.yaml").micro_batch for f in sizes] == [2, 2]
     one, three = sizes
     assert differ(one, three) in ([], ["diagnosis"])
     assert [shard.micro_batch(record(micro_batch=None, chains=n)) for n in (1, 8, 64, 10**6)] == [

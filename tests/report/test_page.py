@@ -76,6 +76,12 @@ def test_curves_leave_out_what_is_not_finite() -> None:
     assert curves(np.full((3, 2), np.nan), title="x") == ""
 
 
+def test_curves_rise_where_values_do() -> None:
+    svg = curves(np.array([[1.0], [5.0]]), title="x")
+    (first, last) = re.findall(r'class="mean" points="[\d.]+,([\d.]+) [\d.]+,([\d.]+)"', svg)[0]
+    assert float(last) < float(first)  # SVG counts from the top
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine; .ci/run installs it")
 @pytest.mark.parametrize("width", [400, 1200])
 def test_in_a_browser(runs: list[Path], tmp_path: Path, width: int) -> None:

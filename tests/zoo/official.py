@@ -157,6 +157,11 @@ def persistent(arch: str, card: str, **attributes: Any) -> Callable[[Path], Path
 FILES: dict[str, tuple[str, Callable[[Path], Path], dict[str, Any]]] = {
     "stylegan2": ("stylegan2", averaged("stylegan2", "s32_d64_m4"), {"truncation": 0.7}),
     "stylegan2-ada": ("stylegan2", pickled("stylegan2_ada.pkl"), {"truncation": 0.7}),
+    "stylegan2-human": (
+        "stylegan2",
+        persistent("stylegan2_ada", "human_32x16"),
+        {"truncation": -0.7},
+    ),
     "stylegan_xl": ("stylegan_xl", pickled("stylegan_xl.pkl"), {"truncation": 0.7}),
     "styleswin": (
         "styleswin",

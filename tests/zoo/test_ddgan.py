@@ -88,6 +88,7 @@ def test_the_tensors_give_the_configuration(name):
         "code": 10,
         "style": 32,
         "mapping": 3,
+        "channels": 3,
     }
     generator = ddgan.build(**found["config"])
     state = translate(file.tensors, ddgan.KEYS[name](generator))

@@ -96,6 +96,34 @@ def test_ddpm_is_that_of_diffusers_on_the_same_noises(
     torch.testing.assert_close(ours(z), theirs, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize(
+    "classes",
+    [{"num_class_embeds": 5}, {"class_embed_type": "timestep"}],
+    ids=["table", "as time"],
+)
+def test_a_class_is_told_as_diffusers_tells_it(tmp_path, classes):
+    unet = network({**UNET, **classes})
+    scheduler = diffusers.DDIMScheduler(**PLAIN)
+    folder = repository(tmp_path / "repo", unet, scheduler)
+    x, images = draw(2, 3, 4, 4), []
+    for index in (0, 3):
+        ours = load(ddpm, folder, steps=7, class_index=index)
+        told = lambda x, t, index=index: unet(x, t, torch.tensor([index, index]))
+        images.append(ours(x.flatten(1)))
+        torch.testing.assert_close(
+            images[-1], render(told, scheduler, x, steps=7), atol=1e-4, rtol=0
+        )
+    assert (images[0] - images[1]).abs().max() > 1e-3
+    obey(load(ddpm, folder, steps=3, class_index=4))
+    with pytest.raises(SpecError, match="class"):
+        load(ddpm, folder, class_index=5 if "num_class_embeds" in classes else -1)
+
+
+def test_a_network_without_classes_has_none(generator):
+    with pytest.raises(SpecError, match=r"class 1 does not exist.*it has none"):
+        generator(class_index=1)
+
+
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
 def test_the_multistep_solver_is_that_of_diffusers(generator, unet, spacing):
@@ -224,10 +252,10 @@ def test_options_that_cannot_be_meant(options, error, match):
 @pytest.mark.parametrize(
     ("unet", "scheduler", "match"),
     [
-        ({"in_channels": 4}, {}, "4 input channels"),
-        ({"num_class_embeds": 10}, {}, "asks for a class"),
+        ({"in_channels": 4}, {}, "have 4 channels"),
+        ({"class_embed_type": "identity"}, {}, "features of a class from outside"),
         ({"sample_size": None}, {}, "no sample_size"),
-        ({"_class_name": "UNet2DConditionModel"}, {}, "not unconditional"),
+        ({"_class_name": "UNet2DConditionModel"}, {}, "knows more than classes"),
         ({"colour": 1}, {}, "colour"),
         ({}, {"thresholding": True}, "thresholding"),
         ({}, {"beta_schedule": "sigmoid"}, "beta schedule"),

@@ -180,7 +180,7 @@ def test_the_mesh_of_a_scene_is_closed():
 @pytest.mark.parametrize(
     "wrong, error",
     [
-        ({"truncation": 0}, SpecError),
+        ({"truncation": float("nan")}, SpecError),
         ({"noise": "random"}, SpecError),
         ({"camera": "behind"}, SpecError),
         ({"camera": {"azimut": 3}}, UnknownName),

@@ -78,7 +78,7 @@ FAMILIES: dict[str, tuple[Write, dict[str, Any]]] = {
     **{name: official.FILES[name][1:] for name in ("diffae", "ddgan", "sn_dpm", "nvae")},
 }
 LEFT = {
-    *("run.yaml", "images", "start", "grid.png", "latents.safetensors", "trace.csv"),
+    *("run.yaml", "images", "start", "grid.png", "pairs.png", "latents.safetensors", "trace.csv"),
     *("diagnosis.json", "report.html", "state.safetensors", ".lock"),
 }
 

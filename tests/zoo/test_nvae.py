@@ -126,6 +126,7 @@ def test_the_tensors_give_the_configuration(twins):
         "side": 2,
         "latents": 2,
         "cells": 2,
+        "channels": 3,
         "post": [3],
         "components": 1,
         "gated": True,
@@ -136,3 +137,21 @@ def test_the_tensors_give_the_configuration(twins):
     kernel = file.tensors["post_process.1._ops.0.conv.3.weight" + twins * "_normalized"]
     assert torch.equal(generator.network.post[1].contract.weight, kernel)
     assert nvae.infer(type(file)({"prior_ftr0": torch.zeros(1)})) is None
+
+
+def test_a_grey_pixel_shows_how_likely_it_is_white():
+    generator = tiny(components=1, channels=1)
+    obey(generator)
+    z = torch.randn(2, generator.space.dim)
+    odds = generator.network(generator.groups(z))
+    assert odds.shape[1] == 1
+    torch.testing.assert_close(generator(z), odds.sigmoid().expand(-1, 3, -1, -1))
+
+
+def test_a_grey_file_is_recognised():
+    config, checkpoint = official("nvae", "mnist")
+    seen = nvae.infer(checkpoint)
+    assert seen["config"]["channels"] == 1 and config["dataset"] == "mnist"
+    generator = nvae.build(**seen["config"])
+    state = translate(checkpoint.tensors, nvae.KEYS[seen["keys"]](generator))
+    generator.load_state_dict(state, strict=True)

@@ -25,7 +25,7 @@ def tiny(**options):
 class Exact(torch.nn.Module):
     """The optimal heads for pixels that are independent normals of mean m and variance v."""
 
-    m, v, heads = 0.1, 0.04, 2
+    m, v, heads, channels = 0.1, 0.04, 2, 3
 
     def __init__(self, head, size):
         super().__init__()
@@ -191,7 +191,7 @@ def test_a_head_must_fit_its_network():
 def test_the_tensors_give_the_configuration(head, tmp_path):
     _, file = official("adpm_unet", "v2")
     config = {"resolution": 32, "ch": 32, "ch_mult": [1, 2], "num_res_blocks": 1}
-    config |= {"attn_resolutions": [16], "head": head, "mode": "simple"}
+    config |= {"attn_resolutions": [16], "head": head, "mode": "simple", "channels": 3}
     state = sn_dpm.build(**config).state_dict()
     tensors = {name.removeprefix("network."): value for name, value in state.items()}
     path = tmp_path / f"celeba64_ema_eps_{head}_pretrained.ckpt.pth"

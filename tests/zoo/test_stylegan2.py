@@ -31,12 +31,15 @@ def tiny(**options):
         {"noise": "latent"},
         {"noise": "none", "architecture": "orig", "truncation": 0.5, "cutoff": 2},
         {"classes": 4, "class_index": 2, "architecture": "resnet", "clamp": 2.0, "features": 6},
-        {"truncation": 0.7, "missing": ["w_mean", "noise"]},
+        {"truncation": -0.7, "missing": ["w_mean", "noise"]},
+        {"start": (4, 2), "noise": "latent"},
+        {"start": (3, 5), "noisy": False},
     ],
 )
 def test_laws(options):
     generator = tiny(**options)
-    assert generator.size == (16, 16)
+    h, w = options.get("start", (4, 4))
+    assert generator.size == (4 * h, 4 * w)
     obey(generator)
 
 
@@ -61,6 +64,16 @@ def test_truncation_pulls_the_first_layers_to_the_mean_style():
     assert torch.equal(styles[:, 2], w) and styles.shape == (2, generator.synthesis.styles, 7)
 
 
+def test_a_negative_truncation_reflects_and_zero_shows_the_mean_alone():
+    z = Rng(0, 1).normal(5)
+    w = tiny().mapping(z)
+    mean, reflected = tiny(truncation=0), tiny(truncation=-0.5)
+    torch.testing.assert_close(reflected.styles(z)[:, 0], 1.5 * mean.w_mean - 0.5 * w)
+    images = mean(z)
+    assert torch.equal(images[0], images[1])
+    torch.testing.assert_close(mean.styles(z), mean.w_mean.expand(2, mean.synthesis.styles, -1))
+
+
 def test_a_missing_mean_style_is_the_mean_over_latents_and_follows_the_weights():
     generator = tiny(missing=["w_mean"])
     assert "w_avg" not in generator.state_dict()
@@ -78,7 +91,8 @@ def test_a_missing_mean_style_is_the_mean_over_latents_and_follows_the_weights()
     [
         ({"class_index": 1}, "class 1 does not exist"),
         ({"classes": 3, "class_index": 3}, "from 0 to 2"),
-        ({"truncation": 0}, "truncation 0"),
+        ({"truncation": float("nan")}, "truncation nan is no number"),
+        ({"noisy": False, "noise": "latent"}, "trained without noise"),
         ({"noise": "random"}, "'fixed', 'latent' or 'none'"),
     ],
 )
@@ -168,6 +182,8 @@ def test_resampling_by_its_definition():
         ("stylegan2", "s64_d32_m2_cm1", "rosinality"),
         ("stylegan2_ada", "r32_uncond_skip", "nvidia"),
         ("stylegan2_ada", "r64_cond_resnet", "nvidia"),
+        ("stylegan2_ada", "human_32x16", "nvidia"),
+        ("stylegan2_ada", "grey_no_noise", "nvidia"),
     ],
 )
 def test_a_file_tells_its_configuration(arch, card, dialect):
@@ -179,6 +195,22 @@ def test_a_file_tells_its_configuration(arch, card, dialect):
         meta = {name: torch.empty_like(t) for name, t in checkpoint.tensors.items()}
     state = translate(meta, stylegan2.KEYS[dialect](generator))
     generator.load_state_dict(state, strict=True, assign=True)
+
+
+def test_a_rectangular_start_is_read_in_rosinalitys_dialect_too():
+    _, file = official("stylegan2", "s32_d64_m4")
+    narrow = {
+        name: tensor[..., : tensor.shape[-1] // 2]
+        if name == "input.input" or name.startswith("noises.")
+        else tensor
+        for name, tensor in file.tensors.items()
+    }
+    found = stylegan2.infer(Checkpoint(narrow))
+    assert found is not None and found["config"]["start"] == [4, 2]
+    generator = stylegan2.build(**found["config"])
+    generator.load_state_dict(translate(narrow, stylegan2.rosinality(generator)), strict=True)
+    assert generator.size == (32, 16)
+    assert generator(Rng(0).normal(64)).shape == (1, 3, 32, 16)
 
 
 def test_what_stands_beside_the_tensors_is_read_too():

@@ -121,7 +121,7 @@ def test_classes_differ_and_have_their_own_mean():
     ("options", "fact"),
     [
         ({"class_index": 1}, "class 1 does not exist"),
-        ({"truncation": -1.0}, "truncation -1"),
+        ({"truncation": float("inf")}, "truncation inf"),
         ({"plan": None}, "in its file only"),
     ],
 )

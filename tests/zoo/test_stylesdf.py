@@ -167,7 +167,9 @@ def test_a_field_alone_has_no_decoder():
         generator.network.decode(torch.zeros(1, 12), torch.zeros(1, 6, 8, 8))
 
 
-@pytest.mark.parametrize("wrong", [{"truncation": 0}, {"noise": "none"}, {"camera": "x"}])
+@pytest.mark.parametrize(
+    "wrong", [{"truncation": float("nan")}, {"noise": "none"}, {"camera": "x"}]
+)
 def test_wrong_arguments_are_named(wrong):
     with pytest.raises(SpecError):
         tiny(**wrong)

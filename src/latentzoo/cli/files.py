@@ -1,4 +1,4 @@
-"""Commands on files and finished runs: report, compare, convert."""
+"""Commands on files and finished runs: report, export, compare, convert."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +9,7 @@ from latentzoo.cli import fields
 from latentzoo.cli.app import command
 from latentzoo.cli.progress import workers_watched
 from latentzoo.cli.shared import (
+    Card,
     Chains,
     Debug,
     Family,
@@ -40,6 +41,19 @@ def report(
 
     out = out or (folders[0] / "report.html" if len(folders) == 1 else Path("report.html"))
     typer.echo(str(page.write(folders, out)))
+
+
+@command(example="latentzoo export runs/beard runs/hat --out faces")
+def export(
+    folders: Runs,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The new folder.")] = Path("dataset"),
+    debug: Debug = False,
+) -> None:
+    """Copy the pictures of runs, with what is known of each, into a folder that `datasets` reads."""
+    from latentzoo.bridges.tables import to_dataset
+
+    place = to_dataset(folders, out)
+    typer.echo(f'{place}: datasets.load_dataset("imagefolder", data_dir="{place}") reads it')
 
 
 @command(
@@ -111,10 +125,13 @@ def convert(
     file: Annotated[str, typer.Argument(help="A checkpoint file of a known container.")],
     out: Annotated[Path, typer.Argument(help="The safetensors file to write.")],
     family: Family = None,
+    card: Card = None,
     debug: Debug = False,
 ) -> None:
     """Write a checkpoint as safetensors, with its card inside; nothing of the file is executed."""
     from latentzoo import zoo
 
-    card = zoo.convert(file, out, family=family)
-    typer.echo(f"{out}: {card.family}, {card.resolution} pixels")
+    made = zoo.convert(file, out, family=family, card=card)
+    typer.echo(f"{out}: {made.family}, {made.resolution} pixels")
+    for names, said in made.assumed.items():
+        typer.echo(f"taken for granted, since the file does not say {names}: {said}")

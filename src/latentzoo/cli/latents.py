@@ -6,9 +6,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentzoo.cli.app import command
-from latentzoo.cli.shared import Debug, Family, Generator, Option, Run, Seed, count, options
+from latentzoo.cli.shared import (
+    Card,
+    Debug,
+    Family,
+    Generator,
+    Option,
+    Prompt,
+    Run,
+    Seed,
+    count,
+    options,
+)
 from latentzoo.errors import SpecError
-from latentzoo.record import spec
+from latentzoo.record import plain
 
 if TYPE_CHECKING:
     from latentzoo import generator as maps
@@ -22,6 +33,7 @@ def encode(
         "z.safetensors"
     ),
     family: Family = None,
+    card: Card = None,
     option: Option = None,
     seed: Seed = 0,
     debug: Debug = False,
@@ -33,7 +45,7 @@ def encode(
     from latentzoo.files import write_atomic
     from latentzoo.rng import Domain, Rng
 
-    network = zoo.load(generator, family=family, **options(option))
+    network = zoo.load(generator, family=family, card=card, **options(option))
     original = picture.read(image, network.size)
     z = encoder(network, generator).encode(original, Rng(seed, domain=Domain.PICTURE))
     error = (network(z) - original).square().mean().sqrt()
@@ -53,6 +65,8 @@ def decode(
         "decoded"
     ),
     family: Family = None,
+    card: Card = None,
+    prompt: Prompt = None,
     option: Option = None,
     debug: Debug = False,
 ) -> None:
@@ -60,7 +74,7 @@ def decode(
     from latentzoo import picture, zoo
     from latentzoo.posterior import images
 
-    network = zoo.load(generator, family=family, **options(option))
+    network = zoo.load(generator, family=family, card=card, **options(option, prompt))
     from latentzoo.record import layout
 
     z = layout.read_latents(latents)
@@ -141,7 +155,7 @@ def orbit(
     from latentzoo.views import orbit as orbits
     from latentzoo.views.camera import Viewable, fan
 
-    network = Experiment(spec.read(folder / "run.yaml")).bare
+    network = Experiment(plain.read(folder / "run.yaml")).bare
     if not isinstance(network, Viewable):
         raise SpecError(
             f"{folder}: its generator has no camera; orbit shows EG3D, StyleSDF, StyleNeRF, GIRAFFE-HD, avatar-3d"

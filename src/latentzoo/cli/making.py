@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from latentzoo.cli.app import interruptible
-from latentzoo.cli.progress import emit, watcher, workers_watched
+from latentzoo.cli.progress import emit, tracked, watcher, workers_watched
 from latentzoo.cli.shared import count
 from latentzoo.errors import SpecError
-from latentzoo.record import spec
+from latentzoo.record import plain, spec
 from latentzoo.record.shard import Shard, launched
 
 if TYPE_CHECKING:
@@ -33,11 +33,13 @@ class Voice(NamedTuple):
         quiet: Whether it says nothing but errors.
         as_json: Whether it speaks in JSON lines.
         strict: Whether a sample that is not trustworthy is a failure.
+        track: The tracker that gets the numbers of every step, `KIND:PLACE`.
     """
 
     quiet: bool = False
     as_json: bool = False
     strict: bool = False
+    track: str | None = None
 
 
 def make(
@@ -61,16 +63,23 @@ def make(
     if isinstance(who, Shard):
         _make_shard(record, out, who, force=force, voice=voice)
     elif who is None:
-        _walk(out, lambda watch: execute.make(record, out, force=force, watch=watch), voice)
+        making = lambda watch: execute.make(record, out, force=force, watch=watch)
+        with tracked(voice.track, lambda: record) as track:
+            _walk(out, making, voice, track)
     else:
-        making = lambda watch: workers.make(record, out, who, force=force, watch=watch)
-        _gather(out, making, voice)
+        _gather(out, lambda watch: workers.make(record, out, who, force=force, watch=watch), voice)
 
 
 def _gather(path: Path, making: "Callable[[Any], Result]", voice: Voice) -> None:
-    """Has workers make a run, or go on with it."""
+    """Has workers make a run, or go on with it.
+
+    Raises:
+        SpecError: If a tracker is to see the steps.
+    """
     from latentzoo.record.folder import is_started
 
+    if voice.track is not None:
+        raise SpecError("a tracker sees steps, which stay with the workers; leave out --track")
     try:
         with workers_watched(quiet=voice.quiet, as_json=voice.as_json) as watch:
             result = making(watch)
@@ -91,7 +100,8 @@ def _make_shard(record: spec.Run, whole: Path, shard: Shard, *, force: bool, voi
         _take_gpu(int(os.environ.get("LOCAL_RANK", "0")))
     _say(voice, f"shard {shard}: chains {chains[0]} to {chains[-1]}")
     making = lambda watch: execute.make(record, out, shard=shard, force=force, watch=watch)
-    _walk(out, making, voice)
+    with tracked(voice.track, lambda: record) as track:
+        _walk(out, making, voice, track)
     _say(voice, f"shard {shard} is made; when all are: latentzoo merge {whole}")
 
 
@@ -128,11 +138,10 @@ def resume(path: Path, who: "Crew | None" = None, *, steps: int, voice: Voice) -
         ChainFailed: If a chain failed.
         typer.Exit: If the user stopped it, or the sample is not trustworthy and that is a failure.
     """
-    from latentzoo.record import execute, workers
+    from latentzoo.record import execute, layout, workers
     from latentzoo.record.folder import is_started
-    from latentzoo.record.layout import RECORD
 
-    if is_started(path) and execute.by_workers(spec.read(path / RECORD)):
+    if is_started(path) and execute.by_workers(plain.read(path / layout.RECORD)):
         if steps:
             raise SpecError(f"{path}: this run is not finished; resume it without --steps first")
         crew = who or workers.Crew()
@@ -142,11 +151,18 @@ def resume(path: Path, who: "Crew | None" = None, *, steps: int, voice: Voice) -
         raise SpecError(
             f"{path}: this run was not begun by workers; leave out --workers and --ray"
         )
-    _walk(path, lambda watch: execute.resume(path, steps=steps, watch=watch), voice, resuming=True)
+    making = lambda watch: execute.resume(path, steps=steps, watch=watch)
+    with tracked(voice.track, lambda: plain.read(path / layout.RECORD)) as track:
+        _walk(path, making, voice, track, resuming=True)
 
 
 def _walk(
-    path: Path, making: "Callable[[Watch], Result | None]", voice: Voice, *, resuming: bool = False
+    path: Path,
+    making: "Callable[[Watch], Result | None]",
+    voice: Voice,
+    track: "Watch",
+    *,
+    resuming: bool = False,
 ) -> None:
     from latentzoo.record.folder import is_started
 
@@ -155,6 +171,7 @@ def _walk(
     def stepped(frame: "Frame", walk: "Walk") -> None:
         interrupt.walking = True
         watch(frame, walk)
+        track(frame, walk)
         interrupt.between_steps()
 
     with interruptible() as interrupt:

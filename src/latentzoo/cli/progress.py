@@ -5,9 +5,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from latentzoo.files import to_json
 
 if TYPE_CHECKING:
+    from latentzoo.record.spec import Run
     from latentzoo.run.chain import Frame
     from latentzoo.run.progress import Progress, Watch
     from latentzoo.run.walk import Walk
@@ -56,6 +59,27 @@ def workers_watched(*, quiet: bool, as_json: bool) -> "Iterator[Callable[[Progre
         return
     with gathered(shown=not quiet) as watch:
         yield watch
+
+
+@contextmanager
+def tracked(words: str | None, record: "Callable[[], Run]") -> "Iterator[Watch]":
+    """Opens a tracker of experiments for a run.
+
+    Arguments:
+        words: The tracker, `KIND:PLACE`; None for none.
+        record: Gives the run's record.
+
+    Yields:
+        The function to call after each step.
+    """
+    if words is None:
+        yield lambda frame, walk: None
+        return
+    from latentzoo.bridges.trackers import tracker
+    from latentzoo.run.progress import logged
+
+    with tracker(words, config=msgspec.to_builtins(record())) as log:
+        yield logged(log)
 
 
 def _json(frame: "Frame", walk: "Walk") -> None:

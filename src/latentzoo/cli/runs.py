@@ -22,13 +22,14 @@ from latentzoo.cli.shared import (
     Run,
     Shard,
     Strict,
+    Track,
     Workers,
     changes,
     crew,
     who_makes,
 )
 from latentzoo.errors import SpecError
-from latentzoo.record import spec, words
+from latentzoo.record import plain, spec, words
 
 
 @command(
@@ -53,19 +54,20 @@ def sample(
     quiet: Quiet = False,
     as_json: Json = False,
     strict: Strict = False,
+    track: Track = None,
     debug: Debug = False,
 ) -> None:
     """Sample pictures that show what is asked; with no text and no energy, draw from the prior.
 
     A weight is what follows the last colon, if it is a number: "a person with a yellow hat:500".
     """
-    record = spec.changed(record, changes(change))
+    record = plain.changed(record, changes(change))
     if save_spec is not None:
         from latentzoo.files import write_text
 
         write_text(save_spec, spec.to_yaml(record))
         return
-    voice = Voice(quiet, as_json, strict)
+    voice = Voice(quiet, as_json, strict, track)
     who = who_makes(shard, workers, gpus, ray)
     make(record, out or _place(record), who, force=force, voice=voice)
 
@@ -94,11 +96,12 @@ def run(
     quiet: Quiet = False,
     as_json: Json = False,
     strict: Strict = False,
+    track: Track = None,
     debug: Debug = False,
 ) -> None:
     """Make the run that a record, or an experiment file of 2022, describes."""
     if record is not None and cfg is None:
-        found, name = spec.read(record), record.stem
+        found, name = plain.read(record), record.stem
     elif cfg is not None and record is None:
         from latentzoo.record.paper import read_cfg
 
@@ -108,8 +111,8 @@ def run(
         found, name = experiment.run, experiment.name
     else:
         raise SpecError("give a record or --cfg FILE.cfg, one of them")
-    found = spec.changed(found, changes(change))
-    voice = Voice(quiet, as_json, strict)
+    found = plain.changed(found, changes(change))
+    voice = Voice(quiet, as_json, strict, track)
     who = who_makes(shard, workers, gpus, ray)
     make(found, out or Path("runs") / name, who, force=force, voice=voice)
 
@@ -126,6 +129,7 @@ def resume(
     quiet: Quiet = False,
     as_json: Json = False,
     strict: Strict = False,
+    track: Track = None,
     debug: Debug = False,
 ) -> None:
     """Go on with a run that was stopped, or give a finished one more steps.
@@ -137,7 +141,7 @@ def resume(
             f"{folder}: there is no such folder; runs are below runs/ unless --out was given"
         )
     who = crew(workers, gpus, ray)
-    go_on(folder, who, steps=steps, voice=Voice(quiet, as_json, strict))
+    go_on(folder, who, steps=steps, voice=Voice(quiet, as_json, strict, track))
 
 
 @command(example="latentzoo schema > run.schema.json")
@@ -147,5 +151,8 @@ def schema() -> None:
 
 
 def _place(record: spec.Run) -> Path:
-    said = [Path(record.generator).stem, *(term.target for term in record.energies)]
-    return Path("runs") / words.slug(" ".join([*said, f"seed {record.seed}"]))
+    prompts = record.options.get("prompt", [])
+    asked = [prompts] if isinstance(prompts, str) else [str(p) for p in dict.fromkeys(prompts)]
+    asked += [term.target for term in record.energies]
+    said = " ".join([Path(record.generator).stem, *asked])[:72]
+    return Path("runs") / words.slug(f"{said} seed {record.seed}")

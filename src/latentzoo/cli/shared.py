@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentzoo.cli import fields
+from latentzoo import zoo
+from latentzoo.cli import fields, prompts
 from latentzoo.errors import SpecError
 from latentzoo.record import shard, words
 
@@ -24,6 +25,13 @@ Force = Annotated[bool, typer.Option("--force", help="Replace a run that is in t
 Out = Annotated[
     Path | None,
     typer.Option("--out", "-o", help="The run folder; default runs/NAME.", show_default=False),
+]
+Track = Annotated[
+    str | None,
+    typer.Option(
+        help="Send the numbers of every step to a tracker: trackio:PROJECT, wandb:PROJECT or tensorboard:FOLDER.",
+        show_default=False,
+    ),
 ]
 Change = Annotated[
     list[str] | None,
@@ -77,16 +85,19 @@ Generator = Annotated[
     ),
 ]
 Option = Annotated[list[str] | None, typer.Option("--option", help=fields.OPTION)]
+Prompt = Annotated[list[str] | None, typer.Option("--prompt", help=prompts.PROMPT)]
 Text = Annotated[list[str] | None, typer.Option("--text", "-t", help=fields.TEXT)]
 Family = Annotated[str | None, fields.option("family")]
+Card = Annotated[str | None, fields.option("card")]
 Seed = Annotated[int, fields.option("seed")]
 Chains = Annotated[int, fields.option("chains")]
 Steps = Annotated[int, fields.option("steps")]
 
 
-def options(given: list[str] | None) -> dict[str, Any]:
-    """The arguments of a map, from `--option KEY=VALUE`."""
-    return words.table(given or [], example="--option truncation=0.7")
+def options(given: list[str] | None, prompt: list[str] | None = None) -> dict[str, Any]:
+    """The arguments of a map, from `--option KEY=VALUE` and `--prompt TEXT`."""
+    named = words.table(given or [], example="--option truncation=0.7")
+    return prompts.added(zoo.own(named), prompt)
 
 
 def changes(given: list[str] | None) -> dict[str, Any]:

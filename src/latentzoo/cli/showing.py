@@ -33,7 +33,7 @@ def show(
     name: Annotated[
         str,
         typer.Argument(
-            help="A generator, a family, an energy, its network, or a kernel.",
+            help="A generator, a file of weights, a family, an energy, its network, or a kernel.",
             autocompletion=fields.completed(names),
         ),
     ],
@@ -56,10 +56,19 @@ def show(
             table.add_row("", "")
             table.add_row(key.replace("_", " "), "", style="bold")
             for inner, said in value.items():
-                table.add_row(f"  {inner}", str(said))
-        elif value != {}:
+                table.add_row(f"  {inner}", _plain(said))
+        elif value not in ({}, None):
             table.add_row(key.replace("_", " "), str(value))
     Console(highlight=False).print(table, markup=False)
+
+
+def _plain(said: Any) -> str:
+    """What is known of a part of a thing, in a line."""
+    if not isinstance(said, dict):
+        return str(said)
+    return ", ".join(
+        f"{key} {_plain(value)}" for key, value in said.items() if value not in (None, {})
+    )
 
 
 def _rows(name: str) -> dict[str, Any]:
@@ -73,11 +82,13 @@ def _rows(name: str) -> dict[str, Any]:
     if name in energies.known():
         return _energy(name)
     if name in networks.known():
-        return {"name": name} | dataclasses.asdict(networks.known()[name])
+        return dataclasses.asdict(networks.known()[name])
     if name in zoo.families():
         return _family(name)
     if (folder := pipelines.find(name)) is not None:
         return {"name": name, **pipelines.about(folder)}
+    if Path(name.partition("#")[0]).exists():
+        return _file(name)
     raise UnknownName("generator, family, energy, guide or kernel", name, names())
 
 
@@ -85,7 +96,7 @@ def _energy(name: str) -> dict[str, Any]:
     entry = energies.known()[name]
     build = entry.load()
     said = {option: p.default for option, p in energies.arguments(name).items()}
-    guides = {guide: str(n) for guide, n in networks.known().items() if n.energy == name}
+    guides = {guide: card.told(name) for guide, card in networks.of_kind(name).items()}
     told = energies.described(name)
     return (
         _module(name, entry.module)
@@ -108,6 +119,11 @@ def _family(name: str) -> dict[str, Any]:
         "options": _explained(said, module.build),
         "cards": {card.name: f"{card.resolution} pixels, {card.latent}" for card in cards},
     }
+
+
+def _file(name: str) -> dict[str, Any]:
+    """What a file of weights says of its network, and what is taken for granted."""
+    return {"name": name, **zoo.described(name)}
 
 
 def _module(name: str, module: str) -> dict[str, Any]:

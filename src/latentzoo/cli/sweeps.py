@@ -22,7 +22,7 @@ from latentzoo.cli.shared import (
     crew,
 )
 from latentzoo.errors import LatentzooError, SpecError
-from latentzoo.record import spec
+from latentzoo.record import plain, spec
 
 if TYPE_CHECKING:
     from latentzoo.machines.worker import Outcome
@@ -104,7 +104,7 @@ def _together(
 
     def ask(name: str, found: spec.Run) -> None:
         if not _is_made(out / name, new):
-            wanted.append(Whole(spec.changed(found, new), (out / name).resolve()))
+            wanted.append(Whole(plain.changed(found, new), (out / name).resolve()))
 
     for name, found in runs.items():
         attempt(name, lambda name=name, found=found: ask(name, found))
@@ -156,7 +156,7 @@ def _one(name: str, found: spec.Run, folder: Path, new: dict[str, Any], voice: V
     if is_started(folder):
         resume(folder, steps=0, voice=voice)
     else:
-        make(spec.changed(found, new), folder, force=False, voice=voice)
+        make(plain.changed(found, new), folder, force=False, voice=voice)
 
 
 def _is_made(folder: Path, new: dict[str, Any]) -> bool:
@@ -168,7 +168,7 @@ def _is_made(folder: Path, new: dict[str, Any]) -> bool:
     from latentzoo.record.folder import is_finished, is_started
     from latentzoo.record.layout import RECORD
 
-    if is_started(folder) and not _holds(spec.read(folder / RECORD), new):
+    if is_started(folder) and not _holds(plain.read(folder / RECORD), new):
         raise SpecError(
             f"{folder} holds this run with other values than --set gives; "
             "leave out --set, or give another --out"
@@ -180,4 +180,4 @@ def _holds(saved: spec.Run, new: dict[str, Any]) -> bool:
     """Whether the new values are those that a run was started with, defaults of its kernel added."""
     alone = isinstance(new.get("kernel"), str)
     new = {"kernel.name" if alone and key == "kernel" else key: new[key] for key in new}
-    return spec.changed(saved, new) == saved
+    return plain.changed(saved, new) == saved

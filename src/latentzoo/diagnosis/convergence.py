@@ -34,12 +34,12 @@ def rhat(x: Draws) -> float:
     """The larger of the bulk and the tail split R-hat of T draws of B chains; needs T >= 4."""
     halves = _split(np.asarray(x, float))
     folded = np.abs(halves - np.median(halves))
-    return max(_ratio(_normal_scores(halves)), _ratio(_normal_scores(folded)))
+    return max(_ratio(normal_scores(halves)), _ratio(normal_scores(folded)))
 
 
 def ess_bulk(x: Draws) -> float:
     """The effective sample size for the middle of the distribution; needs T >= 4."""
-    return _ess(_normal_scores(_split(np.asarray(x, float))))
+    return _ess(normal_scores(_split(np.asarray(x, float))))
 
 
 def ess_tail(x: Draws) -> float:
@@ -53,7 +53,8 @@ def _split(x: np.ndarray) -> np.ndarray:
     return np.concatenate([x[:half], x[-half:]], axis=1)
 
 
-def _normal_scores(x: np.ndarray) -> np.ndarray:
+def normal_scores(x: np.ndarray) -> np.ndarray:
+    """The normal quantiles of the ranks, of the same shape; equal numbers share a rank."""
     _, place, count = np.unique(x, return_inverse=True, return_counts=True)
     rank = (count.cumsum() - (count - 1) / 2)[place].reshape(x.shape)
     return torch.special.ndtri(torch.from_numpy((rank - 0.375) / (x.size + 0.25))).numpy()

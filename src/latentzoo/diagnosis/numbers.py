@@ -2,14 +2,16 @@ r"""What is measured of a run, before anybody judges it.
 
 Nothing here looks at images: a run says by itself whether it has arrived and whether its steps were right.
 
-* *settled*: the means of phi over the chains between 62 and 75 % of the run and over its last eighth; their difference
-  is compared with the chains' own differences, and with the spread of phi: what many chains see may be too little to
-  matter, and what few do not see may be much; the same for :math:`|z|^2` and along the followed directions;
+* *settled*: the means of phi over the chains between 81 and 91 % of the run and after; their difference is compared
+  with the chains' own differences, and with the spread of phi: what many chains see may be too little to matter, and
+  what few do not see may be much; the same for :math:`|z|^2` and along the followed directions. Both parts are of
+  the certified tail: where steps begin to be tested, a small bias of the untested ones goes, and that is no drift;
 * *apart*: stuck chains look settled, so the chains are held against each other: over the last quarter,
 
   .. math:: \frac{\mathrm{sd}_b(\bar\phi_b)}{\sqrt{\overline{\mathrm{var}_t(\phi_{tb})}}},
 
-  and from the run's half on they are split into groups that none leaves, see `groups`;
+  for phi and for the normal scores of its ranks, since a few rare draws of a skew energy stretch the first; and from
+  5/8 of the run on they are split into groups that none leaves, see `groups`;
 * *identity*: Stein's, :math:`\mathbb{E} \, \langle z - \bar z, \, z + \nabla \phi(z) \rangle = d`, with the mean of the
   other chains, which holds for every posterior, however far it is from the prior: of the last states, in standard
   errors, and over time, see `run.directions`; *norm*: :math:`(\overline{|z|^2} - d) / \sqrt{2d/B}`;
@@ -33,18 +35,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentzoo.diagnosis.convergence import LONG, ess_bulk, ess_tail, rhat
+from latentzoo.diagnosis.convergence import LONG, ess_bulk, ess_tail, normal_scores, rhat
 from latentzoo.diagnosis.groups import groups
+from latentzoo.diagnosis.settled import CHAINS, apart, moving, unsettled
 from latentzoo.diagnosis.traced import Stopped, Traced
 from latentzoo.kernels.adapt import step_error
 from latentzoo.kernels.types import Kernel
 
 ROWS = 16
 """How many rows of a trace a statement about it needs, its start among them."""
-CHAINS = 4
-"""How many chains a statement about their mean needs."""
-MATTERS = 0.25
-"""The least move of a mean that matters, in standard deviations of a draw."""
 DIFFERS = 1e-3
 """The least difference of energies that a kernel could feel, in nats."""
 
@@ -68,6 +67,7 @@ class Numbers:
         drifting: Whether |z|^2, or a followed direction, still moves.
         unsettled: By how much phi may still move, at 95 % confidence, in its standard deviations.
         apart: How far the chains' mean energies are from each other, in how far each chain's moves.
+        ranked: The same of the energies' ranks, which a few rare draws do not stretch.
         groups: How many chains are in each of the groups that none leaves, the largest first.
         norm_score: The norm's deviation from the prior's, in standard errors.
         identity_score: The last states' deviation from Stein's identity, in standard errors.
@@ -102,6 +102,7 @@ class Numbers:
     drifting: bool | None
     unsettled: float | None
     apart: float | None
+    ranked: float | None
     groups: tuple[int, ...]
     norm_score: float | None
     identity_score: float | None
@@ -204,36 +205,8 @@ def _energy(rows: _Rows) -> dict[str, Any]:
     return found | {
         "relaxing": moving(phi),
         "drifting": None if None in moves else any(moves),
-        "unsettled": None if chains < CHAINS else _unsettled(phi, spread),
+        "unsettled": None if chains < CHAINS else unsettled(phi, spread),
     }
-
-
-def moving(x: Float[np.ndarray, "T B"]) -> bool | None:
-    """Whether the mean of x over the chains still moves, in a run of T rows; None where too few can tell."""
-    length, chains = x.shape
-    before, after = _windows(x)
-    if chains < CHAINS:
-        if length < LONG:
-            return None
-        effective = min(ess_bulk(before), ess_bulk(after))
-        error = math.hypot(before.std(), after.std()) / math.sqrt(effective)
-        return bool(abs(after.mean() - before.mean()) > 3 * error)
-    change = after.mean(0) - before.mean(0)
-    limit = three_sigma(chains) * float(change.std(ddof=1)) / math.sqrt(chains)
-    return abs(float(change.mean())) > max(limit, MATTERS * float(after.std()))
-
-
-def _unsettled(phi: Float[np.ndarray, "T B"], spread: float) -> float | None:
-    before, after = _windows(phi)
-    change = after.mean(0) - before.mean(0)
-    error = float(change.std(ddof=1)) / math.sqrt(len(change))
-    most = abs(float(change.mean())) + two_sigma(len(change)) * error
-    return most / spread if spread > 0 else None
-
-
-def _windows(x: Float[np.ndarray, "T B"]) -> tuple[np.ndarray, np.ndarray]:
-    n = len(x)
-    return x[5 * n // 8 : 6 * n // 8], x[7 * n // 8 :]
 
 
 def _places(rows: _Rows) -> dict[str, Any]:
@@ -241,20 +214,15 @@ def _places(rows: _Rows) -> dict[str, Any]:
     length, chains = rows.phi.shape
     long = length >= ROWS and rows.arrived[5 * length // 8 :].all()
     if not long or chains < CHAINS:
-        return {"apart": None, "groups": ()}
+        return {"apart": None, "ranked": None, "groups": ()}
     followed = [rows.phi, rows.norm2, *rows.along.transpose(1, 0, 2)]
+    last = rows.phi[3 * length // 4 :]
     count = np.bincount(groups([x[5 * length // 8 :] for x in followed]))
     return {
-        "apart": _apart(rows.phi[3 * length // 4 :]),
+        "apart": apart(last),
+        "ranked": apart(normal_scores(last)),
         "groups": tuple(sorted(count.tolist()))[::-1],
     }
-
-
-def _apart(phi: Float[np.ndarray, "T B"]) -> float:
-    """The spread of the chains' mean energies, in the spread of a chain's energy over time."""
-    within = math.sqrt(float(phi.var(0, ddof=1).mean()))
-    between = float(phi.mean(0).std(ddof=1))
-    return between / within if within > 0 else math.inf if between > 0 else 0.0
 
 
 def _averages(rows: _Rows, gradients: float) -> dict[str, Any]:
@@ -278,7 +246,7 @@ def _averages(rows: _Rows, gradients: float) -> dict[str, Any]:
 def _identity(rows: _Rows) -> dict[str, Any]:
     """Stein's identity over the last three eighths, each chain's average a draw."""
     length, chains = rows.identity.shape
-    last = rows.identity[5 * length // 8 :]
+    last = rows.identity[3 * length // 4 :]
     if length < ROWS or chains < CHAINS or not np.isfinite(last).all():
         return {"identity": None, "identity_error": None}
     each = last.mean(0)
@@ -357,18 +325,6 @@ def _work(work: np.ndarray, phi: np.ndarray, rows: np.ndarray) -> float | None:
     spread = float(np.mean(phi[rows].std(axis)))
     relative = float(np.mean(work[rows].std(axis))) / spread if spread > 0 else math.inf
     return step_error(relative, float(np.exp(-work[rows].clip(min=0)).mean()))
-
-
-def three_sigma(chains: int) -> float:
-    """The quantile of Student's t that is as rare as three standard deviations."""
-    nu = max(chains - 1, 1)
-    return 3 + 7.5 / nu + 17.25 / nu**2
-
-
-def two_sigma(chains: int) -> float:
-    """The 97.5 % quantile of Student's t of the mean of some chains, by Cornish and Fisher's expansion."""
-    nu, x = max(chains - 1, 1), 1.96
-    return x + (x**3 + x) / (4 * nu) + (5 * x**5 + 16 * x**3 + 3 * x) / (96 * nu**2)
 
 
 def _mean(x: np.ndarray) -> float | None:

@@ -12,19 +12,15 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from latentzoo.diagnosis.numbers import (
-    CHAINS,
-    Numbers,
-    measure,
-    three_sigma,
-    two_sigma,
-)
+from latentzoo.diagnosis.groups import CERTAIN
+from latentzoo.diagnosis.numbers import Numbers, measure
+from latentzoo.diagnosis.settled import CHAINS, three_sigma, two_sigma
 from latentzoo.diagnosis.traced import Stopped, Traced
 from latentzoo.diagnosis.words import BLIND, Diagnosis
 from latentzoo.kernels.types import Kernel
 
-APART = 2.0
-"""How far apart chains may be; runs that arrived on targets with known truth stay under 1.3."""
+APART, RANKED, FAR = 2.0, 1.5, 10.0
+"""How far apart chains may be, in energy and in its ranks; and in energy, whatever the ranks say."""
 UNSETTLED = 1.0
 """By how many of its standard deviations phi may still move, for all that is known."""
 WRONG = 0.1
@@ -101,14 +97,15 @@ def _reasons(found: Numbers, kernel: Kernel, failures: Sequence[Stopped]) -> Ite
 
 def _places(found: Numbers, kernel: Kernel) -> Iterator[str]:
     """Chains that are not where the others are."""
-    if len(found.groups) > 1 and not kernel.weighs:
+    if len(found.groups) > 1 and sum(found.groups) >= CERTAIN and not kernel.weighs:
         yield (
             f"the chains are in {len(found.groups)} groups ({' : '.join(map(str, found.groups))}) that none of them "
             f"leaves, and how many are in each is what their way there made of it; {_weighing(kernel)}"
         )
-    elif (
+    if (
         found.apart is not None
-        and found.apart > APART
+        and found.ranked is not None
+        and (found.apart > FAR or (found.apart > APART and found.ranked > RANKED))
         and not (kernel.weighs and len(found.groups) > 1)
     ):
         yield (
@@ -130,7 +127,7 @@ def _steps(found: Numbers, kernel: Kernel) -> Iterator[str]:
             f"the untested steps err by {found.work:.2g} of the energy's spread (0.2 is right); "
             "give a shorter step_size, or more steps to adapt it"
         )
-    if found.put_back > 0.01 * found.chains * max(found.steps, 1):
+    if found.acceptance is None and found.put_back > 0.01 * found.chains * max(found.steps, 1):
         yield f"wild chains were put back {found.put_back} times; the energy is too rough to follow"
     yield from _spread(found)
     bias = 1.0 if found.curvature is None else kernel.bias(found.curvature)
@@ -175,6 +172,8 @@ def _missing(found: Numbers, kernel: Kernel) -> Iterator[str]:
     alive = found.chains - found.failed
     if alive < CHAINS:
         yield f"{alive} chains cannot be held against each other; give at least 8"
+    elif alive < CERTAIN and len(found.groups) > 1:
+        yield f"{alive} chains far from each other may be slow, or in modes of their own; give at least {CERTAIN}"
     if found.landed is None:
         yield "the chains never ran at the posterior's temperature; give more steps"
     elif found.relaxing is None:

@@ -1,4 +1,4 @@
-r"""An unconditional diffusion model in pixels: a network, and what its output means.
+r"""A diffusion model in pixels: a network, and what its output means.
 
 Users: `zoo.ddpm`, `zoo.scoresde`, `zoo.flow`, `builtin.ddpm`.
 """
@@ -12,6 +12,7 @@ from latentzoo.diffusion.parametrisation import Estimate, estimate
 from latentzoo.diffusion.process import ReverseProcess
 from latentzoo.diffusion.sampler import Pairs, Sampler
 from latentzoo.diffusion.schedule import Level
+from latentzoo.nn import channels as pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +34,10 @@ class Diffusion(ReverseProcess):
     """Creates a diffusion generator in pixels.
 
     Arguments:
-        network: The network, from (B, 3, H, W) and times (B,) to (B, 3, H, W).
+        network: The network, from (B, C, H, W) and times (B,) to (B, C, H, W).
         reading: What its output means.
         size: The picture's height and width.
+        channels: The number C of the network's channels: 3, or 1 where it is grey.
         pairs: The steps: from which level, to which.
         sampler: What is done at each step.
         start: The scale of the start.
@@ -57,6 +59,7 @@ class Diffusion(ReverseProcess):
         size: tuple[int, int],
         pairs: Pairs,
         sampler: Sampler,
+        channels: int = 3,
         start: float = 1.0,
         centred: bool = True,
         white_box_steps: int | None = None,
@@ -64,7 +67,7 @@ class Diffusion(ReverseProcess):
         recompute: Recompute = "auto",
     ) -> None:
         super().__init__(
-            shape=(3, *size),
+            shape=(pictures.require(channels), *size),
             size=size,
             pairs=pairs,
             sampler=sampler,
@@ -74,6 +77,7 @@ class Diffusion(ReverseProcess):
             recompute=recompute,
         )
         self.network, self.reading, self.centred = network, reading, centred
+        self.channels = channels
 
     def estimate(self, x_t: Tensor, t: Level) -> Estimate:
         time = x_t.new_full((len(x_t),), t.time * self.reading.hertz)
@@ -83,7 +87,8 @@ class Diffusion(ReverseProcess):
         return q._replace(x_0=q.x_0.clamp(-self.reading.clip, self.reading.clip))
 
     def show(self, x_0: Tensor) -> Tensor:
-        return (x_0 + 1) / 2 if self.centred else x_0
+        return pictures.coloured((x_0 + 1) / 2 if self.centred else x_0)
 
     def see(self, image: Tensor) -> Tensor:
+        image = pictures.seen(image, self.channels)
         return 2 * image - 1 if self.centred else image

@@ -28,6 +28,8 @@ from latentzoo.diffusion.process import ReverseProcess
 from latentzoo.diffusion.sampler import DDIM, Pairs
 from latentzoo.diffusion.schedule import Level
 from latentzoo.errors import SpecError
+from latentzoo.nn import channels as pictures
+from latentzoo.nn.classes import require as require_class
 
 
 @runtime_checkable
@@ -37,17 +39,19 @@ class Autoencoder(Protocol):
     Attributes:
         channels: The number of channels of a code.
         factor: How many times the sides of an image are those of its code.
+        picture: The number of an image's channels: 3, or 1 where it is grey.
     """
 
     channels: int
     factor: int
+    picture: int
 
     def encode(self, image: Tensor) -> Tensor:
-        """Maps images (B, 3, H, W) to codes (B, C, h, w)."""
+        """Maps images (B, picture, H, W) to codes (B, C, h, w)."""
         ...
 
     def decode(self, code: Tensor) -> Tensor:
-        """Maps codes (B, C, h, w) to images (B, 3, H, W)."""
+        """Maps codes (B, C, h, w) to images (B, picture, H, W)."""
         ...
 
 
@@ -106,9 +110,8 @@ class LDM(ReverseProcess):
         )
         if guidance != 1 and not empty_class:
             raise SpecError("the model has no empty class to guide away from; leave guidance at 1")
-        classes = 1 if embedding is None else embedding.num_embeddings - empty_class
-        if not 0 <= class_index < classes:
-            raise SpecError(f"there is no class {class_index}; the model has {classes}, from 0")
+        classes = 0 if embedding is None else embedding.num_embeddings - empty_class
+        require_class(class_index, classes)
         self.unet, self.first_stage, self.embedding = unet, first_stage, embedding
         self.guidance = guidance
         self.register_buffer("label", torch.tensor([class_index]), persistent=False)
@@ -130,7 +133,9 @@ class LDM(ReverseProcess):
         return without + self.guidance * (given - without)
 
     def show(self, x_0: Tensor) -> Tensor:
-        return (self.first_stage.decode(x_0 / self.scale) + 1) / 2
+        image = self.first_stage.decode(x_0 / self.scale)
+        return pictures.coloured((image + 1) / 2)
 
     def see(self, image: Tensor) -> Tensor:
+        image = pictures.seen(image, self.first_stage.picture)
         return self.scale * self.first_stage.encode(2 * image - 1)

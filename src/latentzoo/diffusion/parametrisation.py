@@ -102,7 +102,11 @@ def estimate(kind: str, output: Tensor, x_t: Tensor, t: Level) -> Estimate:
 
 
 def convert(output: Tensor, x_t: Tensor, t: Level, *, source: str, target: str) -> Tensor:
-    """Turns the output of one parametrisation into that of another."""
+    """Turns the output of one parametrisation into that of another.
+
+    Raises:
+        UnknownName: If a parametrisation has no such name.
+    """
     if target not in OUTPUTS:
         raise UnknownName("parametrisation", target, OUTPUTS)
     return OUTPUTS[target](estimate(source, output, x_t, t), t)

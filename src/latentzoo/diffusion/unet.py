@@ -12,12 +12,14 @@ References:
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from latentzoo.errors import MissingExtra, SpecError
 from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule, prefixed
+from latentzoo.nn.classes import require as require_class
 
 
 class UNet2D(nn.Module):
@@ -25,14 +27,16 @@ class UNet2D(nn.Module):
 
     Arguments:
         config: Its `config.json`.
-        channels: The channels of what it sees, 3 for colour pictures; None for any.
+        class_index: The class, if the network knows any.
 
     Raises:
         MissingExtra: If diffusers is not installed.
-        SpecError: If it is not an unconditional network of so many channels.
+        SpecError: If it is a network of another kind, or has no such class.
     """
 
-    def __init__(self, config: Mapping[str, Any], *, channels: int | None = 3) -> None:
+    label: Tensor | None
+
+    def __init__(self, config: Mapping[str, Any], *, class_index: int = 0) -> None:
         super().__init__()
         try:
             from diffusers.models.unets.unet_2d import UNet2DModel
@@ -42,16 +46,12 @@ class UNet2D(nn.Module):
             ) from error
         name = config.get("_class_name", "UNet2DModel")
         if name != "UNet2DModel":
-            raise SpecError(f"a network of class {name} is not unconditional; give a UNet2DModel")
-        arguments = {k: v for k, v in config.items() if not k.startswith("_")}
-        if arguments.get("num_class_embeds") or arguments.get("class_embed_type"):
-            raise SpecError("the network asks for a class; give one without class embeddings")
-        self.channels = int(arguments.get("in_channels", 3))
-        if channels is not None and self.channels != channels:
             raise SpecError(
-                f"the network has {self.channels} input channels; "
-                f"give one of colour pictures, which has {channels}"
+                f"a network of class {name} knows more than classes; give a UNet2DModel"
             )
+        arguments = {k: v for k, v in config.items() if not k.startswith("_")}
+        label = read_class(arguments, class_index)
+        self.channels = int(arguments.get("in_channels", 3))
         size = arguments.get("sample_size")
         if size is None:
             raise SpecError("the network's config.json has no sample_size; add its pictures' side")
@@ -59,6 +59,10 @@ class UNet2D(nn.Module):
             self.model = UNet2DModel(**arguments)
         except (TypeError, ValueError) as error:
             raise SpecError(f"diffusers does not build this network ({error})") from error
+        embedding = self.model.class_embedding
+        if embedding is not None and arguments.get("class_embed_type") == "timestep":
+            embedding.register_forward_pre_hook(as_weights)
+        self.register_buffer("label", label, persistent=False)
         self.eval()
         self.size: tuple[int, int] = (size, size) if isinstance(size, int) else tuple(size)
 
@@ -69,8 +73,33 @@ class UNet2D(nn.Module):
 
     def forward(self, x_t: Tensor, time: Tensor) -> Tensor:
         """Maps pictures (B, C, H, W) at times (B,) to the prediction (B, C, H, W)."""
-        output = self.model(x_t, time, return_dict=False)[0]
+        label = None if self.label is None else self.label.expand(len(x_t))
+        output = self.model(x_t, time, label, return_dict=False)[0]
         return output[:, : self.channels]  # networks that also predict a variance give it last
+
+
+def as_weights(module: nn.Module, given: tuple[Tensor]) -> tuple[Tensor]:
+    """The features of a class in the number type of the layers that read them; diffusers makes single ones."""
+    return (given[0].to(next(module.parameters()).dtype),)
+
+
+def read_class(config: Mapping[str, Any], class_index: int) -> Tensor | None:
+    """The class (1,) that a network is told; None if it is told none.
+
+    A table has a row for each class; where a class is embedded as times are, any number is one.
+
+    Raises:
+        SpecError: If there is no such class, or the network reads features instead.
+    """
+    kind, classes = config.get("class_embed_type"), config.get("num_class_embeds")
+    if kind == "identity":
+        raise SpecError(
+            "the network reads the features of a class from outside (class_embed_type 'identity'); "
+            "give one with a table of classes"
+        )
+    if kind is None or class_index < 0:
+        require_class(class_index, classes or 0)
+    return torch.tensor([class_index]) if kind is not None or classes is not None else None
 
 
 LEGACY = [
@@ -96,7 +125,7 @@ KEYS: dict[str, Callable[[Generator], list[Rule]]] = {
 
 
 def recognise(checkpoint: Checkpoint, *schedulers: str) -> dict[str, Any] | None:
-    """Describes an unconditional model in diffusers format, if its scheduler is one of the given.
+    """Describes a model of pixels in diffusers format, if its scheduler is one of the given.
 
     Arguments:
         checkpoint: What was read from the folder.

@@ -2,10 +2,8 @@ r"""How improbable an attribute is, by a classifier.
 
 .. math:: E(x) = \sum_i w_i \cdot \bigl(-\log p_i(x)\bigr), \qquad p_i = \sigma(\pm f_i(x))
 
-The official classifiers of CelebA's attributes, one network each; or the avatars' own. Of an image classifier of
-`transformers` or `timm`, the label is found by its name; with :math:`S` the labels so called and all labels exclusive,
-
-.. math:: E(x) = -\log \sum_{k \in S} \operatorname{softmax}(f(x))_k
+The official classifiers of CelebA's attributes, one network each. Every other network reads the words itself: the
+avatars' own, or an image classifier, which finds a label by its name.
 
 References:
     | Deep Learning Face Attributes in the Wild (Liu et al., 2014), https://arxiv.org/abs/1411.7766
@@ -13,7 +11,7 @@ References:
     | (Wu et al., 2022), https://arxiv.org/abs/2209.06970
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +22,8 @@ from torch.nn import functional as F
 
 from latentzoo.energies.base import Energy
 from latentzoo.errors import SpecError
-from latentzoo.guides import faces, networks
-from latentzoo.guides.classifier import TIMM, Classifier
+from latentzoo.guides import networks
+from latentzoo.guides.classifier import TIMM, Classifier, signed
 from latentzoo.guides.classifier import load as load_named
 from latentzoo.guides.preprocess import at_least_single, in_type_of
 from latentzoo.guides.resnet import PREPROCESS
@@ -87,39 +85,6 @@ class Attribute(Energy):
         return surprise @ surprise.new_tensor(self.weights)
 
 
-class Label(Energy):
-    """Creates the energy of a label that is wanted, or not.
-
-    Arguments:
-        classifier: The classifier, or its name: a repository of `transformers`, a folder, or `timm:NAME`.
-        label: The label's name; one of its synonyms is enough. Several labels of one name count together.
-        wanted: Whether the picture should show it.
-
-    Raises:
-        UnknownName: If there is no such label; the nearest are named.
-        SpecError: If every label is called so, which says nothing.
-    """
-
-    usual = 5.0
-
-    def __init__(self, classifier: str | Classifier, label: str, *, wanted: bool = True) -> None:
-        super().__init__()
-        self.classifier = load_named(classifier) if isinstance(classifier, str) else classifier
-        found = set(self.classifier.find(label))
-        self.places, self.wanted = sorted(found), wanted
-        self.others = sorted(set(range(len(self.classifier.labels))) - found)
-        if self.classifier.exclusive and not self.others:
-            raise SpecError(f"every label of the classifier is called '{label}'; take another")
-
-    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
-        logits = at_least_single(self.classifier(image))
-        if self.classifier.exclusive:
-            chosen = logits[:, self.places if self.wanted else self.others]
-            return logits.logsumexp(1) - chosen.logsumexp(1)
-        sign = -1 if self.wanted else 1
-        return F.softplus(sign * logits[:, self.places]).sum(1)
-
-
 class Described(Energy):
     """Creates the energy of what words say, by a network that reads them itself.
 
@@ -141,17 +106,47 @@ class Described(Energy):
             self.network.surprise(in_type_of(image, self.network), self.understood)
         )
 
+    def readings(self, image: Float[Tensor, "B 3 H W"]) -> dict[str, Float[Tensor, "B"]]:
+        return {"probability": (-self(image)).exp()}
+
+    @property
+    def settled(self) -> Mapping[str, Any]:
+        return self.network.settled
+
+
+class Label(Described):
+    """Creates the energy of a label that is wanted, or not.
+
+    Arguments:
+        classifier: The classifier, or its name: a repository of `transformers`, a folder, or `timm:NAME`.
+        label: The label's name; one of its synonyms is enough. Several labels of one name count together.
+        wanted: Whether the picture should show it.
+
+    Raises:
+        UnknownName: If there is no such label; the nearest are named.
+        SpecError: If every label is called so, which says nothing.
+    """
+
+    def __init__(self, classifier: str | Classifier, label: str, *, wanted: bool = True) -> None:
+        network = load_named(classifier) if isinstance(classifier, str) else classifier
+        super().__init__(network, label if wanted else f"{label}=0")
+
 
 def build(
-    target: str, *, model: str | None = None, face: str | None = None, **options: Any
+    target: str,
+    *,
+    model: str | None = None,
+    face: str | Sequence[float] | None = None,
+    **options: Any,
 ) -> Energy:
     """Reads an attribute: `hat_color=yellow` of avatars, `Young=0` for a CelebA classifier, `tabby cat` for any other.
 
     Arguments:
         target: The attribute; `=0` after it says that it is not wanted.
-        model: `face-api` (expressions: happy, sad, ...), the file of a CelebA classifier, a repository or folder of
-            `transformers`, `timm:NAME`, a card's name, or `module:Class`.
-        face: Where the face is in a picture, for `face-api`: ffhq (the default) or whole.
+        model: A card's name (`latentzoo show attribute`), the file of a CelebA classifier, a repository or folder of
+            `transformers`, `timm:NAME`, or `module:Class`.
+        face: Where the face is in a picture, for networks of faces: "ffhq" (their default) as FFHQ aligns it, "whole",
+            or its left, top and side in shares of the longer side.
         options: Further arguments of the energy.
 
     Raises:
@@ -161,18 +156,13 @@ def build(
         raise SpecError(
             "an attribute needs its classifier; give the path of its best.pth, or a repository, as the model"
         )
-    if not model.startswith(TIMM) and (judge := networks.load(model, Attributes)) is not None:
+    judge = None
+    if not model.startswith(TIMM):
+        judge = networks.load(model, "attribute", Attributes, face=face)
+    if judge is not None:
         return Described(judge, target, **options)
-    name, _, value = target.partition("=")
-    if value not in ("", "0", "1"):
-        raise SpecError(
-            f"the attribute '{target}' is not one of such a classifier; write {name} or {name}=0"
-        )
-    wanted = value != "0"
-    if model == faces.MODEL:
-        return Label(faces.expressions(face or "ffhq"), name, wanted=wanted, **options)
     if face is not None:
         raise SpecError(f"'{model}' sees the whole picture; leave out face={face}")
     if Path(model).is_file() or Path(model).suffix in FILES:
-        return Attribute([load_celeba(model)], [wanted], **options)
-    return Label(model, name, wanted=wanted, **options)
+        return Attribute([load_celeba(model)], [signed(target)[1]], **options)
+    return Described(load_named(model), target, **options)

@@ -17,7 +17,7 @@ References:
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -44,6 +44,16 @@ class Energy(nn.Module, ABC):
     def chains(self) -> int | None:
         """How many chains it is for, if each has a target of its own; None for any number."""
         return None
+
+    @property
+    def settled(self) -> Mapping[str, Any]:
+        """The options that it found itself, as where a face is; a record tells them, see `guides.roles.Settling`."""
+        return {}
+
+    def readings(self, image: Float[Tensor, "B 3 H W"]) -> dict[str, Float[Tensor, "B"]]:
+        """What it sees in images in units of its own, by the quantity: an age in years, a probability."""
+        del image
+        return {}
 
     def select(self, index: Int64[Tensor, "b"]) -> "Energy":
         """The energy of the chains at `index`; itself where all have the same target."""

@@ -1,15 +1,17 @@
 r"""How far the person in a picture is from a reference.
 
-.. math:: E(x) = 1 - \frac{1}{R} \sum_r \langle f(x), f(x_r) \rangle
+.. math:: E(x) = \frac{1}{R} \sum_r d\bigl(f(x), f(x_r)\bigr), \qquad
+    d(u, v) = 1 - \langle u, v \rangle \quad\text{where}\quad |u| = |v| = 1
 
-:math:`f` embeds faces as unit vectors. The references are read and embedded once, when the energy is made.
+:math:`f` embeds faces; a network whose vectors are not of unit length has a distance of its own. The references are
+read and embedded once, when the energy is made.
 
 References:
     | ArcFace: Additive Angular Margin Loss for Deep Face Recognition (Deng et al., 2018)
     | https://arxiv.org/abs/1801.07698
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,7 +21,7 @@ from torch import Tensor, nn
 from latentzoo import picture
 from latentzoo.energies.base import Energy
 from latentzoo.errors import SpecError
-from latentzoo.guides import faces, networks
+from latentzoo.guides import networks
 from latentzoo.guides.arcface import Cropped, load
 from latentzoo.guides.preprocess import at_least_single, in_type_of
 from latentzoo.guides.roles import Faces
@@ -52,47 +54,18 @@ class Identity(Energy):
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
         seen = self._embed(image)
-        return 1 - (seen @ self.embedded.to(seen).T).mean(1)
+        return self.network.distance(seen, self.embedded.to(seen)).mean(1)
+
+    def readings(self, image: Float[Tensor, "B 3 H W"]) -> dict[str, Float[Tensor, "B"]]:
+        value = self(image)
+        return {"similarity": 1 - value} if self.network.cosine else {"distance": value.sqrt()}
+
+    @property
+    def settled(self) -> Mapping[str, Any]:
+        return self.network.settled
 
     def _embed(self, image: Tensor) -> Tensor:
         return at_least_single(self.network.embed(in_type_of(image, self.network)))
-
-
-class Person(Energy):
-    r"""Creates the energy of the distance to a person, in the units of a network whose threshold is known.
-
-    .. math:: E(x) = \frac{1}{R} \sum_r |f(x) - f(x_r)|^2
-
-    Arguments:
-        network: Embeds faces of any size, (B, 3, h, w), as numbers; not of unit length.
-        references: Faces of the person, each (1, 3, h, w) in [0, 1], cut out.
-        cut: Takes the face out of a picture.
-
-    Raises:
-        SpecError: If there is no reference.
-    """
-
-    embedded: Tensor
-    usual = 200.0
-
-    def __init__(
-        self,
-        network: nn.Module,
-        references: Sequence[Float[Tensor, "1 3 h w"]],
-        *,
-        cut: Callable[[Tensor], Tensor] = faces.FFHQ,
-    ) -> None:
-        super().__init__()
-        if not references:
-            raise SpecError("an identity needs at least one reference picture; give its path")
-        self.network, self.cut = network.eval().requires_grad_(False), cut
-        with torch.no_grad():
-            embedded = torch.cat([self.network(face) for face in references])
-        self.register_buffer("embedded", embedded, persistent=False)
-
-    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
-        f = at_least_single(self.network(self.cut(in_type_of(image, self.network))))
-        return (f[:, None] - self.embedded).square().sum(2).mean(1)
 
 
 def build(
@@ -100,39 +73,39 @@ def build(
     *,
     model: str | None = None,
     landmarks: Sequence[Any] | None = None,
-    face: str | None = None,
+    face: str | Sequence[float] | None = None,
+    reference: Sequence[Any] | None = None,
     **options: Any,
 ) -> Energy:
     """Reads references, paths with commas between them.
 
     Arguments:
         target: The paths of the references.
-        model: The network: a file of IR-SE50, `face-api`, which finds the face of a reference itself, a card's name,
-            or `module:Class`.
+        model: The network: a card's name (`latentzoo show identity`), a file of IR-SE50, or `module:Class`. Those that
+            see a face cut out find that of a reference themselves.
         landmarks: Five landmarks of each reference that is not aligned as FFHQ is, ten numbers x, y, ... in pixels:
             left eye, right eye, nose, left and right corner of the mouth, as seen.
-        face: Where the face is in the guided pictures, for `face-api`: ffhq (the default) or whole.
+        face: Where the face is in the guided pictures: "ffhq" (the default of networks that ask) as FFHQ aligns it,
+            "whole", or its left, top and side in shares of the longer side.
+        reference: Where the face is in each reference, as `face`; it is found where this is left out.
         options: Further arguments of the energy.
 
     Raises:
         SpecError: If no network is named, or there are not ten numbers for each reference.
+        ImageError: If a reference is no picture, or no face is found in it.
     """
     paths = [path.strip() for path in target.split(",")]
-    if model == faces.MODEL:
-        cut = faces.cut(face or "ffhq")
-        find = faces.Finding()  # a picture without a face is told before the run
-        pictures = [(path, picture.read(path)) for path in paths]
-        found = [find(image, source=path)(image) for path, image in pictures]
-        return Person(faces.recognition(), found, cut=cut, **options)
-    if face is not None:
-        raise SpecError(f"'{model}' has its own cut of a face; leave out face={face}")
     if model is None:
         raise SpecError(
             "an identity needs its network; give the path of model_ir_se50.pth as the model"
         )
-    network = networks.load(model, Faces) or load(model)
+    network = networks.load(model, "identity", Faces, face=face, reference=reference)
+    if network is None:
+        if face is not None or reference is not None:
+            raise SpecError(f"'{model}' has its own cut of a face; leave out face and reference")
+        network = load(model)
     if landmarks is None:
-        return Identity(network, [network.read(path) for path in paths], **options)
+        return Identity(network, network.references(paths), **options)
     numbers = torch.tensor(landmarks, dtype=torch.float64).flatten()
     if numbers.numel() != 10 * len(paths):
         raise SpecError(

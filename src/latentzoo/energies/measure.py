@@ -46,14 +46,15 @@ class Measure(Energy):
     """Creates the energy of a measurement.
 
     Arguments:
-        operator: The operator A, any differentiable function of images (B, 3, H, W), such as `physics.A` of deepinv
-            (`physics` itself adds noise); or the name of one, see `load`.
+        operator: The operator A, any differentiable function of images (B, 3, H, W); or the name of one, see `load`.
+            A physics of deepinv, which adds noise when it is called, goes by `measured`.
         y: The measurement, of the operator's output shape with batch 1, or one per chain.
         sigma: The standard deviation of its noise.
         perceptual: Whether the squared distance is LPIPS, for outputs that are pictures in [0, 1].
 
     Raises:
-        SpecError: If sigma is not positive and finite; and when called, if A(x) and y have different shapes.
+        SpecError: If sigma is not positive and finite, or the operator is a physics of deepinv; and when called, if
+            A(x) and y have different shapes.
         UnknownName: If there is no operator of that name.
         MissingExtra: If `perceptual` is asked for and the package lpips is not installed.
     """
@@ -63,7 +64,7 @@ class Measure(Energy):
     def __init__(
         self,
         operator: str | Callable[[Tensor], Tensor],
-        y: Float[Tensor, "N c h w"],
+        y: Float[Tensor, "N *shape"],
         sigma: float = 0.1,
         *,
         perceptual: bool = False,
@@ -71,6 +72,10 @@ class Measure(Energy):
         super().__init__()
         if not 0 < sigma < float("inf"):
             raise SpecError(f"sigma is {sigma}; the noise of a measurement is positive and finite")
+        if hasattr(operator, "noise_model"):
+            raise SpecError(
+                "a physics of deepinv adds noise when it is called, another one each time; give lz.measured(physics, y)"
+            )
         self.operator = load(operator) if isinstance(operator, str) else operator
         self.sigma = sigma
         self.register_buffer("y", y.detach(), persistent=False)

@@ -1,7 +1,11 @@
-r"""Image classifiers of `transformers` and `timm`, seen as one: pictures in [0, 1] to the logits of named labels.
+r"""Image classifiers, seen as one: pictures in [0, 1] to the logits of named labels.
 
 owner/repository, or a folder     any image classifier of `transformers`
 timm:resnet50.a1_in1k             any of `timm`
+
+With :math:`S` the labels of the wanted name, all labels exclusive,
+
+.. math:: -\log p(x) = -\log \sum_{k \in S} \operatorname{softmax}(f(x))_k
 
 References:
     | Transformers: State-of-the-Art Natural Language Processing (Wolf et al., 2019)
@@ -10,21 +14,31 @@ References:
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from latentzoo.errors import CheckpointError, UnknownName
+from latentzoo.errors import CheckpointError, SpecError, UnknownName
 from latentzoo.guides import declared
-from latentzoo.guides.preprocess import in_type_of
+from latentzoo.guides.preprocess import at_least_single, in_type_of
 from latentzoo.guides.pretrained import load as pretrained
 from latentzoo.guides.pretrained import package
+from latentzoo.guides.roles import Attributes
 
 TIMM = "timm:"
 
 
-class Classifier(nn.Module):
+class Wanted(NamedTuple):
+    """The places of a label among all, those of the others, and whether it should be there."""
+
+    places: list[int]
+    others: list[int]
+    there: bool
+
+
+class Classifier(Attributes):
     """Creates a classifier.
 
     Arguments:
@@ -51,6 +65,27 @@ class Classifier(nn.Module):
         output = self.network(self.preprocess(in_type_of(image, self.network)))
         return output if isinstance(output, Tensor) else output.logits
 
+    def understand(self, words: str) -> Wanted:
+        """Reads a label; "=0" after it says that it is not wanted.
+
+        Raises:
+            UnknownName: If there is no such label; the nearest are named.
+            SpecError: If the words are no label, or every label is called so, which says nothing.
+        """
+        name, there = signed(words)
+        places = sorted(set(self.find(name)))
+        others = sorted(set(range(len(self.labels))) - set(places))
+        if self.exclusive and not others:
+            raise SpecError(f"every label of the classifier is called '{name}'; take another")
+        return Wanted(places, others, there)
+
+    def surprise(self, image: Float[Tensor, "B 3 H W"], understood: Wanted) -> Float[Tensor, "B"]:
+        logits = at_least_single(self(image))
+        places, others, there = understood
+        if self.exclusive:
+            return logits.logsumexp(1) - logits[:, places if there else others].logsumexp(1)
+        return F.softplus((-1 if there else 1) * logits[:, places]).sum(1)
+
     def find(self, label: str) -> list[int]:
         """The places of a label, by its whole name or one of its synonyms ("tabby, tabby cat"), in any case.
 
@@ -64,6 +99,20 @@ class Classifier(nn.Module):
             known = set().union(*synonyms)
             raise UnknownName("label", wanted, known, shown="its model card lists them")
         return found
+
+
+def signed(words: str) -> tuple[str, bool]:
+    """An attribute's name, and whether it is wanted: `happy` or `happy=1`, or `happy=0`.
+
+    Raises:
+        SpecError: If something else stands behind it.
+    """
+    name, _, value = words.partition("=")
+    if value not in ("", "0", "1"):
+        raise SpecError(
+            f"the attribute '{words}' is not one of such a classifier; write {name} or {name}=0"
+        )
+    return name, value != "0"
 
 
 def load(name: str) -> Classifier:

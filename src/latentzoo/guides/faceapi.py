@@ -25,6 +25,7 @@ from latentzoo.guides.preprocess import Normalise, Preprocess, Resize
 from latentzoo.hub.fit import KEEP, fit
 from latentzoo.hub.keys import Rule
 from latentzoo.hub.read import read
+from latentzoo.nn.same import same
 
 MEAN = (122.782, 117.001, 104.298)
 FINDER_MEAN = (117.001, 114.697, 97.404)
@@ -47,13 +48,6 @@ RULES = (
     Rule("{x*}.weights", "{x}.weight", "i o -> o i"),
     Rule("fc", "fc.weight", "i o -> o i"),
 )
-
-
-def same(x: Float[Tensor, "B C H W"], kernel: int, stride: int, value: float = 0.0) -> Tensor:
-    """Pads as TensorFlow does for an output of ceil(side / stride)."""
-    surplus = [max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in x.shape[-2:]]
-    (top, left) = (n // 2 for n in surplus)
-    return F.pad(x, (left, surplus[1] - left, top, surplus[0] - top), value=value)
 
 
 class Conv(nn.Conv2d):

@@ -6,13 +6,16 @@ its middle,
 
 .. math:: s = d / 0.45, \qquad (x, y) = c - (0.5, 0.43) \, s
 
-The cut is fixed numbers: what is differentiated is the picture inside of it.
+The cut is fixed numbers, which stand in the record of a run: what is differentiated is the picture inside of it.
 
 References:
     | Dlib-ml: A Machine Learning Toolkit (King, 2009)
     | face-api.js (Muehler, 2018), https://github.com/justadudewhohacks/face-api.js
 """
 
+from collections.abc import Sequence
+from math import isfinite
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -20,14 +23,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentzoo.errors import ImageError, UnknownName
-from latentzoo.guides import faceapi, packages
-from latentzoo.guides.classifier import Classifier
+from latentzoo.errors import ImageError, SpecError, UnknownName
+from latentzoo.guides import faceapi
 
 SURE = 0.0
 """The least logit of a face, one half as a probability."""
 LEFT_EYE, RIGHT_EYE, MOUTH = slice(36, 42), slice(42, 48), slice(48, 68)
 SCALE, ABOVE = 0.45, 0.43
+LARGEST = 4.0  # the side of a cut, in sides of the picture
+DIGITS = 4  # of a cut that was found, so that the record tells it exactly
 
 
 class Cut(NamedTuple):
@@ -48,32 +52,62 @@ class Cut(NamedTuple):
         left, top = max(0, left), max(0, top)
         return image[:, :, top : top + side, left : left + side]
 
-    def __str__(self) -> str:
-        return f"left {self.left:.3f}, top {self.top:.3f}, side {self.side:.3f}"
+    def framed(self, image: Float[Tensor, "1 3 H W"], face: "Cut") -> Float[Tensor, "1 3 h h"]:
+        """Cuts out the square of which this is the cut of a face that is at `face` in a picture."""
+        side = face.side / self.side
+        return Cut(face.left - self.left * side, face.top - self.top * side, side)(image)
 
 
 FFHQ = Cut(0.19, 0.26, 0.62)
 """Where the face is in a picture that is aligned as FFHQ's are."""
+CUTS = {"ffhq": FFHQ, "whole": Cut(0.0, 0.0, 1.0)}
+Face = str | Sequence[float]
+"""Where the face is, in words: "ffhq", "whole", or the three numbers of a cut."""
 
 
-class Finding:
+def cut(face: Face) -> Cut:
+    """The cut that words mean.
+
+    Raises:
+        UnknownName: If there is no such way to align pictures.
+        SpecError: If the numbers are no square that touches a picture.
+    """
+    if isinstance(face, str):
+        if face not in CUTS:
+            raise UnknownName(
+                "place of a face", face, CUTS, shown="or give its left, top and side"
+            )
+        return CUTS[face]
+    if len(face) != 3 or not all(map(isfinite, face)) or not 0 < face[2] <= LARGEST:
+        raise SpecError(
+            f"the face {list(face)} is no square; give its left, top and side in shares of the picture's longer side"
+        )
+    found = Cut(*face)
+    if min(found.left, found.top) + found.side <= 0 or max(found.left, found.top) >= 1:
+        raise SpecError(
+            f"the face {list(face)} lies outside of the picture; give shares from 0 to 1"
+        )
+    return found
+
+
+class Finding(nn.Module):
     """Creates what finds faces, from the folder of face-api's files."""
 
-    def __init__(self) -> None:
-        folder = packages.fetch("face-api")
+    def __init__(self, folder: str | Path) -> None:
+        super().__init__()
         self.finder = faceapi.load("finder", folder)
         self.landmarks = faceapi.load("landmarks", folder)
 
     @torch.no_grad()
-    def __call__(self, image: Float[Tensor, "1 3 H W"], *, source: str) -> Cut:
-        """Finds the face of a picture.
+    def forward(self, image: Float[Tensor, "1 3 H W"], *, source: str) -> Cut:
+        """Finds the face of a picture; of several, the one that is surest.
 
         Arguments:
             image: The picture, in [0, 1].
             source: What to call it in errors.
 
         Raises:
-            ImageError: If there is no face, or more than one that is as large.
+            ImageError: If there is no face.
         """
         H, W = image.shape[2:]
         longest = max(H, W)
@@ -91,46 +125,4 @@ class Finding:
         centres = torch.stack([points[part].mean(0) for part in (LEFT_EYE, RIGHT_EYE, MOUTH)])
         side = float((centres[:2] - centres[2]).norm(dim=1).mean()) / SCALE
         x, y = centres.mean(0).tolist()
-        return Cut(x - 0.5 * side, y - ABOVE * side, side)
-
-
-MODEL = "face-api"
-"""What an energy's `model` is called where it is one of the networks here."""
-CUTS = {"ffhq": FFHQ, "whole": Cut(0.0, 0.0, 1.0)}
-
-
-def cut(name: str) -> Cut:
-    """The cut of pictures that are aligned in a known way.
-
-    Raises:
-        UnknownName: If there is no such way.
-    """
-    if name not in CUTS:
-        raise UnknownName("place of a face", name, CUTS)
-    return CUTS[name]
-
-
-class Years(nn.Module):
-    """Creates face-api's network of age: faces to years, (B,)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.network = faceapi.load("age", packages.fetch(MODEL))
-
-    def forward(self, face: Float[Tensor, "B 3 h w"]) -> Float[Tensor, "B"]:
-        return self.network(face)[0]
-
-
-def expressions(face: str = "ffhq") -> Classifier:
-    """Face-api's network of expressions as a classifier of pictures.
-
-    Arguments:
-        face: Where the face is, see `cut`.
-    """
-    network = faceapi.load("expression", packages.fetch(MODEL))
-    return Classifier(network, cut(face), faceapi.EXPRESSIONS)
-
-
-def recognition() -> nn.Module:
-    """Dlib's network of identity, by face-api."""
-    return faceapi.load("recognition", packages.fetch(MODEL))
+        return Cut(*(round(n, DIGITS) for n in (x - 0.5 * side, y - ABOVE * side, side)))

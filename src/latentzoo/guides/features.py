@@ -61,7 +61,7 @@ def load(name: str) -> Features:
     Raises:
         CheckpointError: If the network cannot be had.
     """
-    if (found := networks.load(name, Features)) is not None:
+    if (found := networks.load(name, "features", Features)) is not None:
         return found
     network = pretrained.load("AutoModel", name)
     if hidden := getattr(network.config, "mask_ratio", 0):

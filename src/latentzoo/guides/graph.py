@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentzoo.errors import CheckpointError
-from latentzoo.guides.faceapi import same
 from latentzoo.hub.checkpoint import Checkpoint
+from latentzoo.nn.same import same
 
 Attributes = Mapping[str, Any]
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"Relu": F.relu, "Relu6": F.relu6}

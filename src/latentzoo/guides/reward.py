@@ -150,7 +150,7 @@ def load(name: str, *, texts: str | None = None, model: str | None = None) -> Re
     """
     kind, colon, path = name.partition(":")
     if not colon or (kind not in KINDS and written(name) is not None):
-        found = networks.load(name, RewardModel, texts=texts, model=model)
+        found = networks.load(name, "reward", RewardModel, texts=texts, model=model)
         return preference(name, texts=texts) if found is None else found
     if kind not in KINDS:
         raise UnknownName("kind of reward", kind, KINDS)

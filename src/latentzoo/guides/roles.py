@@ -5,7 +5,9 @@ are the others.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from jaxtyping import Float
@@ -15,7 +17,18 @@ from latentzoo import picture
 from latentzoo.errors import SpecError
 
 
-class Attributes(nn.Module, ABC):
+class Settling:
+    """A network that finds some of its own options, as where a face is.
+
+    Attributes:
+        settled: These options by name, as the record of a run tells them: given to what makes the network, they make
+            the same one.
+    """
+
+    settled: Mapping[str, Any] = MappingProxyType({})
+
+
+class Attributes(nn.Module, Settling, ABC):
     """A frozen network that says how probable it is that a picture has certain attributes.
 
     Attributes:
@@ -37,22 +50,46 @@ class Attributes(nn.Module, ABC):
         """Minus the logarithm of the probability that pictures in [0, 1] have what was understood."""
 
 
-class Faces(nn.Module, ABC):
+class Ages(nn.Module, Settling, ABC):
+    """A frozen network that says how old a face looks."""
+
+    @abstractmethod
+    def years(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
+        """The ages of the faces in pictures in [0, 1], in years."""
+
+
+class Faces(nn.Module, Settling, ABC):
     """A frozen network that embeds faces so that the pictures of one person are near each other.
 
     Attributes:
         usual: The weight that suits its energy.
+        cosine: Whether it embeds as unit vectors, so that one minus the distance is a cosine.
     """
 
     usual: float = 2500.0
+    cosine: bool = True
 
     @abstractmethod
     def embed(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B d"]:
-        """The unit vectors of pictures in [0, 1]."""
+        """The vectors of pictures in [0, 1]."""
+
+    def distance(
+        self, seen: Float[Tensor, "B d"], others: Float[Tensor, "R d"]
+    ) -> Float[Tensor, "B R"]:
+        """How far embedded pictures are from others; for unit vectors, one minus their cosine."""
+        return 1 - seen @ others.T
 
     def read(self, path: str | Path) -> Float[Tensor, "1 3 h w"]:
         """Reads a reference as the network expects it."""
         return picture.read(path)
+
+    def references(self, paths: Sequence[str | Path]) -> list[Float[Tensor, "1 3 h w"]]:
+        """Reads all references of a person.
+
+        Raises:
+            ImageError: If one cannot be read, or used.
+        """
+        return [self.read(path) for path in paths]
 
     def align(
         self, image: Float[Tensor, "1 3 h w"], landmarks: Float[Tensor, "5 2"]

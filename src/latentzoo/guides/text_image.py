@@ -158,7 +158,7 @@ def load(name: str) -> TextImage:
     """
     if name.startswith("open_clip:"):
         return _open_clip(*name.removeprefix("open_clip:").split("/", 1))
-    if (found := networks.load(name, TextImage)) is not None:
+    if (found := networks.load(name, "clip", TextImage)) is not None:
         return found
     return openai(name) if Path(name).is_file() else from_transformers(name)
 

@@ -29,6 +29,7 @@ class Card:
         container: The reader: "torch", "safetensors", "nvidia", "folder", "openvino", "tfjs" or "equinox".
         keys: The dialect of tensor names, a key of the family's `KEYS`.
         config: The arguments of the family's `build`.
+        assumed: What of it no file said, as `Generator.assumed`.
         companions: The model that judges this generator's images, for a kind of energy: `{"clip": "avatar-clip"}`.
         licence: The licence of the weights.
         paper: The paper, as "arXiv:2210.05559" or a link.
@@ -48,6 +49,7 @@ class Card:
     container: str
     keys: str
     config: dict[str, Any] = field(default_factory=dict)
+    assumed: dict[str, str] = field(default_factory=dict)
     companions: dict[str, str] = field(default_factory=dict)
     licence: str
     paper: str

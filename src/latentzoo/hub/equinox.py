@@ -43,7 +43,11 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def record(data: mmap.mmap) -> Tensor:
-    """The next record, as a tensor of its own."""
+    """The next record, as a tensor of its own.
+
+    Raises:
+        ValueError: If the record is not sound, or does not hold plain numbers.
+    """
     version = np.lib.format.read_magic(data)
     headers = {
         (1, 0): np.lib.format.read_array_header_1_0,

@@ -83,7 +83,12 @@ def local(url: str) -> Path | None:
 def from_web(
     url: str, *, mirrors: tuple[str, ...], sha256: str | None, progress: Progress | None
 ) -> Path:
-    """The file of a web address."""
+    """The file of a web address.
+
+    Raises:
+        DownloadError: If the file is not in the cache and may not, or cannot, be downloaded.
+        CheckpointError: If its hash is another one.
+    """
     path = cache.place(url)
     if not path.is_file():
         if cache.offline():
@@ -184,7 +189,12 @@ def strong(reply: HTTPResponse) -> str | None:
 
 
 def receive(reply: HTTPResponse, part: Path, done: int, progress: Progress | None) -> None:
-    """Writes the body of a reply, behind `done` bytes if it goes on from there."""
+    """Writes the body of a reply, behind `done` bytes if it goes on from there.
+
+    Raises:
+        DownloadError: If it is a web page, or does not fit on the disk.
+        OSError: If the connection ends early, or brings another part than was asked for.
+    """
     if reply.headers.get_content_type() == "text/html":
         raise DownloadError(
             f"{reply.url}: gives a web page and no file (it may ask for a login or a confirmation); "
@@ -213,7 +223,11 @@ def receive(reply: HTTPResponse, part: Path, done: int, progress: Progress | Non
 
 
 def from_hub(url: str, *, progress: Progress | None = None, local_only: bool = False) -> Path:
-    """The file of a Hugging Face address, or the folder if it names a repository only."""
+    """The file of a Hugging Face address, or the folder if it names a repository only.
+
+    Raises:
+        DownloadError: If it is not in the cache and may not, or cannot, be downloaded.
+    """
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 

@@ -39,7 +39,10 @@ def fit(
     *,
     source: str,
 ) -> Network:
-    """Loads the tensors of a file into a network; counters of batches seen in training may be missing.
+    """Gives a network the tensors of a file; counters of batches seen in training may be missing.
+
+    A tensor that has the network's type and lies in order is taken as it is: a view of the file, whose pages are read
+    when they are needed and are shared by all processes that load it.
 
     Arguments:
         network: The network.
@@ -76,8 +79,8 @@ def fit(
             raise CheckpointError(
                 f"{source}: '{name}' holds {value.dtype}, the network {own[name].dtype}"
             )
-        state[name] = numbers(value, name, source=source)
-    network.load_state_dict(state, strict=True)
+        state[name] = numbers(value, name, source=source).to(own[name].dtype).contiguous()
+    network.load_state_dict(state, strict=True, assign=True)
     return network.eval().requires_grad_(False)
 
 
@@ -95,7 +98,7 @@ def numbers(value: Tensor, name: str, *, source: str) -> Tensor:
     if not value.is_floating_point():
         return value
     value = value.float() if value.element_size() == 1 else value  # float8 knows no `isfinite`
-    if not value.isfinite().all():
+    if value.numel() and not all(end.isfinite() for end in value.aminmax()):
         raise CheckpointError(
             f"{source}: '{name}' holds NaN or infinite numbers; the file is damaged"
         )

@@ -35,6 +35,7 @@ class Rule:
 
     @cached_property
     def regex(self) -> re.Pattern[str]:
+        """The pattern of the other names, with a group for each placeholder."""
         parts = re.split(r"(\{\w+\*?\})", self.theirs)
         fill = lambda name: f"(?P<{name.rstrip('*')}>{'.+' if name.endswith('*') else '[^.]+'})"
         return re.compile("".join(fill(p[1:-1]) if p[:1] == "{" else re.escape(p) for p in parts))

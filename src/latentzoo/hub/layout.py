@@ -14,8 +14,8 @@ from typing import Any, no_type_check
 
 from latentzoo.errors import CheckpointError
 from latentzoo.hub import wrapping
+from latentzoo.hub.machine import Built
 from latentzoo.hub.names import MODULES
-from latentzoo.hub.pickles import Built
 from latentzoo.hub.records import Plain, Trail
 from latentzoo.hub.storage import Declared
 
@@ -54,7 +54,11 @@ def split(root: Any) -> tuple[dict[str, Declared], dict[str, Any]]:
 
 
 def split_module(root: Any) -> tuple[dict[str, Declared], dict[str, Any]]:
-    """The same for the attributes of a module, of which none is taken for a wrapping."""
+    """The same for the attributes of a module, of which none is taken for a wrapping.
+
+    Raises:
+        ValueError: If there is no module.
+    """
     if not isinstance(root, Mapping):
         raise ValueError("it holds no module")
     rest = {k: v for k, v in root.items() if not isinstance(v, Declared) and not holds_tensors(v)}
@@ -63,7 +67,11 @@ def split_module(root: Any) -> tuple[dict[str, Declared], dict[str, Any]]:
 
 @no_type_check
 def attributes(value: Any, name: str, trail: Trail) -> Any:
-    """The attributes of a module of TorchScript, and of the modules in them, as dictionaries."""
+    """The attributes of a module of TorchScript, and of the modules in them, as dictionaries.
+
+    Raises:
+        ValueError: If a module has no attributes.
+    """
     if not isinstance(value, Built) or value.of.module.split(".")[0] != MODULES:
         return value
     if not isinstance(value.state, Mapping):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from latentzoo.errors import CheckpointError
-from latentzoo.hub.pickles import Built, Name, key, words
+from latentzoo.hub.machine import Built, Name, key, words
 from latentzoo.hub.storage import DTYPES, rebuild_parameter
 from latentzoo.hub.tensors import NUMERIC, REBUILD, layout_of, rebuild_with_attributes
 
@@ -37,14 +37,22 @@ def ordered(items: Any = ()) -> dict[Any, Any]:
 
 
 def encode(text: str, encoding: str = "latin1") -> bytes:
-    """Stands for `_codecs.encode`, as protocol 2 spells bytes."""
+    """Stands for `_codecs.encode`, as protocol 2 spells bytes.
+
+    Raises:
+        ValueError: If the encoding is none that bytes are spelt in.
+    """
     if encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
         raise ValueError("the pickle encodes bytes in an unusual way")
     return text.encode(encoding)
 
 
 def array_of_bytes(content: Any = b"", encoding: str = "latin1") -> bytes:
-    """Stands for `bytearray`, given bytes, or text as protocol 2 spells them."""
+    """Stands for `bytearray`, given bytes, or text as protocol 2 spells them.
+
+    Raises:
+        ValueError: If the content is neither bytes nor text.
+    """
     if isinstance(content, (bytes, bytearray, memoryview)):
         return bytes(content)
     if not isinstance(content, str):  # a number would be so many zeros
@@ -53,7 +61,11 @@ def array_of_bytes(content: Any = b"", encoding: str = "latin1") -> bytes:
 
 
 def complex_number(real: Any = 0.0, imaginary: Any = 0.0) -> complex:
-    """Stands for `complex`, given two numbers."""
+    """Stands for `complex`, given two numbers.
+
+    Raises:
+        ValueError: If a part is no number.
+    """
     if not all(isinstance(part, (int, float)) for part in (real, imaginary)):
         raise ValueError("the pickle makes a complex number of what are not numbers")
     return complex(real, imaginary)
@@ -171,7 +183,11 @@ def admit_nvidia(name: Name) -> None:
 
 
 def refuse(name: Name) -> NoReturn:
-    """Refuses a name."""
+    """Refuses a name.
+
+    Raises:
+        CheckpointError: Always.
+    """
     raise CheckpointError(
         f"the pickle names {str(name)[:120]!r}, which no checkpoint needs; nothing of it was executed and it is not "
         "read any further: get the file from its authors, or as safetensors"

@@ -13,8 +13,9 @@ from itertools import chain
 from typing import Any
 
 from latentzoo.errors import CheckpointError
+from latentzoo.hub.machine import Budget, Built
 from latentzoo.hub.names import CALLS, LOAD, admit_nvidia
-from latentzoo.hub.pickles import Budget, Built, Window, parse
+from latentzoo.hub.pickles import Window, parse
 from latentzoo.hub.records import Plain, Trail
 from latentzoo.hub.storage import Declared, Storage
 from latentzoo.hub.torch_file import read_legacy
@@ -69,7 +70,11 @@ def read(buffer: memoryview) -> tuple[dict[str, Declared], dict[str, Any]]:
 
 
 def load_storage(budget: Budget, data: Any) -> Storage:
-    """Stands for `torch.storage._load_from_bytes`: a legacy torch file inside the pickle, of one storage."""
+    """Stands for `torch.storage._load_from_bytes`: a legacy torch file inside the pickle, of one storage.
+
+    Raises:
+        ValueError: If the file holds something else.
+    """
     storage = read_legacy(memoryview(data), budget)
     if not isinstance(storage, Storage):
         raise ValueError("a storage is declared whose bytes hold something else")
@@ -111,7 +116,11 @@ def walk(value: Any, name: str, trail: Trail) -> Iterator[tuple[str, str, dict[s
 
 
 def own_tensors(path: str, state: dict[str, Any]) -> dict[str, Declared]:
-    """The parameters and persistent buffers of one module, by their names in the state dict."""
+    """The parameters and persistent buffers of one module, by their names in the state dict.
+
+    Raises:
+        ValueError: If a parameter or a buffer is no tensor.
+    """
     passing = state.get("_non_persistent_buffers_set", set())
     buffers = {k: v for k, v in state.get("_buffers", {}).items() if k not in passing}
     named = chain(state["_parameters"].items(), buffers.items())

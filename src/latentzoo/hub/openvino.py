@@ -53,7 +53,12 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def graph(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Reads one graph's constants."""
+    """Reads one graph's constants.
+
+    Raises:
+        CheckpointError: If its numbers are not beside it.
+        ValueError: If it is too large, of another version, or not sound.
+    """
     numbers = path.with_suffix(".bin")
     if not numbers.is_file():
         raise CheckpointError(
@@ -89,7 +94,11 @@ def constants(
 
 
 def constant(attributes: dict[str, str], data: memoryview) -> View:
-    """One constant as a view of the file's numbers."""
+    """One constant as a view of the file's numbers.
+
+    Raises:
+        ValueError: If its type is unknown, or it leaves the file.
+    """
     if attributes["element_type"] not in DTYPES:
         raise ValueError(f"it has constants of the type '{attributes['element_type'][:20]}'")
     dtype = DTYPES[attributes["element_type"]]

@@ -12,7 +12,7 @@ from typing import Any, no_type_check
 import numpy as np
 import torch
 
-from latentzoo.hub.pickles import Built, Name
+from latentzoo.hub.machine import Built, Name
 from latentzoo.hub.storage import Declared, Storage
 
 DEPTH, VISITS, ELEMENTS = 64, 50_000, 4096
@@ -120,7 +120,11 @@ class Plain:
 
 
 def dtype(record: Any) -> np.dtype:
-    """The numpy type that `numpy.dtype("f8", False, True)` and its state describe, of plain numbers only."""
+    """The numpy type that `numpy.dtype("f8", False, True)` and its state describe, of plain numbers only.
+
+    Raises:
+        ValueError: If it describes any other type.
+    """
     code = record.args[0] if isinstance(record, Built) and record.args else ""
     code = code.lstrip("<|=>") if isinstance(code, str) else ""
     if code[1:] not in KINDS.get(code[:1], "") or len(code) != 2:
@@ -130,7 +134,11 @@ def dtype(record: Any) -> np.dtype:
 
 
 def scalar(kind: Any, data: Any = None, *_: Any) -> Any:
-    """Stands for `numpy.core.multiarray.scalar`."""
+    """Stands for `numpy.core.multiarray.scalar`.
+
+    Raises:
+        ValueError: If the bytes are missing.
+    """
     if not isinstance(data, (bytes, memoryview)):
         raise ValueError("a numpy number without its bytes")
     return np.frombuffer(data, dtype(kind), count=1)[0].item()

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentzoo.hub.pickles import Name
+from latentzoo.hub.machine import Name
 
 DTYPES = {
     "DoubleStorage": torch.float64,
@@ -79,10 +79,15 @@ class Storage:
 
     @property
     def nbytes(self) -> int:
+        """The size of the numbers in bytes."""
         return self.numel * self.dtype.itemsize
 
     def place(self, data: memoryview) -> None:
-        """Gives the storage its bytes."""
+        """Gives the storage its bytes.
+
+        Raises:
+            ValueError: If they are more or fewer than declared.
+        """
         if len(data) != self.nbytes:
             raise ValueError(
                 f"a storage of {self.nbytes} bytes is declared and {len(data)} are there"
@@ -95,7 +100,11 @@ class Storage:
 
     @cached_property
     def flat(self) -> Tensor:
-        """The numbers, (numel,): a view of the file where its bytes are aligned and writable."""
+        """The numbers, (numel,): a view of the file where its bytes are aligned and writable.
+
+        Raises:
+            ValueError: If the file has no bytes for it.
+        """
         if self.numel == 0:
             return torch.empty(0, dtype=self.dtype)
         if self.data is None:
@@ -117,6 +126,11 @@ class Part(Storage):
 
     @cached_property
     def flat(self) -> Tensor:
+        """The numbers of the part, (numel,).
+
+        Raises:
+            ValueError: If the part leaves its storage.
+        """
         if self.whole is None or not 0 <= self.offset <= self.whole.numel - self.numel:
             raise ValueError("a part of a storage leaves it")
         return self.whole.flat[self.offset : self.offset + self.numel]
@@ -240,7 +254,11 @@ def lazy(bits: Any) -> tuple[bool, bool]:
 
 
 def rebuild_parameter(data: Declared, *_: Any) -> Declared:
-    """Stands for `torch._utils._rebuild_parameter`, with or without attributes, and `torch.nn.Parameter` itself."""
+    """Stands for `torch._utils._rebuild_parameter`, with or without attributes, and `torch.nn.Parameter` itself.
+
+    Raises:
+        TypeError: If the data are no tensor.
+    """
     if not isinstance(data, Declared):
         raise TypeError("a parameter is declared on what is not a tensor")
     return data

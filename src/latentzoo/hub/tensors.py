@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentzoo.hub.pickles import Name
+from latentzoo.hub.machine import Name
 from latentzoo.hub.storage import Declared, Storage, View, lazy, rebuild_tensor, shape
 
 NUMERIC = {str(t): t for t in vars(torch).values() if isinstance(t, torch.dtype)}
@@ -177,14 +177,22 @@ def rebuild_quantised(
 
 
 def rebuild_with_attributes(function: Any, kind: Any, args: Any, state: Any) -> Any:
-    """Stands for `torch._tensor._rebuild_from_type_v2`: a tensor on which somebody has set attributes."""
+    """Stands for `torch._tensor._rebuild_from_type_v2`: a tensor on which somebody has set attributes.
+
+    Raises:
+        ValueError: If the tensor is declared by anything but the functions in `REBUILD`.
+    """
     if not isinstance(function, Name) or str(function) not in REBUILD:
         raise ValueError(f"a tensor is declared by {str(function)[:80]}")
     return REBUILD[str(function)](*args)
 
 
 def layout_of(name: Any) -> torch.layout:
-    """Stands for `torch.serialization._get_layout`."""
+    """Stands for `torch.serialization._get_layout`.
+
+    Raises:
+        ValueError: If there is no such layout.
+    """
     if name not in LAYOUTS:
         raise ValueError(f"{str(name)[:80]} is not a layout")
     return LAYOUTS[name]

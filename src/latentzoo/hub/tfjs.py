@@ -83,7 +83,12 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def numbers(folder: Path, group: Group) -> dict[str, Tensor]:
-    """The tensors of one group."""
+    """The tensors of one group.
+
+    Raises:
+        CheckpointError: If a file of numbers is not beside the manifest.
+        ValueError: If a tensor is declared twice, leaves the file, or the file has more bytes than are declared.
+    """
     data = bytearray()
     for name in group.paths:
         part = inside(folder, name)
@@ -117,7 +122,11 @@ def numbers(folder: Path, group: Group) -> dict[str, Tensor]:
 
 
 def restored(stored: Tensor, weight: Weight) -> Tensor:
-    """The numbers that were stored, in the declared type."""
+    """The numbers that were stored, in the declared type.
+
+    Raises:
+        ValueError: If a quantised tensor has no scale.
+    """
     how = weight.quantization
     if how is None:
         return stored

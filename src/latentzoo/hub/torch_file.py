@@ -19,8 +19,9 @@ from typing import Any
 
 from latentzoo.errors import CheckpointError
 from latentzoo.hub import archive
+from latentzoo.hub.machine import Budget
 from latentzoo.hub.names import CALLS, SCRIPT, admit_script, admit_torch
-from latentzoo.hub.pickles import Budget, Window, parse
+from latentzoo.hub.pickles import Window, parse
 from latentzoo.hub.storage import Storage, dtype_of
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001

@@ -8,7 +8,7 @@ from latentzoo.registry import Entry, added, entries, find
 if TYPE_CHECKING:
     from latentzoo.kernels.types import Kernel
 
-DEFAULT = "anneal"
+DEFAULT = "auto"
 
 
 def known() -> dict[str, Entry]:
@@ -32,7 +32,7 @@ def load(name: str, **settings: Any) -> "Kernel":
     from latentzoo.kernels.types import Kernel
 
     kernel = find("kernel", name, known()).maker(Kernel)
-    names = [field.name for field in fields(kernel)]  # pyright: ignore[reportArgumentType]
+    names = [field.name for field in fields(kernel) if field.name != "budget"]  # pyright: ignore[reportArgumentType]
     for setting in settings:
         if setting not in names:
             raise UnknownName(f"setting of the kernel '{name}'", setting, names)
@@ -51,11 +51,11 @@ def name(kernel: "Kernel") -> str:
 def settings(kernel: "Kernel") -> dict[str, Any]:
     """The fields of a kernel's record, as plain data: the inverse of `load`.
 
-    The budget is left out: it is the run's, and `plan` sets it. A preconditioner is tensors, which
+    The budget is left out: it is the run's. A preconditioner is tensors, which
     stay in the state file of the run that learned it; it is said to be "auto".
     """
     from dataclasses import asdict, is_dataclass
 
     plain = asdict(kernel)  # pyright: ignore[reportArgumentType]
-    plain.pop("budget", None)
+    del plain["budget"]
     return {k: "auto" if is_dataclass(getattr(kernel, k)) else v for k, v in plain.items()}

@@ -1,4 +1,4 @@
-r"""The default: underdamped Langevin, the prior rotated exactly, annealed and certified.
+r"""Underdamped Langevin, the prior rotated exactly, annealed and certified.
 
 Each step is B R O R B (see `baoab`) at one gradient. A run of N gradients goes through four
 phases:
@@ -17,8 +17,8 @@ phases:
 
    over the chains of the batch, or over recent time where there are fewer than four; s is the work
    that a Metropolis test would refuse as often (see `step_error`). Directions that the potential
-   does not inform do no work, so the rule does not depend on the dimension. With
-   `precondition="auto"`, a reference is fitted at N/2, if it can be, and the step tuned anew.
+   does not inform do no work, so the rule does not depend on the dimension. At N/2 a reference is
+   fitted, where few directions are informed and stiff (`lowrank`), and the step is tuned anew.
 3. *Sampling*, at the mean of the last twenty steps' log h; only an emergency
    (:math:`\rho > 2.5 w`) still shortens it.
 4. *The certified tail*, the last quarter: the same step with a Metropolis test, short enough that
@@ -42,7 +42,7 @@ References:
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -68,6 +68,8 @@ FASTEST = 3.0
 """How fast a chain may move along the gradient before the run's half, in standard deviations."""
 TIMES = 8
 """At how many times gradients are kept, to learn a reference from."""
+ROOM = 2**26
+"""How many numbers the gradients kept may have; where they would have more, none is learned."""
 WILD = 0.5
 """The least spread of the energy, in nats, that work is called wild against."""
 
@@ -118,12 +120,11 @@ class Anneal(Kernel):
         ramp: The longest part of the budget that the ramp may take.
         work: The aim for sd(work) / sd(energy).
         tail: The part of the budget that ends the run with accept/reject steps; 0 leaves it out.
-        precondition: "auto" learns at half of the run the few directions that the potential
-            informs, and walks on in coordinates in which they are as wide as the others, if they
-            are few (see `lowrank`); "none" does not; a `Reference` of another run is taken from
+        precondition: "auto" learns at half of the run the directions that the potential informs,
+            and walks on in coordinates in which they are as wide as the others, if they are few
+            and stiff (see `lowrank`); "none" does not; a `Reference` of another run is taken from
             there on, for its schedule.
         schedule: The (beta, h) of each step of another run, to follow instead of adapting.
-        budget: The number of gradients of the run; set by `plan`.
     """
 
     step_size: float | None = None
@@ -132,9 +133,8 @@ class Anneal(Kernel):
     ramp: float = 0.4
     work: float = 0.2
     tail: float = 0.25
-    precondition: str | Reference = "none"
+    precondition: str | Reference = "auto"
     schedule: Schedule | None = None
-    budget: int = 200
     anneals: ClassVar[bool] = True
     State: ClassVar[type[Any]] = AnnealState
 
@@ -148,14 +148,14 @@ class Anneal(Kernel):
         if isinstance(self.precondition, str) and self.precondition not in ("auto", "none"):
             raise SpecError(f"precondition is '{self.precondition}'; give auto or none")
 
-    def plan(self, steps: int) -> "Anneal":
-        return replace(self, budget=steps)
-
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> AnnealState:
         point, p = phi.evaluate(z), rng.normal(z.shape[1])
         zero, one = torch.zeros_like(point.phi), torch.ones_like(point.phi, dtype=torch.long)
         log_h = zero + math.log(self.step_size or 0.1)
-        learned = Learned.nothing(z, TIMES if self.precondition == "auto" else 0)
+        learns = (
+            self.precondition == "auto" and TIMES * z.numel() <= ROOM and self.schedule is None
+        )
+        learned = Learned.nothing(z, TIMES if learns else 0)
         return AnnealState(
             *point, p, one, zero, 0 * one, log_h, zero, zero + 1, zero, zero, *learned
         )
@@ -178,7 +178,7 @@ class Anneal(Kernel):
         """Makes one step at a given temperature and step size, each (B,)."""
         n, here, dim = int(state.clock[0]), Point(*state[:4]), state.z.shape[1]
         old_p = rng.normal(dim) if n == self._tail else state.p
-        reference, gamma = self.learned(state), self.gamma
+        reference, gamma = self.reference(state), self.gamma
         if reference is None:
             point, p, work = baoab(phi, here, old_p, rng.normal(dim), h=h, beta=beta, gamma=gamma)
         else:
@@ -208,8 +208,11 @@ class Anneal(Kernel):
         """The clock from which steps are tested."""
         return self.budget - int(self.tail * self.budget) if self.tail > 0 else math.inf
 
-    def learned(self, state: AnnealState) -> Reference | None:
-        """What a run is preconditioned by from its half on, for the `precondition` of a follower."""
+    def learned(self, state: AnnealState) -> dict[str, Any]:
+        return {"precondition": self.reference(state) or "none"}
+
+    def reference(self, state: AnnealState) -> Reference | None:
+        """What a run is preconditioned by from its half on."""
         if isinstance(self.precondition, Reference):
             return self.precondition if int(state.clock[0]) >= self.budget // 2 else None
         return Learned(state.basis, state.scale, state.centre).reference

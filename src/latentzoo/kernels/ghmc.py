@@ -18,7 +18,7 @@ References:
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -64,7 +64,6 @@ class GHMC(Kernel):
             keeps.
         ramp: The longest part of the budget that the ramp may take; 0 starts at the posterior.
         schedule: The (beta, h) of each step of another run, to follow instead of adapting.
-        budget: The number of gradients of the run; set by `plan`.
     """
 
     step_size: float | None = None
@@ -73,7 +72,6 @@ class GHMC(Kernel):
     cess: float = 0.5
     ramp: float = 0.4
     schedule: Schedule | None = None
-    budget: int = 200
     adjusted: ClassVar[bool] = True
     State: ClassVar[type[Any]] = GHMCState
 
@@ -81,9 +79,6 @@ class GHMC(Kernel):
         require(
             step_size=(self.step_size, 0, 3), target=(self.target, 0, 1), cess=(self.cess, 0, 1)
         )
-
-    def plan(self, steps: int) -> "GHMC":
-        return replace(self, budget=steps)
 
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> GHMCState:
         point, p = phi.evaluate(z), rng.normal(z.shape[1])

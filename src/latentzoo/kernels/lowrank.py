@@ -14,8 +14,10 @@ the exponential of a potential, so that every kernel works unchanged:
     \nabla \tilde\phi(w) = C^{1/2} (z + \nabla \phi(z)) - w
 
 Where the gradients of other chains lie outside the span, such a reference does harm: `fit` gives
-none unless directions found in half of the chains capture 0.9 of the others' variance. The kernel
-`anneal` learns one by itself with `precondition="auto"`.
+none unless directions found in half of the chains capture 0.9 of the others' variance. Where no
+direction is three times narrower than the prior there is little to win, and none is given either; nor
+where the latents are spread more widely along the narrow ones than :math:`\kappa` says, as behind a
+wall, whose gradients are large and rare. The kernel `anneal` learns one by itself.
 
 References:
     | Dimension-independent likelihood-informed MCMC (Cui, Law and Marzouk, 2016)
@@ -33,6 +35,12 @@ from latentzoo.kernels.types import Point, Potential
 
 CAPTURED = 0.9
 """The least part of the held-out gradient variance that a reference must capture."""
+NARROW = 1 / 3
+"""How narrow the narrowest direction must be for a reference to be worth its while."""
+WIDER = 5.0
+"""How many times larger than the reference's the latents' variance in narrow directions may be."""
+FEWEST = 16
+"""Of how many chains a kernel learns a reference."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +123,7 @@ def fit(
         rank: The most directions to keep.
 
     Returns:
-        The reference, or None if the informed directions are not few.
+        The reference, or None if the informed directions are not few, or not narrow.
     """
     half = z.shape[1] // 2
     found, _ = main_directions(grad[:, :half].flatten(0, 1), rank)
@@ -125,8 +133,11 @@ def fit(
         return None
     directions, c = main_directions(grad.flatten(0, 1), rank)
     kappa = (c + (c.square() + 4 * c).sqrt()) / 2
-    mean = directions @ (z.flatten(0, 1).mean(0) @ directions)
-    return Reference(directions, (1 + kappa).rsqrt(), mean)
+    scale, narrow = (1 + kappa).rsqrt(), (1 + kappa).rsqrt() < NARROW
+    along = z.flatten(0, 1) @ directions
+    if not narrow.any() or (along.var(0) / scale.square())[narrow].mean() > WIDER:
+        return None
+    return Reference(directions, scale, directions @ along.mean(0))
 
 
 class Learned(NamedTuple):
@@ -154,9 +165,9 @@ class Learned(NamedTuple):
     def fit(self, z: Float[Tensor, "B D"], times: int) -> "Learned":
         """The reference of the first `times` gradients seen, or nothing if the gate stays shut; see `fit`."""
         seen = self.basis[:, :times].transpose(0, 1)
-        found = fit(z.expand(times, -1, -1), seen) if times and len(z) > 3 else None
+        found = fit(z.expand(times, -1, -1), seen) if times and len(z) >= FEWEST else None
         if found is None:
-            return Learned.nothing(z, self.basis.shape[1])
+            return Learned.nothing(z, 0)
         share = lambda x: torch.cat([x, x.new_zeros(self.scale.numel() - len(x), *x.shape[1:])])
         centre = found.mean @ found.directions
         parts = share(found.directions.T), share(found.scale), share(centre)

@@ -19,7 +19,7 @@ References:
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -41,7 +41,6 @@ class MALT(Kernel):
         gamma: The friction; 0 makes it Hamiltonian.
         target: The acceptance to aim for.
         schedule: The (beta, h) of each trajectory of another run, to follow instead of adapting.
-        budget: The number of gradients of the run; set by `plan`.
     """
 
     step_size: float | None = None
@@ -49,7 +48,6 @@ class MALT(Kernel):
     gamma: float = 1.0
     target: float = 0.7
     schedule: Schedule | None = None
-    budget: int = 200
     adjusted: ClassVar[bool] = True
     State: ClassVar[type[Any]] = Tuned
 
@@ -63,9 +61,6 @@ class MALT(Kernel):
     @property
     def gradients(self) -> float:
         return float(self.length)
-
-    def plan(self, steps: int) -> "MALT":
-        return replace(self, budget=steps)
 
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> Tuned:
         return Tuned.begin(phi.evaluate(z), self.step_size or 0.2)

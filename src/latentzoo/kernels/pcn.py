@@ -14,7 +14,7 @@ References:
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -33,13 +33,11 @@ class PCN(Kernel):
         step_size: The angle h; None adapts it.
         target: The acceptance to aim for.
         schedule: The (beta, h) of each step of another run, to follow instead of adapting.
-        budget: The number of gradients the run may cost; set by `plan`.
     """
 
     step_size: float | None = None
     target: float = 0.25
     schedule: Schedule | None = None
-    budget: int = 200
     adjusted: ClassVar[bool] = True
     State: ClassVar[type[Any]] = Tuned
 
@@ -49,9 +47,6 @@ class PCN(Kernel):
     @property
     def gradients(self) -> float:
         return 1 / 3
-
-    def plan(self, steps: int) -> "PCN":
-        return replace(self, budget=steps)
 
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> Tuned:
         return Tuned.begin(phi.evaluate(z, gradient=False), self.step_size or 0.3)

@@ -17,7 +17,7 @@ References:
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -37,21 +37,16 @@ class PCNL(Kernel):
         step_size: The angle h; None adapts it.
         target: The acceptance to aim for.
         schedule: The (beta, h) of each step of another run, to follow instead of adapting.
-        budget: The number of gradients of the run; set by `plan`.
     """
 
     step_size: float | None = None
     target: float = 0.57
     schedule: Schedule | None = None
-    budget: int = 200
     adjusted: ClassVar[bool] = True
     State: ClassVar[type[Any]] = Tuned
 
     def __post_init__(self) -> None:
         require(step_size=(self.step_size, 0, 3), target=(self.target, 0, 1))
-
-    def plan(self, steps: int) -> "PCNL":
-        return replace(self, budget=steps)
 
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> Tuned:
         return Tuned.begin(phi.evaluate(z), self.step_size or 0.2)

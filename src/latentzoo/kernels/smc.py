@@ -34,7 +34,7 @@ References:
     | https://arxiv.org/abs/1509.00394
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -72,7 +72,6 @@ class SMC(Kernel):
             keeps.
         ramp: The longest part of the budget that the ramp may take.
         tail: The part of the budget that ends the run with accept/reject steps.
-        budget: The number of gradients of the run; set by `plan`.
 
     Raises:
         SpecError: At the start of a run with fewer than 64 chains.
@@ -83,15 +82,11 @@ class SMC(Kernel):
     cess: float = 0.99
     ramp: float = 0.6
     tail: float = 0.25
-    budget: int = 200
     weighs: ClassVar[bool] = True
     State: ClassVar[type[Any]] = SMCState
 
     def __post_init__(self) -> None:
         require(step_size=(self.step_size, 0, 3), cess=(self.cess, 0, 1), ramp=(self.ramp, 0, 1))
-
-    def plan(self, steps: int) -> "SMC":
-        return replace(self, budget=steps)
 
     def population(self, state: SMCState) -> Population:
         return Population(state.ancestor, state.log_z)
@@ -130,7 +125,8 @@ class SMC(Kernel):
 
     @property
     def _moves(self) -> Anneal:
-        return Anneal(self.step_size, gamma=self.gamma, tail=self.tail, budget=self.budget)
+        kept = Anneal(self.step_size, gamma=self.gamma, tail=self.tail, precondition="none")
+        return kept.plan(self.budget)
 
 
 def reweight(state: SMCState, beta: float) -> SMCState:

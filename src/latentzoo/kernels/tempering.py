@@ -18,7 +18,7 @@ References:
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -63,14 +63,12 @@ class Tempering(Kernel):
         rungs: The number K of temperatures.
         hottest: The smallest inverse temperature.
         target: The acceptance to aim for.
-        budget: The number of gradients of the run; set by `plan`.
     """
 
     step_size: float | None = None
     rungs: int = 8
     hottest: float = 0.01
     target: float = 0.65
-    budget: int = 200
     adjusted: ClassVar[bool] = True
     weighs: ClassVar[bool] = True
     State: ClassVar[type[Any]] = TemperingState
@@ -85,9 +83,6 @@ class Tempering(Kernel):
     @property
     def gradients(self) -> float:
         return float(self.rungs)
-
-    def plan(self, steps: int) -> "Tempering":
-        return replace(self, budget=steps)
 
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> TemperingState:
         fresh = rng.normal(self.rungs - 1, z.shape[1]).unbind(1)

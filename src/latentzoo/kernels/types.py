@@ -8,6 +8,7 @@ first dimension is the chain.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
@@ -148,12 +149,16 @@ class Function(Potential):
 
 State = TypeVar("State", bound=tuple[Any, ...])
 """A NamedTuple of tensors, chain first, that begins with the four fields of `Point`."""
+K = TypeVar("K", bound="Kernel")
 
 
+@dataclass(frozen=True)
 class Kernel(ABC):
     """A Markov kernel for N(z; 0, I) exp(-phi(z)); concrete ones are frozen dataclasses.
 
     Attributes:
+        budget: The number of gradients of the run. It is the run's, which sets it by `plan`, and no
+            setting of the kernel; those that ramp or adapt have their phases in parts of it.
         samples: Whether the kernel draws samples; False for optimisers, whose results are never
             reported as samples.
         adjusted: Whether an accept/reject test makes the posterior exactly invariant.
@@ -165,6 +170,7 @@ class Kernel(ABC):
         `Point`.
     """
 
+    budget: int = field(default=200, kw_only=True, repr=False)
     samples: ClassVar[bool] = True
     adjusted: ClassVar[bool] = False
     anneals: ClassVar[bool] = False
@@ -181,10 +187,14 @@ class Kernel(ABC):
         """How many gradients of phi one step takes; a forward pass alone counts a third."""
         return 1.0
 
-    def plan(self, steps: int) -> "Kernel":
-        """Prepares for a run with a budget of `steps` gradients; kernels without a schedule return themselves."""
-        del steps
-        return self
+    def plan(self: "K", steps: int) -> "K":
+        """Prepares for a run with a budget of `steps` gradients."""
+        return replace(self, budget=steps)
+
+    def learned(self, state: Any) -> dict[str, Any]:
+        """What a run has learned, beside its schedule, as settings of a kernel that follows it."""
+        del state
+        return {}
 
     def bias(self, curvature: float) -> float:
         """How many times too large its variance is, in a direction of this curvature; infinite if it diverges."""

@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from latentzoo.nn import channels as pictures
 from latentzoo.nn.ddpm import Downsample, Level, Middle, Upsample, normalise
 
 
@@ -40,6 +41,7 @@ class FirstStage(nn.Module, ABC):
         mult: The multiple of `width` at each level; the sides halve from one to the next.
         depth: The number of residual blocks per level of the encoder (one more in the decoder).
         attention: The factors of downsampling at which attention follows each residual block.
+        picture: The number of the images' channels: 3, or 1 where they are grey.
     """
 
     def __init__(
@@ -52,21 +54,24 @@ class FirstStage(nn.Module, ABC):
         mult: Sequence[int],
         depth: int,
         attention: Collection[int],
+        picture: int = 3,
     ) -> None:
         super().__init__()
         self.channels, self.factor = channels, 2 ** (len(mult) - 1)
-        self.encoder = Encoder(moments * latent, width, mult, depth, attention)
-        self.decoder = Decoder(latent, width, mult, depth, attention)
+        self.picture = pictures.require(picture)
+        levels = (width, mult, depth, attention)
+        self.encoder = Encoder(picture, moments * latent, *levels)
+        self.decoder = Decoder(latent, picture, *levels)
         self.quant_conv = nn.Conv2d(moments * latent, moments * channels, 1)
         self.post_quant_conv = nn.Conv2d(channels, latent, 1)
 
     @abstractmethod
     def encode(self, image: Tensor) -> Tensor:
-        """Maps images (B, 3, H, W) to codes (B, C, h, w)."""
+        """Maps images (B, picture, H, W) to codes (B, C, h, w)."""
 
     @abstractmethod
     def decode(self, code: Tensor) -> Tensor:
-        """Maps codes (B, C, h, w) to images (B, 3, H, W)."""
+        """Maps codes (B, C, h, w) to images (B, picture, H, W)."""
 
 
 class KL(FirstStage):
@@ -126,13 +131,19 @@ class Codebook(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Creates the encoder, from images to `o` channels at the lowest level."""
+    """Creates the encoder, from images of `i` channels to `o` channels at the lowest level."""
 
     def __init__(
-        self, o: int, width: int, mult: Sequence[int], depth: int, attention: Collection[int]
+        self,
+        i: int,
+        o: int,
+        width: int,
+        mult: Sequence[int],
+        depth: int,
+        attention: Collection[int],
     ) -> None:
         super().__init__()
-        self.conv_in, c = nn.Conv2d(3, width, 3, padding=1), width
+        self.conv_in, c = nn.Conv2d(i, width, 3, padding=1), width
         self.down = nn.ModuleList()
         for level, m in enumerate(mult):
             channels, c = [c] + (depth - 1) * [m * width], m * width
@@ -143,7 +154,7 @@ class Encoder(nn.Module):
         self.norm_out, self.conv_out = normalise(c), nn.Conv2d(c, o, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps (B, 3, H, W) to (B, o, h, w)."""
+        """Maps (B, i, H, W) to (B, o, h, w)."""
         h = self.conv_in(x)
         for level in self.down:
             h = level(h)
@@ -151,10 +162,16 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Creates the decoder, from `i` channels at the lowest level to images."""
+    """Creates the decoder, from `i` channels at the lowest level to images of `o` channels."""
 
     def __init__(
-        self, i: int, width: int, mult: Sequence[int], depth: int, attention: Collection[int]
+        self,
+        i: int,
+        o: int,
+        width: int,
+        mult: Sequence[int],
+        depth: int,
+        attention: Collection[int],
     ) -> None:
         super().__init__()
         c = mult[-1] * width
@@ -166,10 +183,10 @@ class Decoder(nn.Module):
             attends = 2**level in attention
             up.insert(0, Level(channels, c, attention=attends, upsample=passage))
         self.up = nn.ModuleList(up)
-        self.norm_out, self.conv_out = normalise(c), nn.Conv2d(c, 3, 3, padding=1)
+        self.norm_out, self.conv_out = normalise(c), nn.Conv2d(c, o, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps (B, i, h, w) to (B, 3, H, W)."""
+        """Maps (B, i, h, w) to (B, o, H, W)."""
         h = self.mid(self.conv_in(x))
         for level in reversed(self.up):
             h = level(h)
@@ -193,6 +210,7 @@ def read_shape(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         "width": width,
         "mult": mult,
         "depth": depth,
+        "picture": tensors["encoder.conv_in.weight"].shape[1],
         "attention": [2**i for i in range(level) if attends[i]],
     }
     if "quantize.embedding.weight" in tensors:

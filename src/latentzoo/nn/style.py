@@ -24,7 +24,7 @@ References:
 """
 
 from collections.abc import Iterable, Sequence
-from functools import reduce
+from functools import partial, reduce
 from math import sqrt
 
 import torch
@@ -128,9 +128,10 @@ class SynthesisLayer(nn.Module):
         inputs: The number of input channels.
         outputs: The number of output channels.
         w_dim: The number of style coordinates.
-        size: The side of the output, and of the stored noise map.
+        size: The height and width of the output, and of the stored noise map.
         up: Whether the output is twice as large as the input.
         clamp: Where the result is cut off on both sides, if it is.
+        noisy: Whether there is noise.
     """
 
     noise_const: Tensor
@@ -140,28 +141,30 @@ class SynthesisLayer(nn.Module):
         inputs: int,
         outputs: int,
         w_dim: int,
-        size: int,
+        size: tuple[int, int],
         *,
         up: bool = False,
         clamp: float | None = None,
+        noisy: bool = True,
     ) -> None:
         super().__init__()
         self.affine = Linear(w_dim, inputs, bias=1.0)
         self.weight = normal(outputs, inputs, 3, 3)
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self.noise_strength = nn.Parameter(torch.zeros(()))
-        self.register_buffer("noise_const", torch.randn(size, size))
-        self.size, self.up, self.clamp = size, up, clamp
+        if noisy:
+            self.noise_strength = nn.Parameter(torch.zeros(()))
+            self.register_buffer("noise_const", torch.randn(size))
+        self.size, self.up, self.clamp, self.noisy = size, up, clamp, noisy
 
     def forward(
         self, x: Tensor, w: Tensor, noise: Tensor | float | None = None, gain: float = 1.0
     ) -> Tensor:
-        """Maps (B, I, h, w) to (B, O, size, size); `noise` takes the place of the stored map."""
-        noise = self.noise_const if noise is None else noise
+        """Maps (B, I, h, w) to (B, O, *size); `noise` takes the place of the stored map."""
         x = modulated_conv2d(x, self.weight, self.affine(w), up=self.up)
-        return activate(
-            x + (noise * self.noise_strength + self.bias[:, None, None]), gain, self.clamp
-        )
+        offset = self.bias[:, None, None]
+        if self.noisy:
+            offset = (self.noise_const if noise is None else noise) * self.noise_strength + offset
+        return activate(x + offset, gain, self.clamp)
 
 
 class ToRGB(nn.Module):
@@ -207,11 +210,12 @@ class Block(nn.Module):
         inputs: The number of input channels.
         outputs: The number of output channels.
         w_dim: The number of style coordinates.
-        size: The side of the output.
+        size: The height and width of the output.
         channels: The number of image channels; 0 for a block that adds nothing to the image.
         first: Whether this is the first block.
         residual: Whether a shortcut is added to the features.
         clamp: Where the result of each layer is cut off on both sides, if it is.
+        noisy: Whether the layers have noise.
     """
 
     def __init__(
@@ -219,31 +223,31 @@ class Block(nn.Module):
         inputs: int,
         outputs: int,
         w_dim: int,
-        size: int,
+        size: tuple[int, int],
         *,
         channels: int = 3,
         first: bool = False,
         residual: bool = False,
         clamp: float | None = None,
+        noisy: bool = True,
     ) -> None:
         super().__init__()
-        self.conv0 = (
-            None if first else SynthesisLayer(inputs, outputs, w_dim, size, up=True, clamp=clamp)
-        )
-        self.conv1 = SynthesisLayer(
-            inputs if first else outputs, outputs, w_dim, size, clamp=clamp
-        )
+        layer = partial(SynthesisLayer, outputs=outputs, w_dim=w_dim, size=size)
+        layer = partial(layer, clamp=clamp, noisy=noisy)
+        self.conv0 = None if first else layer(inputs, up=True)
+        self.conv1 = layer(inputs if first else outputs)
         self.torgb = ToRGB(outputs, channels, w_dim, clamp=clamp) if channels else None
         self.skip = Skip(inputs, outputs) if residual and not first else None
 
     @property
     def layers(self) -> list[SynthesisLayer]:
+        """The synthesis layers in order, one or two."""
         return [self.conv1] if self.conv0 is None else [self.conv0, self.conv1]
 
     def forward(
         self, x: Tensor, ws: Sequence[Tensor], noise: Sequence[Tensor | float | None]
     ) -> Tensor:
-        """Maps features (B, I, h, w) to (B, O, size, size), given a style and a map per layer."""
+        """Maps features (B, I, h, w) to (B, O, *size), given a style and a map per layer."""
         shortcut = None if self.skip is None else self.skip(x)
         if self.conv0 is not None:
             x = self.conv0(x, ws[0], noise[0])
@@ -259,14 +263,16 @@ class Synthesis(nn.ModuleDict):
     Arguments:
         widths: The number of channels at each resolution, the first one included.
         w_dim: The number of style coordinates.
-        start: The side of the first resolution.
+        start: The side of the first resolution; or its height and width, and the blocks are named
+            as if they were 4.
         features: The channels of the features it starts from; None for a learned constant.
         channels: The number of image channels.
         architecture: "skip" (an image is added at each resolution), "resnet" or "orig".
         clamp: Where the result of each layer is cut off on both sides, if it is.
+        noisy: Whether the layers have noise.
 
     Attributes:
-        size: The side of the image.
+        size: The height and width of the image.
         layers: The synthesis layers in order, each with its own noise map.
         styles: The number of styles it takes, `num_ws`.
     """
@@ -276,33 +282,37 @@ class Synthesis(nn.ModuleDict):
         widths: Sequence[int],
         w_dim: int,
         *,
-        start: int = 4,
+        start: int | tuple[int, int] = 4,
         features: int | None = None,
         channels: int = 3,
         architecture: str = "skip",
         clamp: float | None = None,
+        noisy: bool = True,
     ) -> None:
         super().__init__()
+        side, (h, w) = (start, (start, start)) if isinstance(start, int) else (4, start)
         if features is None:
-            self.const = normal(widths[0], start, start)
+            self.const = normal(widths[0], h, w)
         inputs = [widths[0] if features is None else features, *widths]
         last = len(widths) - 1
-        self.w_dim, self.size = w_dim, start << last
+        self.w_dim, self.size = w_dim, (h << last, w << last)
         for n, (i, o) in enumerate(zip(inputs, widths, strict=False)):
-            self[f"b{start << n}"] = Block(
+            self[f"b{side << n}"] = Block(
                 i,
                 o,
                 w_dim,
-                start << n,
+                (h << n, w << n),
                 channels=channels if architecture == "skip" or n == last else 0,
                 first=n == 0,
                 residual=architecture == "resnet",
                 clamp=clamp,
+                noisy=noisy,
             )
         self.styles = len(self.layers) + 1
 
     @property
     def blocks(self) -> list[Block]:
+        """The blocks in order, from the smallest resolution."""
         return [block for block in self.values() if isinstance(block, Block)]
 
     @property
@@ -315,11 +325,11 @@ class Synthesis(nn.ModuleDict):
         x: Tensor | None = None,
         noise: Sequence[Tensor | float | None] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Maps styles to the last features (B, C, size, size) and the image, of the same size.
+        """Maps styles to the last features (B, C, *size) and the image, of the same size.
 
         Arguments:
             ws: The style of each layer and of the last `torgb`, with shape (B, styles, w_dim).
-            x: The features, (B, features, start, start), to start from; None for the constant.
+            x: The features (B, features, h, w) to start from; None for the constant.
             noise: Maps (B or 1, 1, H, W) in place of the stored ones, one per layer; 0.0 for none.
         """
         features = self.const.expand(len(ws), -1, -1, -1) if x is None else x
@@ -339,13 +349,15 @@ def noise_blocks(
     """The blocks of a latent for the noise maps of layers: none unless `noise` is "latent".
 
     Raises:
-        SpecError: If the noise is none of the choices.
+        SpecError: If the noise is none of the choices, or the layers have none.
     """
+    layers = list(layers)
     if noise not in choices:
         *first, last = map(repr, choices)
         known = f"{', '.join(first)} or {last}"
         raise SpecError(f"the noise cannot be '{noise}'; give {known}")
-    return {
-        f"noise_{i}": (layer.size, layer.size)
-        for i, layer in enumerate(layers if noise == "latent" else ())
-    }
+    if noise != "latent":
+        return {}
+    if not all(layer.noisy for layer in layers):
+        raise SpecError("the network was trained without noise; leave the option noise out")
+    return {f"noise_{i}": layer.size for i, layer in enumerate(layers)}

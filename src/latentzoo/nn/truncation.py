@@ -2,6 +2,9 @@ r"""Truncation: styles drawn towards their mean, where networks have seen more.
 
 .. math:: w \leftarrow \bar w + \psi \, (w - \bar w), \qquad \bar w = \mathbb{E}_z f(z)
 
+Every :math:`\psi` is a map: 1 leaves the styles, 0 shows the mean style whatever the latent, and a
+negative one reflects them at the mean (the "anti-faces" of the paper).
+
 Users: StyleGAN2(-ADA), StyleGAN-XL, StyleSwin, EG3D, StyleNeRF, StyleSDF.
 
 References:
@@ -9,6 +12,7 @@ References:
     | https://arxiv.org/abs/1812.04948
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -16,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from latentzoo.errors import SpecError
+from latentzoo.nn.classes import require as require_class
 from latentzoo.rng import Domain, Rng
 
 
@@ -31,7 +36,7 @@ def truncate(
     Arguments:
         w: The styles, with shape (B, D).
         w_mean: The mean style, with shape (D,) or (B, D).
-        psi: The truncation; 1 changes nothing.
+        psi: The truncation, finite; 1 changes nothing.
         layers: The number of layers L.
         cutoff: How many layers are truncated, from the first; None for all of them.
     """
@@ -78,17 +83,13 @@ def require(*, truncation: float, classes: int = 0, class_index: int = 0) -> Non
     """Checks the options of a generator.
 
     Arguments:
-        truncation: The truncation, positive.
+        truncation: The truncation, finite.
         classes: The number of classes; 0 if there are none.
         class_index: The class, from 0 to `classes` - 1.
 
     Raises:
         SpecError: If one of them is out of range.
     """
-    if not 0 <= class_index < max(classes, 1):
-        known = f"give a number from 0 to {classes - 1}" if classes else "it has none, give 0"
-        raise SpecError(f"the class {class_index} does not exist in this generator; {known}")
-    if not truncation > 0:
-        raise SpecError(
-            f"the truncation {truncation} is out of range; give a positive number, 1 for none"
-        )
+    require_class(class_index, classes)
+    if not math.isfinite(truncation):
+        raise SpecError(f"the truncation {truncation} is no number; give a finite one, 1 for none")

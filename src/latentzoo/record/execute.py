@@ -17,7 +17,7 @@ import torch
 from msgspec.structs import replace
 
 from latentzoo.errors import SpecError
-from latentzoo.record import inputs, layout, spec
+from latentzoo.record import inputs, layout, plain, spec
 from latentzoo.record.experiment import Experiment
 from latentzoo.record.folder import RunFolder, is_finished, is_started
 from latentzoo.record.shard import Shard
@@ -81,7 +81,7 @@ def resume(path: Path, *, steps: int = 0, watch: Watch | None = None) -> Result 
         KeyboardInterrupt: If the user stops it; what was reached is in the folder.
     """
     with RunFolder(path, resume=True) as folder:
-        run = spec.read(path / layout.RECORD)
+        run = plain.read(path / layout.RECORD)
         if run.record.get("python"):
             raise SpecError(
                 f"{path}: this run was sampled in Python from objects that no record names; "
@@ -158,9 +158,9 @@ def holds(path: Path, run: spec.Run) -> bool:
     """Whether a folder holds the run of a record, made with what is here: same words, same inputs."""
     if not is_started(path):
         return False
-    saved, experiment = spec.read(path / layout.RECORD), Experiment(run)
-    plain = lambda record: spec.to_yaml(replace(record, record={}))
-    return plain(saved) == plain(experiment.resolved) and saved.record.get(
+    saved, experiment = plain.read(path / layout.RECORD), Experiment(run)
+    decided = lambda record: spec.to_yaml(replace(record, record={}))
+    return decided(saved) == decided(experiment.resolved) and saved.record.get(
         "inputs"
     ) == inputs.digests(experiment)
 
@@ -188,6 +188,7 @@ def measure(experiment: Experiment, known: dict[str, str] | None = None) -> dict
         "seeds": list(experiment.rng.seeds),
         **({} if experiment.shard is None else {"shard": str(experiment.shard)}),
         "inputs": inputs.digests(experiment) if known is None else known,
+        **({"assumed": dict(assumed)} if (assumed := experiment.bare.assumed) else {}),
     }
 
 

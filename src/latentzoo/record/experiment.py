@@ -11,7 +11,7 @@ from torch import Tensor
 from latentzoo import energies, kernels, picture, zoo
 from latentzoo.energies.base import Energy, PerChain
 from latentzoo.errors import SpecError
-from latentzoo.generator import Encodable, Generator, Restricted, encode
+from latentzoo.generator import Encodable, Generator, Restricted, assumptions, encode
 from latentzoo.kernels.types import Kernel
 from latentzoo.posterior import Posterior
 from latentzoo.record import places, schedule, spec
@@ -21,7 +21,7 @@ from latentzoo.run.probe import probe
 from latentzoo.run.sampling import seeds, usable
 from latentzoo.run.starts import usual_tries
 from latentzoo.run.strength import find
-from latentzoo.run.walk import Walk
+from latentzoo.run.walk import Walk, require_targets
 from latentzoo.views.camera import Viewable, fan
 from latentzoo.views.orbit import EachView, Views
 
@@ -57,14 +57,19 @@ class Experiment:
         return zoo.load(
             run.generator,
             family=run.family,
+            card=run.card,
             device=self.device,
             dtype=number_type(run.dtype),
-            **run.options,
+            **zoo.own(run.options),
         )
 
     @cached_property
     def generator(self) -> Generator:
-        """The map that is sampled: the blocks that vary, the views that are rated."""
+        """The map that is sampled: the blocks that vary, the views that are rated.
+
+        Raises:
+            SpecError: If views are asked of a map without a camera, or beside camera=latent.
+        """
         generator = self.bare
         if self.run.energy_views > 1:
             if "camera" in generator.space.blocks:
@@ -88,7 +93,7 @@ class Experiment:
             name = term.name or term.energy
             if name in found:
                 name = f"{name}.{sum(other.split('.')[0] == name for other in found)}"
-            model = term.model or zoo.companion(self.run.generator, term.energy)
+            model = term.model or zoo.companion(self.run.card or self.run.generator, term.energy)
             energy = self._rated(term, model)
             weight = energy.usual if term.weight is None else term.weight
             if self.run.energy_views > 1:
@@ -120,12 +125,19 @@ class Experiment:
 
     @cached_property
     def kernel(self) -> Kernel:
+        """The kernel of the record, with the schedule that it follows."""
         return schedule.kernel(self.run)
 
     @cached_property
     def whole(self) -> Posterior:
-        """The posterior of all of the run's chains."""
-        return Posterior(self.generator, self.energies, micro_batch=self.run.micro_batch)
+        """The posterior of all of the run's chains.
+
+        Raises:
+            SpecError: If its targets are one per chain, and of another number.
+        """
+        phi = Posterior(self.generator, self.energies, micro_batch=self.run.micro_batch)
+        require_targets(phi, self.run.chains)
+        return phi
 
     @cached_property
     def posterior(self) -> Posterior:
@@ -148,13 +160,14 @@ class Experiment:
 
     @property
     def resolved(self) -> spec.Run:
-        """The record with nothing left open: weights, settings, number of tries, places of files."""
+        """The record with nothing left open: weights, settings, number of tries, places of files and
+        of faces."""
         run = places.located(self.run)
         if not run.energies:
             return run
         terms = [
-            replace(term, weight=weight)
-            for term, (weight, _) in zip(run.energies, self.weighted.values(), strict=True)
+            replace(term, weight=weight, options={**term.options, **energy.settled})
+            for term, (weight, energy) in zip(run.energies, self.weighted.values(), strict=True)
         ]
         kernel = replace(run.kernel, settings=kernels.settings(self.kernel))
         return replace(run, energies=terms, kernel=kernel, tries=self.tries)
@@ -217,7 +230,7 @@ class Experiment:
 
     def begin(self, notes: tuple[str, ...] = ()) -> Walk:
         """The walk of this record at its start; `notes` is what was noticed before."""
-        notes = (*self.probed, *notes)
+        notes = (*filter(None, [assumptions(self.bare)]), *self.probed, *notes)
         walk = self.walk()
         z = walk.draw(self.generator.space.dim)
         if self.run.init is not None:

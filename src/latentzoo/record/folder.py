@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from latentzoo import files, kernels, picture
 from latentzoo.errors import SpecError
 from latentzoo.posterior import Posterior
-from latentzoo.record import layout, spec
+from latentzoo.record import layout, plain, spec
 from latentzoo.run.chain import Frame
 from latentzoo.run.result import Result
 from latentzoo.run.walk import Walk
@@ -96,7 +96,11 @@ class RunFolder:
             self._locks.pop().release()
 
     def publish(self) -> None:
-        """Gives a new run its name; a run that had it goes, other people's files in its folder stay."""
+        """Gives a new run its name; a run that had it goes, other people's files in its folder stay.
+
+        Raises:
+            SpecError: If another run took the name meanwhile; what was there stays.
+        """
         if self.published:
             return
         old = _beside(self.final, f"{os.getpid()}.old")
@@ -174,6 +178,8 @@ class RunFolder:
         if result.draws is not None:
             tensors["draws"] = result.draws
         texts = {"seeds": str(list(result.trace.seeds)), "record": record}
+        if result.generator is not None:
+            texts |= layout.space_text(result.generator.space)
         layout.write_latents(self.path / layout.LATENTS, tensors, texts)
         layout.write_trace(self.path / layout.TRACE, result.trace)
         for name, pixels in (pictures or {}).items():
@@ -181,6 +187,9 @@ class RunFolder:
         if pictures:
             sheet, texts = picture.grid(pictures[layout.IMAGES]), {"latentzoo": record}
             picture.write(self.path / layout.GRID, sheet, texts)
+            if layout.START in pictures:
+                pairs = picture.pairs(pictures[layout.START], pictures[layout.IMAGES])
+                picture.write(self.path / layout.PAIRS, pairs, texts)
         if result.kernel is not None:
             found = result.diagnosis
             told = {"words": str(found).splitlines(), **found.to_dict()}
@@ -207,7 +216,7 @@ def _drawn(result: Result) -> Pictures:
 def is_finished(path: Path) -> bool:
     """Whether a folder holds a run that came to its end."""
     try:
-        return bool(spec.read(path / layout.RECORD).record.get("finished"))
+        return bool(plain.read(path / layout.RECORD).record.get("finished"))
     except SpecError:
         return False
 

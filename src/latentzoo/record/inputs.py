@@ -5,8 +5,10 @@ resumes it with other ones is told, and nothing is computed.
 """
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,6 +23,8 @@ def digests(experiment: Experiment) -> dict[str, str]:
     networks = {"generator": experiment.generator}
     networks |= {f"energy {name}": energy for name, (_, energy) in experiment.weighted.items()}
     found = {name: of_network(network) for name, network in networks.items()}
+    if settings := experiment.bare.configuration:
+        found["settings of the generator"] = of_settings(settings)
     return found | {name: of_file(path) for name, path in named_files(experiment.run)}
 
 
@@ -35,6 +39,12 @@ def of_network(network: nn.Module) -> str:
         plain = value.detach().cpu().contiguous().flatten()
         digest.update(plain.view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def of_settings(settings: Mapping[str, Any]) -> str:
+    """The sha256 of what a file and its card say of a network beside its weights."""
+    plain = json.dumps(settings, sort_keys=True, default=str)
+    return hashlib.sha256(plain.encode()).hexdigest()
 
 
 def of_file(path: Path) -> str:

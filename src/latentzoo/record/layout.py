@@ -4,7 +4,8 @@ run.yaml               the complete record: every default, versions, seeds, hash
 images/00000.png       one picture per chain, the record and the seed in its text chunks
 start/00000.png        where each chain began
 grid.png               all pictures
-latents.safetensors    z (B, D), start (B, D), and draws (B, K, D) if they were kept
+pairs.png              where each chain began, and below it where it ended, at most 256 pixels each
+latents.safetensors    z (B, D), start (B, D), and draws (B, K, D) if they were kept; the blocks of z
 trace.csv              step, chain, seed, phi, |z|^2, acceptance, step size, temperature, error,
                        and `term.NAME` for each energy
 diagnosis.json         what the sample is worth
@@ -29,9 +30,10 @@ from torch import Tensor
 from latentzoo.errors import StateError
 from latentzoo.files import write_atomic
 from latentzoo.run.trace import TERM, Trace
+from latentzoo.space import Space
 
 RECORD = "run.yaml"
-IMAGES, START, GRID = "images", "start", "grid.png"
+IMAGES, START, GRID, PAIRS = "images", "start", "grid.png", "pairs.png"
 LATENTS = "latents.safetensors"
 TRACE = "trace.csv"
 DIAGNOSIS = "diagnosis.json"
@@ -41,7 +43,20 @@ STATE = "state.safetensors"
 LOCK = ".lock"
 PARTS, PILOT = "parts", "pilot"
 NAMES = (
-    *(RECORD, IMAGES, START, GRID, LATENTS, TRACE, DIAGNOSIS, REPORT, EVALUATION, STATE, LOCK),
+    *(
+        RECORD,
+        IMAGES,
+        START,
+        GRID,
+        PAIRS,
+        LATENTS,
+        TRACE,
+        DIAGNOSIS,
+        REPORT,
+        EVALUATION,
+        STATE,
+        LOCK,
+    ),
     *(PARTS, PILOT),
 )
 """All that a run writes; whatever else lies in its folder is somebody else's."""
@@ -151,6 +166,32 @@ def read_latents(path: Path, name: str = "z") -> Tensor:
         raise StateError(
             f"{file}: holds no latents {name} ({error}); `latentzoo encode` writes them"
         ) from error
+
+
+def space_text(space: Space) -> dict[str, str]:
+    """The blocks of a latent as a text beside it; see `read_space`."""
+    return {"space": json.dumps(dict(space))}
+
+
+def read_space(folder: Path) -> Space:
+    """Reads the blocks of a run's latent.
+
+    Raises:
+        StateError: If the folder has no latents, or they do not say their blocks.
+    """
+    file = folder / LATENTS
+    try:
+        with safe_open(file, framework="np") as tensors:
+            blocks = json.loads((tensors.metadata() or {})["space"])
+    except FileNotFoundError:
+        raise StateError(
+            f"{file}: there is no such file; a run folder has its latents when it is done"
+        ) from None
+    except (SafetensorError, KeyError, ValueError, OSError):
+        raise StateError(
+            f"{file}: does not say the blocks of its latents; make the run again, or open it in Python"
+        ) from None
+    return Space(**{name: tuple(shape) for name, shape in blocks.items()})
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

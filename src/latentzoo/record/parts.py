@@ -23,7 +23,7 @@ from torch import Tensor
 from latentzoo import picture
 from latentzoo.errors import EnergyError, SpecError
 from latentzoo.kernels.types import Point, Potential
-from latentzoo.record import layout, schedule, shard, spec
+from latentzoo.record import layout, plain, schedule, shard, spec
 from latentzoo.record.folder import Pictures, RunFolder, is_started
 from latentzoo.record.shard import Shard
 from latentzoo.rng import Rng
@@ -56,7 +56,7 @@ def find(folder: Path) -> list[Part]:
     parts = []
     for path in places:
         if is_started(path):
-            run = spec.read(path / layout.RECORD)
+            run = plain.read(path / layout.RECORD)
             if (words := run.record.get("shard")) is not None:
                 parts.append(Part(path, shard.read(str(words)), run))
     return parts
@@ -208,6 +208,7 @@ def _measured(result: Result, parts: Sequence[Part], told: dict[str, Any]) -> di
         "threads": alone("threads"),
         "seeds": list(result.trace.seeds),
         "inputs": of[0]["inputs"],
+        **({"assumed": of[0]["assumed"]} if "assumed" in of[0] else {}),
         **told,
         "finished": True,
         "gradients": result.gradients,

@@ -1,11 +1,13 @@
 """The files that a record names, and where they are from any folder.
 
-A generator, a schedule, a picture to start from, and the pictures of energies may be files. In the
-record of a run they stand with their whole path, so that it is resumed and run from anywhere.
+A generator, a schedule, a picture to start from, the pictures of energies, and a pipeline's settings,
+LoRAs and pictures may be files. In the record of a run they stand with their whole path, so that it
+is resumed and run from anywhere.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -13,6 +15,8 @@ from latentzoo.record import spec
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 """The endings by which words of an energy are known to be a picture's path."""
+OPTIONS = ("config", "lora", "path")
+"""Options of a map, and keys of a LoRA's table, that are paths whatever their ending."""
 
 
 def named(run: spec.Run) -> Iterator[tuple[str, str]]:
@@ -21,6 +25,9 @@ def named(run: spec.Run) -> Iterator[tuple[str, str]]:
     for place, words in (("init", run.init), ("schedule", run.schedule)):
         if words is not None:
             yield place, words
+    found: list[tuple[str, str]] = []
+    _each(run.options, "options", lambda place, words: found.append((place, words)) or words)
+    yield from found
     for i, term in enumerate(run.energies):
         for key, words in {"target": term.target, "model": term.model, **term.options}.items():
             if isinstance(words, str) and (key == "model" or _is_picture(words)):
@@ -44,10 +51,23 @@ def located(run: spec.Run) -> spec.Run:
     return replace(
         run,
         generator=_whole(run.generator),
+        options=_each(run.options, "options", lambda _, words: _whole(words)),
         init=None if run.init is None else _whole(run.init),
         schedule=None if run.schedule is None else _whole(run.schedule),
         energies=terms,
     )
+
+
+def _each(value: Any, place: str, change: Callable[[str, str], str]) -> Any:
+    """The options of a map with every path in them changed, told its place and its words."""
+    if isinstance(value, dict):
+        return {key: _each(x, f"{place}.{key}", change) for key, x in value.items()}
+    if isinstance(value, list):
+        return [_each(x, f"{place}.{i}", change) for i, x in enumerate(value)]
+    keys = [key for key in place.split(".") if not key.isdecimal()]
+    if isinstance(value, str) and (keys[-1] in OPTIONS or _is_picture(value)):
+        return change(place, value)
+    return value
 
 
 def _is_picture(words: str) -> bool:

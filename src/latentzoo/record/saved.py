@@ -12,9 +12,10 @@ from torch import Tensor
 
 from latentzoo import picture
 from latentzoo.errors import SpecError
-from latentzoo.record import execute, layout, spec
+from latentzoo.record import execute, layout, plain, spec
 from latentzoo.record.execute import Watch
 from latentzoo.run.progress import watched
+from latentzoo.space import Space
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class SavedRun:
     @cached_property
     def record(self) -> spec.Run:
         """The run's record; that of a shard where only shards are there."""
-        return spec.read(self._record)
+        return plain.read(self._record)
 
     @cached_property
     def record_text(self) -> str:
@@ -133,6 +134,11 @@ class SavedRun:
     def z(self) -> Float[Tensor, "B D"]:
         """The latents of the chains."""
         return layout.read_latents(self.path)
+
+    @property
+    def space(self) -> Space:
+        """The latent's named blocks."""
+        return layout.read_space(self.path)
 
     @property
     def draws(self) -> Float[Tensor, "B K D"]:

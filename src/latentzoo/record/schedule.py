@@ -13,7 +13,7 @@ from latentzoo import kernels
 from latentzoo.errors import SpecError
 from latentzoo.kernels.adapt import schedule
 from latentzoo.kernels.types import Kernel
-from latentzoo.record import layout, spec
+from latentzoo.record import layout, plain, spec
 from latentzoo.run import state
 from latentzoo.run.directions import Sights
 
@@ -25,8 +25,7 @@ def kernel(run: spec.Run) -> Kernel:
         SpecError: If the record follows a run that is not finished, or its kernel refuses the settings.
         UnknownName: If there is no such kernel or setting.
     """
-    name, plain = run.kernel.name, run.kernel.settings
-    settings = {key: tuple(x) if isinstance(x, list) else x for key, x in plain.items()}
+    name, settings = run.kernel.name, _settings(run.kernel)
     if run.schedule is not None:
         table = _finished(Path(run.schedule))
         if "schedule" in kernels.settings(kernels.load(name)):
@@ -63,19 +62,13 @@ def followed(folder: Path, table: layout.Table) -> dict[str, Any]:
     Raises:
         SpecError: If its chains shared no schedule.
     """
-    record = spec.read(folder / layout.RECORD).kernel
-    settings: dict[str, Any] = {
-        "schedule": schedule(table.column("beta"), table.column("step_size"))
-    }
-    if "precondition" in record.settings:
-        settings["precondition"] = _learned(folder, record) or "none"
-    return settings
+    record = plain.read(folder / layout.RECORD).kernel
+    walked = kernels.load(record.name, **_settings(record))
+    rows = schedule(table.column("beta"), table.column("step_size"))
+    saved = state.read(folder / layout.STATE, walked)
+    return {"schedule": rows, **walked.learned(saved.frame.state)}
 
 
-def _learned(folder: Path, record: spec.KernelSettings) -> Any:
-    """What the followed run was preconditioned by, if it was."""
-    if record.settings["precondition"] == "none":
-        return None
-    kernel = kernels.load(record.name, precondition="auto")
-    saved = state.read(folder / layout.STATE, kernel)
-    return kernel.learned(saved.frame.state)  # pyright: ignore[reportAttributeAccessIssue]
+def _settings(record: spec.KernelSettings) -> dict[str, Any]:
+    given = record.settings.items()
+    return {key: tuple(x) if isinstance(x, list) else x for key, x in given}

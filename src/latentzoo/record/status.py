@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 
 from latentzoo.errors import SpecError
-from latentzoo.record import layout, schedule, shard, spec
+from latentzoo.record import layout, plain, schedule, shard
 from latentzoo.run.walk import length
 
 
@@ -109,7 +109,7 @@ def _pieces(folder: Path) -> Iterator[_Piece]:
 
 
 def _piece(path: Path) -> _Piece:
-    run = spec.read(path / layout.RECORD)
+    run = plain.read(path / layout.RECORD)
     said = run.record.get("shard")
     chains = run.chains if said is None else len(shard.read(str(said)).chains(run))
     step, seconds, failed = _state(path / layout.STATE)
@@ -121,7 +121,7 @@ def _piece(path: Path) -> _Piece:
 
 def _chains(folder: Path, pieces: list[_Piece]) -> int:
     """How many chains the whole run has; that of a shard has its own."""
-    run = spec.read(pieces[0].path / layout.RECORD)
+    run = plain.read(pieces[0].path / layout.RECORD)
     return run.chains if pieces[0].path != folder else pieces[0].chains
 
 

@@ -22,7 +22,7 @@ from typing import Any
 from msgspec import Struct
 
 from latentzoo.errors import SpecError, UnknownName
-from latentzoo.record import spec
+from latentzoo.record import plain, spec
 
 Label = str | int | float
 FOLDER = re.compile(r"\w[\w .,+=@-]*")
@@ -53,7 +53,7 @@ def read(path: Path) -> dict[str, spec.Run]:
             of a folder.
         UnknownName: If a key is unknown.
     """
-    data = spec.read_yaml(path, "give a sweep, e.g. experiments/paper.yaml")
+    data = plain.read_yaml(path, "give a sweep, e.g. experiments/paper.yaml")
     if not isinstance(data, dict) or not isinstance(data.get("groups"), list):
         raise SpecError(f"{path}: a sweep is a list of `groups`, each with name, axes and run")
     runs: dict[str, spec.Run] = {}
@@ -79,16 +79,16 @@ def expand(data: Any, *, source: str) -> Iterator[tuple[str, spec.Run]]:
         UnknownName: If a key or an axis is unknown.
     """
     if isinstance(data, dict):
-        spec.check_keys(data, Group, source)
+        plain.check_keys(data, Group, source)
     cure = "a group has name, axes and run, see experiments/paper.yaml"
-    group = spec.converted(data, Group, source, cure=cure)
+    group = plain.converted(data, Group, source, cure=cure)
     for labels in product(*group.axes.values()):
         chosen = dict(zip(group.axes, labels, strict=True))
         said: dict[str, Any] = {}
         for axis, label in chosen.items():
             said |= group.axes[axis][label] or {}
         name = _name(group, chosen, source)
-        yield name, spec.parse(_filled(group.run, said), source=f"{source}: {name}")
+        yield name, plain.parse(_filled(group.run, said), source=f"{source}: {name}")
 
 
 def _name(group: Group, chosen: Mapping[str, Label], source: str) -> str:

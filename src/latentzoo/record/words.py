@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from latentzoo.errors import SpecError
+from latentzoo.guides import networks
 from latentzoo.record.spec import Term
 
 KIND = re.compile(r"(?P<kind>[^=(]*)(\((?P<options>[^()]*)\))?=(?P<target>.*)", re.DOTALL)
@@ -19,7 +20,8 @@ BETWEEN = re.compile(r",\s*(?=\w+\s*=)")
 def term(words: str, *, energy: str = "clip", weight: float | None = None) -> Term:
     """Reads an energy: `TARGET[:WEIGHT]`, or, where `energy` is empty,
     `KIND=TARGET[:WEIGHT]` or `KIND(KEY=VALUE, ...)=TARGET[:WEIGHT]`, whose target may be empty: that is
-    the generator's prompt.
+    the generator's prompt. A target that names a network of the kind is its model, and the prompt is
+    the target: `reward=hpsv2:HPS_v2.1_compressed.pt:500`, `reward=pickscore`.
 
     The keys are `model`, `name` and the options of the kind: `measure(operator=grey, sigma=0.2)=y.png:1`.
 
@@ -54,7 +56,16 @@ def term(words: str, *, energy: str = "clip", weight: float | None = None) -> Te
             f"the weight {weight:g} of '{target}' is not allowed; give a finite number that is not negative"
         )
     own = {key: str(given.pop(key)) for key in ("model", "name") if key in given}
+    if "model" not in own and _names_network(energy, target):
+        own, target = {**own, "model": target}, ""
     return Term(energy=energy, target=target, weight=weight, options=given, **own)
+
+
+def _names_network(energy: str, target: str) -> bool:
+    """Whether a target is no text but the name of a network of this kind, or "KIND:PATH" of one."""
+    names = networks.of_kind(energy)
+    kinds = {name.partition(":")[0] for name in names if ":" in name}
+    return target in names or (":" in target and target.partition(":")[0] in kinds)
 
 
 def _given(options: str, words: str) -> dict[str, Any]:

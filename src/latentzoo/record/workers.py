@@ -18,7 +18,7 @@ from latentzoo import files, kernels
 from latentzoo.errors import SpecError
 from latentzoo.machines.team import Said, Team
 from latentzoo.machines.worker import Outcome, Tell
-from latentzoo.record import execute, inputs, layout, parts, places, schedule, spec
+from latentzoo.record import execute, inputs, layout, parts, places, plain, schedule, spec
 from latentzoo.record.experiment import Experiment
 from latentzoo.record.folder import RunFolder, is_finished, is_started
 from latentzoo.record.shard import Shard, micro_batch, splittable
@@ -164,7 +164,7 @@ def resume(path: Path, crew: Crew, *, watch: Watch = lambda progress: None) -> R
         KeyboardInterrupt: If the user stops it; what was made is in the folder.
     """
     with RunFolder(path, resume=True) as folder:
-        run = spec.read(path / layout.RECORD)
+        run = plain.read(path / layout.RECORD)
         if crew.workers is None and crew.address is None:
             crew = Crew(run.record["workers"], crew.gpus)
         with crew.team() as team:
@@ -240,7 +240,7 @@ def _following(run: spec.Run, pilot: Path, team: Team, watch: Watch) -> spec.Run
     see = lambda said: watch(Progress(0.0, run.chains, len(said), team.lost))
     if not is_finished(pilot):
         team.one(Whole(first, pilot), see)
-    return replace(run, schedule=str(pilot), scale=spec.read(pilot / layout.RECORD).scale)
+    return replace(run, schedule=str(pilot), scale=plain.read(pilot / layout.RECORD).scale)
 
 
 def _each(said: Said) -> Iterator[tuple[Any, float]]:

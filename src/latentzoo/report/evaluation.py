@@ -1,7 +1,8 @@
 """What a finished run is worth, from its folder alone: the paper's numbers, and those it lacks.
 
 energy, per term       mean over the chains kept, of the states whose pictures were saved
-held-out energies      other networks than those that guided, on the saved pictures
+held-out energies      other networks than those that guided, on the saved pictures and on those of the start; and what
+                       they read there in units of their own: years, a probability, a similarity
 diversity              mean distance of two pictures: LPIPS at 256 pixels as in the paper, and in features
 distance to pictures   Frechet and kernel distance to a folder of them, in features
 cost                   gradients per chain, seconds
@@ -27,6 +28,7 @@ from latentzoo.errors import SpecError
 from latentzoo.guides import features as guides
 from latentzoo.guides import perceptual
 from latentzoo.record import spec
+from latentzoo.record.layout import START
 from latentzoo.record.saved import SavedRun
 
 BATCH = 16
@@ -118,14 +120,15 @@ class Evaluator:
         image = torch.cat([picture.read(saved.pictures()[i]) for i in kept])
         numbers = {name: metrics.mean(values) for name, values in reached(saved, kept).items()}
         for name in self.terms:
-            value = batched(self._judge(name, saved.record.generator), image)
-            numbers[name] = metrics.mean(value)
-            if self.terms[name].energy == "identity":
-                numbers[f"{name}, similarity"] = metrics.mean(1 - value)
+            judge = self._judge(name, saved.record.card or saved.record.generator)
+            numbers |= judged(name, judge, image)
+            if starts := saved.pictures(START):
+                before = torch.cat([picture.read(starts[i]) for i in kept])
+                numbers |= judged(f"{name} at the start", judge, before)
         if len(kept) > 1:
             if self.lpips is not None:
                 numbers["LPIPS"] = metrics.diversity(perceptual.distances(self.lpips, image))
-            own = zoo.companion(saved.record.generator, "features")
+            own = zoo.companion(saved.record.card or saved.record.generator, "features")
             notes += self._compare(image, numbers, self.features or own)
         measured = saved.record.record
         return Evaluation(
@@ -186,6 +189,17 @@ def reached(saved: SavedRun, kept: Sequence[int]) -> dict[str, Float[Tensor, "N"
     if saved.record.best is not None and steps > 1:
         at = np.nanargmin(values[saved.record.best][:-1], axis=0)
     return {name: torch.from_numpy(v[at, np.arange(len(kept))]) for name, v in values.items()}
+
+
+@torch.no_grad()
+def judged(name: str, judge: Energy, image: Float[Tensor, "N 3 H W"]) -> dict[str, Estimate]:
+    """A held-out energy of pictures, and what its network reads of them."""
+    found = {name: metrics.mean(batched(judge, image))}
+    parts = [judge.readings(part) for part in image.split(BATCH)]
+    for quantity in parts[0]:
+        values = torch.cat([part[quantity] for part in parts])
+        found[f"{name}, {quantity}"] = metrics.mean(values)
+    return found
 
 
 @torch.no_grad()

@@ -121,10 +121,8 @@ class Apart:
         first = replace(plan, seeds=plan.pilot, start=start, best=None, keep=None)
         walk = first.walk(range(count), None, plan.kernel)
         _walked(walk, tell)
-        settings: dict[str, Any] = {"schedule": schedule(walk.trace.beta, walk.trace.step_size)}
-        if "precondition" in kernels.settings(plan.kernel):
-            learned = walk.kernel.learned(walk.here.state)  # pyright: ignore[reportAttributeAccessIssue]
-            settings["precondition"] = learned or "none"
+        rows = schedule(walk.trace.beta, walk.trace.step_size)
+        settings = {"schedule": rows, **walk.kernel.learned(walk.here.state)}
         basis, alive = walk.trace.directions.basis, walk.here.failed < 0
         centre = torch.nan_to_num(walk.here.state.z[alive].mean(0))
         sights = None if basis is None else Sights(basis.cpu(), centre.cpu())

@@ -65,7 +65,8 @@ def _rows(phi: Potential, z: Tensor) -> tuple[Tensor, Tensor]:
 def _networks(phi: Posterior, chains: Tensor, z: Tensor) -> Iterator[str]:
     generator = phi.generator
     require_eval("generator", generator, SpecError)
-    before, look = kept(generator), lambda at: _images(generator, z[at])
+    before = kept(generator)
+    look = lambda at: _images(generator.select(chains[at]), z[at])
     image = look(slice(None))
     yield from out_of_range(image)
     yield from unsteady("generator", look, image, precision(generator), generator.training)

@@ -2,9 +2,9 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from latentzoo.run.walk import Walk
 
 Watch = Callable[[Frame, Walk], None]
 Show = Callable[[float, int, Callable[[], str]], None]
+Log = Callable[[Mapping[str, float], int], Any]
+"""What a tracker of experiments is: it takes the numbers of a step by name, and the step."""
 EVERY = 30.0
 """Every how many seconds a log gets a line."""
 
@@ -49,6 +51,16 @@ class Progress(NamedTuple):
     def __str__(self) -> str:
         lost = f", {self.lost} lost" if self.lost else ""
         return f"{self.running} working{lost}"
+
+
+def logged(log: Log) -> Watch:
+    """Watches a run with a tracker, which gets the numbers of `summary` that are finite."""
+
+    def watch(frame: Frame, walk: Walk) -> None:
+        numbers = summary(frame, walk).items()
+        log({name: value for name, value in numbers if np.isfinite(value)}, frame.step)
+
+    return watch
 
 
 @contextmanager

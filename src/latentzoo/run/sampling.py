@@ -17,7 +17,7 @@ from latentzoo.run import pieces
 from latentzoo.run.apart import Plan, batched, walked
 from latentzoo.run.chain import Frame
 from latentzoo.run.probe import probe
-from latentzoo.run.progress import gathered, watched
+from latentzoo.run.progress import Log, gathered, logged, watched
 from latentzoo.run.result import Result, finish
 from latentzoo.run.starts import usual_tries
 from latentzoo.run.strength import find
@@ -55,6 +55,7 @@ def sample(
     dtype: torch.dtype = torch.float32,
     progress: bool = True,
     watch: Callable[[Frame], Any] | None = None,
+    log: Log | None = None,
     workers: int | None = None,
     gpus_per_worker: float | None = None,
     ray: str | None = None,
@@ -65,25 +66,24 @@ def sample(
     given back.
 
     Arguments:
-        target: A `Posterior`; or any differentiable potential, (B, D) -> (B,), together with
-            `dim`; or a generator alone, which draws from the prior.
+        target: A `Posterior`; any differentiable potential, (B, D) -> (B,), together with `dim`;
+            or a generator alone, which draws from the prior.
         dim: The latent's dimension, for a bare potential.
         chains: How many chains B.
         steps: The budget of each chain in gradients.
         seed: The run's seed; chain c draws all its noise from the stream `seed * 2**32 + c`.
         kernel: A kernel, its name, or None for the default.
-        best: A term's name, to keep each chain's state of least energy instead of its last; not a
-            sample then.
-        tries: Of how many draws of the prior each chain picks its start, see `starts`; they are
-            part of the budget. None leaves it to `usual_tries`.
+        best: A term's name, to keep each chain's state of least energy, which is no sample.
+        tries: Of how many draws of the prior each chain picks its start; see `usual_tries`.
         keep: Every how many steps the states are kept as draws along the chains; None keeps none.
-        strength: How strong the guidance is, in nats; one factor of all weights is found for it.
-            None takes the weights as they are.
+        strength: How strong the guidance is, in nats; None takes the weights as they are.
         start: Where the chains begin, (B, D) or (1, D); None draws from the prior.
         device: Where the latents live; None takes the generator's. The networks stay where they are.
         dtype: The number type of the latents, float32 or float64; networks keep theirs.
         progress: Whether a bar, or lines in a log, are shown on standard error.
         watch: Called with every frame; with workers, frames stay where they are made.
+        log: Called after every step with its mean numbers by name, and the step; see
+            `tracker`.
         workers: How many processes share the chains, each with a copy of the networks and one
             thread; the chains are the same for any number, see docs/machines.md. None walks here.
         gpus_per_worker: How many GPUs each takes, fractions allowed; None shares those that there
@@ -92,16 +92,15 @@ def sample(
             this machine for the while.
 
     Raises:
-        SpecError: If `dim` is missing for a bare potential, `target` cannot be sampled, `start` has
-            another shape, or the device cannot be used.
+        SpecError: If `dim` is missing for a bare potential, or what is given cannot be used.
         EnergyError: If the potential cannot be used; see `probe` and `Posterior.evaluate`.
         MissingExtra: If there are to be workers and Ray is not installed.
         WorkerError: If workers do not start, or die over and over.
     """
     split = workers is not None or ray is not None
-    if split and watch is not None:
+    if split and (watch is not None or log is not None):
         raise SpecError(
-            "watch sees frames, which stay with the workers; leave out watch, or workers"
+            "watch and log see frames, which stay with the workers; leave them out, or workers"
         )
     rng = Rng(*seeds(seed, chains), device=usable(device or _home(target)), dtype=dtype)
     if isinstance(target, Generator):
@@ -136,7 +135,7 @@ def sample(
     walk = Walk(phi, chosen, rng, steps=steps, tries=tries, best=best, keep=keep)
     walk.notes = notes
     z = walk.draw(dim) if first is None else first
-    return _walked(walk, z, progress=progress, watch=watch)
+    return _walked(walk, z, progress=progress, watch=watch, log=log)
 
 
 def _unspent(rng: Rng) -> Rng:
@@ -145,14 +144,22 @@ def _unspent(rng: Rng) -> Rng:
 
 
 def _walked(
-    walk: Walk, z: Tensor, *, progress: bool, watch: Callable[[Frame], Any] | None
+    walk: Walk,
+    z: Tensor,
+    *,
+    progress: bool,
+    watch: Callable[[Frame], Any] | None,
+    log: Log | None,
 ) -> Result:
     """Walks to the end, or to a Ctrl-C once the chains have begun."""
     walk.begin(z)
+    track = None if log is None else logged(log)
     try:
         with watched(shown=progress) as show:
             for frame in walk:
                 show(frame, walk)
+                if track is not None:
+                    track(frame, walk)
                 if watch is not None:
                     watch(frame)
     except KeyboardInterrupt:

@@ -8,8 +8,9 @@ over several views is
     Posterior(Views(G, cameras), {"text": 500 * EachView(Clip("a smiling face"), len(cameras))})
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -123,6 +124,10 @@ class EachView(Energy):
     @property
     def chains(self) -> int | None:
         return self.energy.chains
+
+    @property
+    def settled(self) -> Mapping[str, Any]:
+        return self.energy.settled
 
     def select(self, index: Tensor) -> Energy:
         return self if self.chains is None else EachView(self.energy.select(index), self.views)

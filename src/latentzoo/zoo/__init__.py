@@ -5,13 +5,14 @@ lists either: adding a family adds two files. Other packages add theirs by entry
 package laid out as this one, or a single map. Names and cards are read without torch.
 """
 
-import inspect
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latentzoo import options as opts
 from latentzoo import registry
-from latentzoo.errors import SpecError, UnknownName
+from latentzoo.errors import Assumption, SpecError
 from latentzoo.hub.card import Card
 from latentzoo.zoo.shelf import added, card, companion, families, family, names, packaged, where
 
@@ -20,11 +21,13 @@ __all__ = [
     "card",
     "companion",
     "convert",
+    "described",
     "families",
     "family",
     "fetch",
     "load",
     "names",
+    "own",
     "packaged",
     "where",
 ]
@@ -41,6 +44,7 @@ def load(
     x: "str | os.PathLike[str] | DiffusionPipeline",
     *,
     family: str | None = None,
+    card: str | None = None,
     device: "torch.device | str" = "cpu",
     dtype: "torch.dtype | None" = None,
     progress: "Progress | None" = None,
@@ -49,10 +53,11 @@ def load(
     """Loads a generator, downloading its weights if they are not here yet.
 
     Arguments:
-        x: A card's name ("stylegan2-ffhq-1024"); a file or a folder; "FILE.zip#MEMBER"; an address "https://...";
+        x: A card's name ("stylegan2-ada-ffhq-1024"); a file or a folder; "FILE.zip#MEMBER"; an address "https://...";
             "hf://owner/repo/file"; a Hugging Face id "owner/repo" or "owner/repo/file"; a map that another
             package adds, by its name or as "module:Class"; a pipeline of diffusers itself.
         family: The family of a file, where its tensors do not tell.
+        card: The card whose settings a file takes that is given by its path.
         device: Where the network is put.
         dtype: The type of its numbers, float32 by default.
         progress: Told of every block of a download.
@@ -61,33 +66,88 @@ def load(
             `latentzoo.zoo.pipelines`.
 
     Returns:
-        The map, frozen and in evaluation mode.
+        The map, frozen and in evaluation mode. What its file does not say is warned of, and is in its `assumed`.
 
     Raises:
-        UnknownName: If the name, the family or an option does not exist.
+        UnknownName: If the name, the family, the card or an option does not exist.
+        SpecError: If an option has a value of a wrong type, or a card is joined with what is no file.
         CheckpointError: If the file cannot be read safely, or its tensors are not those of the network.
         DownloadError: If the file cannot be had.
     """
     import torch
 
+    from latentzoo.generator import assumptions
     from latentzoo.zoo import pipelines
     from latentzoo.zoo._plan import Plan
 
     if not isinstance(x, str | os.PathLike):
         return pipelines.load(x, device=device, dtype=dtype, **options)
     x = os.fspath(x)
-    if (entry := _entry(x)) is not None:
+    if card is None and (entry := _entry(x)) is not None:
         generator = _make(entry, options).eval().requires_grad_(False)
         return generator.to(device=device, dtype=dtype or torch.float32)
-    if x not in names():
+    if x not in names() and card is None:
         if "config" in options and Path(x).is_file():  # one file, and the folder of its settings
             folder = Path(str(options.pop("config")))
             return pipelines.load(folder, file=Path(x), device=device, dtype=dtype, **options)
-        if (folder := pipelines.find(x, progress)) is not None:
+        if "prompt" in options and Path(x).is_file():
+            raise SpecError(
+                f"{x} is one file and has no settings; give the folder that has its model_index.json: config=FOLDER"
+            )
+        folder = pipelines.find(x, progress)
+        if folder is None and "prompt" in options and Path(x).is_dir():
+            folder = Path(x)  # whose index is missing, which is then said
+        if folder is not None and family is not None:
+            raise SpecError(f"{x} is a pipeline of diffusers, of no family; leave out family")
+        if folder is not None:
             return pipelines.load(folder, device=device, dtype=dtype, **options)
-    plan = Plan.of(x, family=family, progress=progress)
+    plan = Plan.of(x, family=family, card=card, progress=progress)
     generator = plan.build(**options).eval().requires_grad_(False)
+    if said := assumptions(generator):
+        warnings.warn(f"{x}: {said}", Assumption, stacklevel=2)
     return generator.to(device=device, dtype=dtype or torch.float32)
+
+
+def described(x: str | os.PathLike[str], *, family: str | None = None) -> dict[str, Any]:
+    """What a file of weights says of its network, and what is taken for granted; its map is built.
+
+    Arguments:
+        x: What `load` takes.
+        family: The family, where the tensors do not tell.
+
+    Returns:
+        The family, the dialect, the arguments of `build`, what is assumed, size and latent.
+
+    Raises:
+        The errors of `load`.
+    """
+    from latentzoo.zoo._plan import Plan
+
+    plan = Plan.of(os.fspath(x), family=family)
+    generator = plan.build()
+    return {
+        "family": plan.family,
+        "keys": plan.keys,
+        "container": plan.checkpoint.container,
+        "config": dict(plan.config),
+        "assumed": dict(generator.assumed),
+        "size": "x".join(map(str, generator.size)),
+        "latent": str(generator.space),
+        "parameters": sum(p.numel() for p in generator.parameters()),
+    }
+
+
+def own(options: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a map that were given by name, where `load` takes others.
+
+    Raises:
+        SpecError: If one of them is none of the map's.
+    """
+    if others := sorted({"family", "card", "device", "dtype", "progress"} & options.keys()):
+        raise SpecError(
+            f"the option '{others[0]}' is none of the map's; give it beside the options: --{others[0]}"
+        )
+    return options
 
 
 def fetch(x: str, *, progress: "Progress | None" = None) -> Path:
@@ -105,7 +165,7 @@ def fetch(x: str, *, progress: "Progress | None" = None) -> Path:
         CheckpointError: If a file is not what its card says, or the card has no address.
         DownloadError: If a file cannot be had.
     """
-    from latentzoo.zoo._plan import find, place
+    from latentzoo.zoo._find import find, place
 
     card, path = find(x, progress)
     if card is not None and card.base is not None:
@@ -119,22 +179,24 @@ def _entry(x: str) -> registry.Entry | None:
     return added().get(x) or registry.written(x)
 
 
-def _make(entry: registry.Entry, options: dict[str, Any]) -> "Generator":
+def _make(entry: registry.Entry, given: dict[str, Any]) -> "Generator":
     from latentzoo.generator import Generator
 
     make = entry.maker(Generator)
-    known = inspect.signature(make).parameters
-    for name in options:
-        if name not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
-            raise UnknownName(f"option of '{entry.name}':", name, known)
-    made = make(**options)
+    known = opts.parameters(make)
+    opts.check(given, known, owner=f"'{entry.name}'", shown=f"latentzoo show {entry.name}")
+    made = make(**given)
     if not isinstance(made, Generator):
         raise SpecError(f"'{entry.name}' makes a {type(made).__name__}; return a Generator")
     return made
 
 
 def convert(
-    path: str | os.PathLike[str], out: str | os.PathLike[str], *, family: str | None = None
+    path: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    family: str | None = None,
+    card: str | None = None,
 ) -> Card:
     """Writes a generator's file as safetensors with its card inside, so that it loads without further words.
 
@@ -144,6 +206,7 @@ def convert(
         path: What `load` takes.
         out: The file to write.
         family: The family, where the tensors do not tell.
+        card: The card whose settings the file takes.
 
     Returns:
         The card that was written.
@@ -153,4 +216,4 @@ def convert(
     """
     from latentzoo.zoo._plan import Plan
 
-    return Plan.of(os.fspath(path), family=family).write(Path(out))
+    return Plan.of(os.fspath(path), family=family, card=card).write(Path(out))

@@ -1,21 +1,19 @@
 """From what a user names to a generator: find the file, read it, see of which family it is, build, and fit."""
 
-import inspect
 import json
-import os
-import re
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 
-from latentzoo.errors import CheckpointError, UnknownName
+from latentzoo import options
+from latentzoo.errors import CheckpointError, SpecError, UnknownName
 from latentzoo.files import write_atomic
 from latentzoo.generator import Generator
-from latentzoo.hub import archive, fetch, fit, package, wrapping
 from latentzoo.hub import card as cards
+from latentzoo.hub import fetch, fit, wrapping
 from latentzoo.hub.cache import sha256
 from latentzoo.hub.card import Card
 from latentzoo.hub.checkpoint import Checkpoint
@@ -23,9 +21,7 @@ from latentzoo.hub.keys import Rule
 from latentzoo.hub.read import read
 from latentzoo.hub.safe import CARD
 from latentzoo.zoo import shelf
-
-HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+(@[\w.-]+)?(/.+)?", re.ASCII)
-FILE = re.compile(r"\.(pt|pth|pkl|ckpt|bin|safetensors|zip)(#.*)?$")
+from latentzoo.zoo._find import find, place
 
 
 @dataclass(frozen=True)
@@ -38,6 +34,7 @@ class Plan:
         config: The arguments of the family's `build`.
         checkpoint: The file's content.
         card: The card, if there is one.
+        assumed: What the file does not say and the configuration takes for granted, see `Generator.assumed`.
     """
 
     family: str
@@ -45,58 +42,78 @@ class Plan:
     config: dict[str, Any]
     checkpoint: Checkpoint
     card: Card | None
+    assumed: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, x: str, *, family: str | None, progress: fetch.Progress | None = None) -> "Plan":
-        """Finds and reads what a user named, see `latentzoo.zoo.load`."""
-        card, path = find(x, progress)
+    def of(
+        cls,
+        x: str,
+        *,
+        family: str | None = None,
+        card: str | None = None,
+        progress: fetch.Progress | None = None,
+    ) -> "Plan":
+        """Finds and reads what a user named, see `latentzoo.zoo.load`.
+
+        Raises:
+            SpecError: If a card is given with the name of another card.
+            CheckpointError: If the container is not that of the card.
+        """
+        told, path = find(x, progress)
+        if told is not None and card is not None:
+            raise SpecError(f"'{x}' is a card itself; give card='{card}' with a file of your own")
         checkpoint = read(path)
-        if card is None and "card" in checkpoint.records:
-            card = cards.parse(path.stem, checkpoint.records["card"], source=str(path))
-        if card is None:
-            name, seen, checkpoint = recognise(checkpoint, family)
-            return cls(name, seen["keys"], seen["config"], checkpoint, None)
-        if checkpoint.container != card.container:
-            fact = f"is a file of the container '{checkpoint.container}', its card says '{card.container}'"
+        if card is not None:
+            return cls.joined(checkpoint, shelf.card(card), progress)
+        if told is None and "card" in checkpoint.records:
+            told = cards.parse(path.stem, checkpoint.records["card"], source=str(path))
+        if told is None:
+            name, seen, inner = recognise(checkpoint, family)
+            return cls(name, seen["keys"], seen["config"], inner, None, seen.get("assumed", {}))
+        if checkpoint.container != told.container:
+            fact = f"is a file of the container '{checkpoint.container}', its card says '{told.container}'"
             raise CheckpointError(f"{path}: {fact}; was it exchanged?")
-        if card.base is not None:
-            checkpoint = checkpoint.over(read(place(card.base, progress)))
-        name, seen, checkpoint = network(checkpoint, [card.family]) or (
-            card.family,
-            {"config": {}},
-            checkpoint,
-        )
-        return cls(name, card.keys, {**seen["config"], **card.config}, checkpoint, card)
+        checkpoint = over_base(checkpoint, told, progress)
+        _, seen, inner = network(checkpoint, [told.family]) or ("", {"config": {}}, checkpoint)
+        config = {**seen["config"], **told.config}
+        return cls(told.family, told.keys, config, inner, told, told.assumed)
+
+    @classmethod
+    def joined(
+        cls, checkpoint: Checkpoint, card: Card, progress: fetch.Progress | None = None
+    ) -> "Plan":
+        """The settings of a card with a file that somebody has, in whatever container and dialect it is.
+
+        Raises:
+            CheckpointError: If the file is not of the card's family.
+        """
+        checkpoint = over_base(checkpoint, card, progress)
+        _, seen, inner = recognise(checkpoint, card.family)
+        config = {**seen["config"], **card.config}
+        return cls(card.family, seen["keys"], config, inner, card, card.assumed)
 
     @property
     def source(self) -> str:
         """What to call the file in errors."""
         return str(self.checkpoint.path)
 
-    def build(self, **options: Any) -> Generator:
+    def build(self, **given: Any) -> Generator:
         """Builds the generator and gives it the file's tensors.
 
         Raises:
             UnknownName: If an option or the dialect does not exist.
+            SpecError: If an option has a value of a wrong type.
             CheckpointError: If the tensors are not those of the network.
         """
         family = shelf.family(self.family)
-        known = inspect.signature(family.build).parameters
-        if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
-            for name in options:
-                if name not in known:
-                    raise UnknownName(f"option of the family '{self.family}':", name, known)
+        accept(self.family, given)
+        require_names(self.family, self.config)
+        config = merged(self.config, given)
         with fit.uninitialised():
-            try:
-                generator = family.build(**{**self.config, **options})
-            except TypeError as error:
-                if "unexpected keyword argument" not in str(error):
-                    raise
-                wrong = str(error).rsplit("'", 2)[-2]
-                raise UnknownName(
-                    f"option of the family '{self.family}':", wrong, known
-                ) from error
+            generator = family.build(**config)
         fit.fit(generator, self.checkpoint.tensors, self.rules(generator), source=self.source)
+        generator.assumed = unanswered(self.assumed, given)
+        generator.configuration = self.config
         return generator
 
     def rules(self, generator: Generator) -> list[Rule]:
@@ -111,7 +128,11 @@ class Plan:
         return dialects[self.keys](generator)
 
     def write(self, out: Path) -> Card:
-        """Writes the file as safetensors with its card inside, see `latentzoo.zoo.convert`."""
+        """Writes the file as safetensors with its card inside, see `latentzoo.zoo.convert`.
+
+        Raises:
+            CheckpointError: If the file cannot be written.
+        """
         generator = self.build()
         rules = self.rules(generator)
         ours = lambda name: next(to for taken, to in (r.rename(name) for r in rules) if taken)
@@ -132,6 +153,7 @@ class Plan:
             "family": self.family,
             "keys": self.keys,
             "config": self.config,
+            "assumed": dict(self.assumed),
             "container": "safetensors",
         }
         made |= {
@@ -157,40 +179,55 @@ class Plan:
         return card
 
 
-def find(x: str, progress: fetch.Progress | None) -> tuple[Card | None, Path]:
-    """Finds the file of a card's name, a path, an address or a Hugging Face id; downloads it if need be.
+def over_base(checkpoint: Checkpoint, card: Card, progress: fetch.Progress | None) -> Checkpoint:
+    """A file with the tensors of its card's base where it has none of its own."""
+    if card.base is None:
+        return checkpoint
+    return checkpoint.over(read(place(card.base, progress)))
+
+
+def accept(family: str, given: Mapping[str, Any]) -> None:
+    """Checks options against the annotations of a family's `build`.
 
     Raises:
-        UnknownName: If it is none of them.
-        CheckpointError: If there is no such file, or the card has no address.
+        UnknownName: If there is no such option.
+        SpecError: If a value is of a wrong type.
     """
-    if x in shelf.names():
-        card = shelf.card(x)
-        if card.source is not None:
-            return card, package.fetch(card.source, progress)
-        if card.url is None:
-            where = card.notes or "see its paper"
-            raise CheckpointError(
-                f"the card '{x}' has no address to download from: load its file itself ({where})"
-            )
-        return card, place(card.url, progress, mirrors=card.mirrors, sha256=card.sha256)
-    file, _, member = x.partition("#")
-    if Path(file).exists():
-        return None, archive.unpack(Path(file), member) if member else Path(file)
-    if "://" in x:
-        return None, fetch.fetch(x, progress=progress)
-    if HUB_ID.fullmatch(x) and not (FILE.search(x) and x.count("/") == 1):
-        return None, fetch.fetch(f"hf://{x}", progress=progress)
-    if "/" in x or os.sep in x or FILE.search(x):
-        raise CheckpointError(
-            f"{x}: there is no such file; check the path, or `latentzoo list` for names"
-        )
-    raise UnknownName("generator", x, shelf.names())
+    known = options.parameters(shelf.family(family).build)
+    shown = f"latentzoo show {family}"
+    options.check(given, known, owner=f"the family '{family}'", shown=shown)
 
 
-def place(url: str, progress: fetch.Progress | None, **expected: Any) -> Path:
-    """The file of an address: that of the package, or one that is downloaded if need be."""
-    return shelf.packaged(url) or fetch.fetch(url, progress=progress, **expected)
+def require_names(family: str, config: Mapping[str, Any]) -> None:
+    """Checks the names of a configuration.
+
+    Raises:
+        UnknownName: If the family's `build` does not have one.
+    """
+    known = options.parameters(shelf.family(family).build)
+    any_name = any(p.kind is p.VAR_KEYWORD for p in known.values())
+    for name in config:
+        if name not in known and not any_name:
+            raise UnknownName(f"option of the family '{family}'", name, known)
+
+
+def merged(config: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with options over it; of a table, such as `scheduler`, only the keys that are given."""
+    both = {
+        name: {**config[name], **value}
+        for name, value in given.items()
+        if isinstance(value, Mapping) and isinstance(config.get(name), Mapping)
+    }
+    return {**config, **given, **both}
+
+
+def unanswered(assumed: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, str]:
+    """What is still taken for granted when some options are given, also inside of tables."""
+    tables = (value for value in given.values() if isinstance(value, Mapping))
+    answers = {*given, *(name for table in tables for name in table)}
+    return {
+        names: said for names, said in assumed.items() if not answers & set(names.split(" or "))
+    }
 
 
 def configuration(family: str, checkpoint: Checkpoint) -> dict[str, Any] | None:

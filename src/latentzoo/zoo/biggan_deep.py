@@ -22,7 +22,6 @@ References:
     | https://arxiv.org/abs/1802.05957
 """
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -34,6 +33,7 @@ from torch import Tensor, nn
 
 from latentzoo.errors import SpecError
 from latentzoo.generator import Generator
+from latentzoo.hub import beside
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.space import Space
@@ -115,7 +115,7 @@ class BigGANDeepNetwork(nn.Module):
     def __init__(
         self,
         *,
-        layers: Sequence[Sequence[int]],
+        layers: Sequence[Sequence[bool | int]],
         channel_width: int = 128,
         attention_layer_position: int = 8,
         z_dim: int = 128,
@@ -302,6 +302,7 @@ class Spectral(nn.Module):
 
     @property
     def weight(self) -> Tensor:
+        """The weight divided by its largest singular value, as power iteration left it."""
         return self.weight_orig / torch.dot(
             self.weight_u, self.weight_orig.flatten(1) @ self.weight_v
         )
@@ -393,10 +394,11 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
         "num_classes": classes,
         "n_stats": n_stats,
     }
-    if checkpoint.path is not None:
-        name = checkpoint.path.name.replace("pytorch_model.bin", "config.json")
-        beside = checkpoint.path.with_name(name)
-        if beside != checkpoint.path and beside.is_file():
-            record = json.loads(beside.read_text())
-            config |= {key: record[key] for key in ("layers", "eps") if key in record}
-    return {"config": config, "keys": "official"}
+    told = beside.settings(checkpoint.path)
+    config |= {key: told[key] for key in ("layers", "eps") if key in told}
+    assumed = {
+        "layers": "every second one doubles the sides, as in published networks",
+        "eps": "1e-4, as in published networks",
+    }
+    assumed = {name: said for name, said in assumed.items() if name not in told}
+    return {"config": config, "keys": "official", "assumed": assumed}

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
+from latentzoo.nn import channels as pictures
 from latentzoo.space import Space
 
 HOLDER = "netG_state_dict.main"
@@ -32,21 +33,22 @@ class DCGAN(Generator):
     Arguments:
         widths: The number of coordinates of the latent, then of channels at 4, 8, ... pixels; the picture is twice as
             large as the last.
+        channels: The number of the picture's channels: 3, or 1 where it is grey.
     """
 
-    def __init__(self, widths: Sequence[int]) -> None:
+    def __init__(self, widths: Sequence[int], channels: int = 3) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             Layer(i, o, first=k == 0) for k, (i, o) in enumerate(pairwise(widths))
         )
-        self.last = nn.ConvTranspose2d(widths[-1], 3, 4, 2, 1, bias=False)
+        self.last = nn.ConvTranspose2d(widths[-1], pictures.require(channels), 4, 2, 1, bias=False)
         self.space, self.size = Space(z=(widths[0],)), (2 ** (len(widths) + 1),) * 2
 
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
         x = z[:, :, None, None]
         for layer in self.layers:
             x = layer(x)
-        return (self.last(x).tanh() + 1) / 2
+        return pictures.coloured((self.last(x).tanh() + 1) / 2)
 
 
 class Layer(nn.Module):
@@ -70,9 +72,9 @@ class Layer(nn.Module):
         return F.batch_norm(self.conv(x), self.mean, self.variance, self.weight, self.bias).relu()
 
 
-def build(widths: Sequence[int]) -> DCGAN:
+def build(widths: Sequence[int], channels: int = 3) -> DCGAN:
     """Creates a DCGAN generator, see `DCGAN`."""
-    return DCGAN(widths)
+    return DCGAN(widths, channels)
 
 
 def official(generator: DCGAN) -> list[Rule]:
@@ -93,6 +95,7 @@ KEYS = {"official": official}
 def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     """Describes a checkpoint of the tutorial's training loop, `netG_state_dict` and `netD_state_dict`."""
     kernels = [t for k, t in checkpoint.tensors.items() if k.startswith(HOLDER) and t.ndim == 4]
-    if not kernels or kernels[-1].shape[1] != 3:
+    if not kernels:
         return None
-    return {"config": {"widths": [t.shape[0] for t in kernels]}, "keys": "official"}
+    config = {"widths": [t.shape[0] for t in kernels], "channels": kernels[-1].shape[1]}
+    return {"config": config, "keys": "official"}

@@ -34,6 +34,7 @@ from latentzoo.diffusion.schedule import VP, Discrete
 from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule, prefixed
+from latentzoo.nn import channels as pictures
 from latentzoo.nn.adm import Conditional, Stage
 from latentzoo.nn.attention import attend
 from latentzoo.nn.ddpm import time_features
@@ -58,9 +59,8 @@ class DDGAN(Generator):
         self.recompute: memory.Recompute = recompute
         T = len(schedule.alpha_bar)
         self.levels = schedule.levels(range(T - 1, -2, -1))
-        self.space = Space(
-            start=(3, *self.size), code=(T, network.code), noise=(T - 1, 3, *self.size)
-        )
+        shape = (network.channels, *self.size)
+        self.space = Space(start=shape, code=(T, network.code), noise=(T - 1, *shape))
 
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
         x_T, code, noise = self.space.split(z).values()
@@ -71,7 +71,8 @@ class DDGAN(Generator):
             return posterior(x_t, x_0, t, s).push(noise[:, k]) if s.sigma > 0 else x_0
 
         steps = range(len(self.levels) - 1)
-        return (memory.fold(step, x_T, steps, recompute=self.recompute) + 1) / 2
+        image = memory.fold(step, x_T, steps, recompute=self.recompute)
+        return pictures.coloured((image + 1) / 2)
 
 
 def ddgan_schedule(steps: int, beta_min: float = 0.1, beta_max: float = 20.0) -> Discrete:
@@ -96,6 +97,7 @@ class NCSNpp(nn.Module):
         code: The length of the Gaussian code of each step.
         style: The number of features made of it.
         mapping: The number of layers that make them.
+        channels: The number of the picture's channels: 3, or 1 where it is grey.
     """
 
     def __init__(
@@ -109,18 +111,20 @@ class NCSNpp(nn.Module):
         code: int,
         style: int,
         mapping: int,
+        channels: int = 3,
     ) -> None:
         super().__init__()
         self.size, self.code, self.width = (resolution, resolution), code, width
+        self.channels = pictures.require(channels)
         block = lambda i, o, resample=None: ResBlock(i, o, 4 * width, style, resample)
         attend = lambda level, c: [Attention(c) for _ in range(resolution >> level in attention)]
 
         sizes = [code] + mapping * [style]
         self.mapping = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(sizes))
         self.time = nn.ModuleList([nn.Linear(width, 4 * width), nn.Linear(4 * width, 4 * width)])
-        self.stem = nn.Conv2d(3, width, 3, padding=1)
+        self.stem = nn.Conv2d(channels, width, 3, padding=1)
 
-        self.down, c, p, skips = nn.ModuleList(), width, 3, [width]
+        self.down, c, p, skips = nn.ModuleList(), width, channels, [width]
         for level, m in enumerate(mult):
             for _ in range(depth):
                 self.down.append(Stage([block(c, m * width), *attend(level, m * width)]))
@@ -139,7 +143,7 @@ class NCSNpp(nn.Module):
                 if j == depth:
                     parts += attend(level, c) + [block(c, c, upsample) for _ in range(level > 0)]
                 self.up.append(Stage(parts))
-        self.norm, self.head = normalise(c), nn.Conv2d(c, 3, 3, padding=1)
+        self.norm, self.head = normalise(c), nn.Conv2d(c, channels, 3, padding=1)
 
     def style(self, code: Tensor) -> Tensor:
         """The features (B, style) of a code (B, code), which counts by its direction only."""
@@ -149,7 +153,7 @@ class NCSNpp(nn.Module):
         return h
 
     def forward(self, x: Tensor, t: Tensor, code: Tensor) -> Tensor:
-        """Draws pictures (B, 3, H, W) in [-1, 1] at `x`, of that shape, the times `t` (B,) and a
+        """Draws pictures (B, channels, H, W) in [-1, 1] at `x`, of that shape, the times `t` (B,) and a
         code (B, code)."""
         first, second = self.time
         given = second(F.silu(first(time_features(t, self.width)))), self.style(code)
@@ -268,9 +272,11 @@ def build(
     mult: Sequence[int] = (1, 1, 2, 2, 4, 4),
     depth: int = 2,
     attention: Collection[int] = (16,),
+    levels: Collection[int] | None = None,
     code: int = 100,
     style: int = 256,
     mapping: int = 4,
+    channels: int = 3,
     steps: int = 2,
     beta_min: float = 0.1,
     beta_max: float = 20.0,
@@ -279,6 +285,7 @@ def build(
     """Creates a DDGAN generator; the defaults are those of CelebA-HQ 256.
 
     Arguments:
+        levels: The levels that attend, 0 that of the picture; None for what `attention` says in pixels.
         steps: The number of steps the network was trained for.
         beta_min: The rate of noise at the start of the path.
         beta_max: The rate of noise at its end.
@@ -290,10 +297,11 @@ def build(
         width=width,
         mult=mult,
         depth=depth,
-        attention=attention,
+        attention=attention if levels is None else [resolution >> level for level in levels],
         code=code,
         style=style,
         mapping=mapping,
+        channels=channels,
     )
     return DDGAN(network, ddgan_schedule(steps, beta_min, beta_max), recompute=recompute)
 
@@ -333,9 +341,9 @@ KEYS: dict[str, Callable[[DDGAN], list[Rule]]] = {
 
 
 def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """Reads the network from the tensors; the number of steps (2 unless told) is not in the file.
+    """Reads the network from the tensors, and what these do not tell from the training's arguments, if they are there.
 
-    Attention is taken to be at 16 pixels, as in every published model, which gives the resolution.
+    Without them, attention is taken to be at 16 pixels, as in every published model, which gives the resolution.
     """
     bare = {k.removeprefix("module."): v for k, v in checkpoint.tensors.items()}
     if "z_transform.1.weight" not in bare or "all_modules.3.Conv_0.weight" not in bare:
@@ -351,12 +359,24 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
         "width": width,
         "mult": [bare[f"all_modules.{n}.Conv_0.weight"].shape[0] // width for n in starts],
         "depth": levels[0].count("b"),
-        "attention": [16] if attends else [],
+        "levels": attends,
         "code": bare["z_transform.1.weight"].shape[1],
         "style": bare["z_transform.1.weight"].shape[0],
+        "channels": bare["all_modules.2.weight"].shape[1],
         "mapping": sum(k.startswith("z_transform.") and k.endswith("weight") for k in bare),
     }
-    if attends:
-        config["resolution"] = 16 << attends[0]
+    config["resolution"] = 16 << attends[0] if attends else 256
+    assumed = {
+        "resolution": f"{config['resolution']}, as if attention were at 16 pixels, as in published models",
+        "steps": "2, as for CelebA-HQ",
+        "beta_min": "0.1, as in published models",
+        "beta_max": "20, as in published models",
+    }
+    arguments = checkpoint.records.get("args") or {}
+    names = {"image_size": "resolution", "num_timesteps": "steps"}
+    for name in (*names, "beta_min", "beta_max"):
+        if name in arguments:
+            config[names.get(name, name)] = arguments[name]
+            del assumed[names.get(name, name)]
     dialect = "bare" if "z_transform.1.weight" in checkpoint.tensors else "official"
-    return {"config": config, "keys": dialect}
+    return {"config": config, "keys": dialect, "assumed": assumed}

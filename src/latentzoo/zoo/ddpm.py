@@ -51,6 +51,7 @@ def build(
     *,
     sampler: str = "ddim",
     steps: int = 50,
+    class_index: int = 0,
     eta: float = 0.0,
     spacing: str | None = None,
     clip: bool | None = None,
@@ -65,6 +66,7 @@ def build(
         scheduler: The repository's `scheduler_config.json`, of any scheduler with betas.
         sampler: "ddim", "ddpm" (ancestral), or "dpm++" (2M, deterministic, second order).
         steps: The number of steps, at most the number of times.
+        class_index: The class, if the network knows any.
         eta: How much of each DDIM step is fresh noise, in [0, 1].
         spacing: How the times are chosen: "leading", "trailing" or "linspace"; None for the
             repository's choice.
@@ -77,6 +79,7 @@ def build(
     Raises:
         MissingExtra: If diffusers is not installed.
         SpecError: If an option is out of range, or the repository asks for what is not there.
+        UnknownName: If the sampler or the prediction type is unknown.
     """
     require(sampler, eta, known=SAMPLERS)
     schedule = betas(scheduler)
@@ -87,11 +90,12 @@ def build(
     kind = scheduler.get("prediction_type", "epsilon")
     if kind not in KINDS:
         raise UnknownName("prediction type", kind, KINDS)
-    network = networks.UNet2D(unet)
+    network = networks.UNet2D(unet, class_index=class_index)
     return Diffusion(
         network,
         reading=Reading(kind=KINDS[kind], clip=limit),
         size=network.size,
+        channels=network.channels,
         pairs=chain(schedule, scheduler, sampler=sampler, steps=steps, spacing=str(spacing)),
         sampler=choose(sampler, eta, str(scheduler.get("variance_type", "fixed_small"))),
         white_box_steps=white_box_steps,
@@ -101,7 +105,12 @@ def build(
 
 
 def betas(scheduler: Mapping[str, Any]) -> Discrete:
-    """The schedule that a `scheduler_config.json` describes."""
+    """The schedule that a `scheduler_config.json` describes.
+
+    Raises:
+        SpecError: If an option of the schedule is not supported.
+        UnknownName: If the schedule has no such name.
+    """
     for option in ("thresholding", "rescale_betas_zero_snr"):
         if scheduler.get(option):
             raise SpecError(f"the scheduler's {option} is not supported; set it to false")
@@ -115,7 +124,11 @@ def betas(scheduler: Mapping[str, Any]) -> Discrete:
 
 
 def choose(sampler: str, eta: float, variance: str) -> Sampler:
-    """The sampler of a name."""
+    """The sampler of a name.
+
+    Raises:
+        SpecError: If the variance is not supported.
+    """
     if sampler == "dpm++":
         return Multistep()
     if sampler == "ddim":

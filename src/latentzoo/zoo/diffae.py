@@ -43,6 +43,7 @@ from latentzoo.generator import Encodable, Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule, prefixed
 from latentzoo.nn import adm
+from latentzoo.nn import channels as pictures
 from latentzoo.rng import Rng
 from latentzoo.space import Space
 
@@ -59,6 +60,7 @@ class DiffAE(Generator, Encodable):
         schedule: The noise at the times of the chain of pictures.
         latent_schedule: The noise at the times of the chain of codes.
         resolution: The picture's side in pixels.
+        channels: The number of the picture's channels: 3, or 1 where it is grey.
         steps: The number of steps of the chain of pictures.
         latent_steps: The number of steps of the chain of codes.
         latent: Which blocks vary: "all", or "semantic" alone, with a fixed start.
@@ -82,6 +84,7 @@ class DiffAE(Generator, Encodable):
         schedule: Discrete,
         latent_schedule: Discrete,
         resolution: int,
+        channels: int = 3,
         steps: int = 10,
         latent_steps: int = 10,
         latent: str = "all",
@@ -99,11 +102,12 @@ class DiffAE(Generator, Encodable):
         self.recompute: memory.Recompute = recompute
         self.register_buffer("conds_mean", torch.zeros(1, latent_net.style))
         self.register_buffer("conds_std", torch.ones(1, latent_net.style))
-        blocks = {"semantic": (latent_net.style,), "start": (3, resolution, resolution)}
+        shape = (pictures.require(channels), resolution, resolution)
+        blocks = {"semantic": (latent_net.style,), "start": shape}
         start = fixed_noise(torch.empty(1, *blocks["start"], device="cpu"), seed, 0)
         self.register_buffer("fixed", start, persistent=False)
         self.space = Space(**blocks) if latent == "all" else Space(semantic=blocks["semantic"])
-        self.size = (resolution, resolution)
+        self.size, self.channels = (resolution, resolution), channels
 
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
         blocks = self.space.split(z)
@@ -116,7 +120,7 @@ class DiffAE(Generator, Encodable):
         return code * self.conds_std + self.conds_mean
 
     def decode(self, x_T: Tensor, code: Tensor) -> Tensor:
-        """The images (B, 3, H, W) in [0, 1] of starts, of that shape, and codes (B, S)."""
+        """The images (B, 3, H, W) in [0, 1] of starts (B, C, H, W) and codes (B, S)."""
 
         def step(state: tuple[Tensor, Tensor], i: int) -> tuple[Tensor, Tensor]:
             x_t, code = state  # which every step reads: carried along, so is its gradient
@@ -125,14 +129,14 @@ class DiffAE(Generator, Encodable):
 
         steps = range(len(self.pairs))
         x_0, _ = memory.fold(step, (x_T, code), steps, recompute=self.recompute)
-        return (x_0 + 1) / 2
+        return pictures.coloured((x_0 + 1) / 2)
 
     def estimate_code(self, z_t: Tensor, t: Level) -> Estimate:
         """What the network of codes thinks is mixed in (B, S)."""
         return from_eps(self.latent_net(z_t, z_t.new_full((len(z_t),), t.time)), z_t, t)
 
     def estimate_picture(self, code: Tensor) -> Denoise:
-        """What the network of pictures thinks is mixed in (B, 3, H, W), given the codes (B, S)."""
+        """What the network of pictures thinks is mixed in (B, C, H, W), given the codes (B, S)."""
 
         def estimate(x_t: Tensor, t: Level) -> Estimate:
             eps = self.unet(x_t, x_t.new_full((len(x_t),), t.time), code)
@@ -145,7 +149,7 @@ class DiffAE(Generator, Encodable):
 
         With a fixed start, the images of these latents share what the code says, not the detail.
         """
-        x_0 = 2 * image - 1
+        x_0 = 2 * pictures.seen(image, self.channels) - 1
         step = lambda f: lambda x_t, t, s: DDIM_STEP.step(f, x_t, t, s)
         code = self.encoder(x_0)
         semantic = (code - self.conds_mean) / self.conds_std
@@ -211,21 +215,22 @@ class SemanticEncoder(nn.Module):
     """Creates the semantic encoder: the way down of a U-Net, then the mean over all positions.
 
     Arguments:
+        channels: The number of the pictures' channels.
         style: The length of the code.
         plan: The levels and their parts.
     """
 
-    def __init__(self, style: int, plan: adm.Plan) -> None:
+    def __init__(self, channels: int, style: int, plan: adm.Plan) -> None:
         super().__init__()
-        self.input_blocks, channels = plan.contract(3)
-        c = channels[-1]
+        self.input_blocks, widths = plan.contract(channels)
+        c = widths[-1]
         self.middle_block = plan.middle(c)
         self.out = nn.Sequential(
             adm.normalise(c), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Conv2d(c, style, 1)
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps pictures (B, 3, H, W) in [-1, 1] to codes (B, style)."""
+        """Maps pictures (B, channels, H, W) in [-1, 1] to codes (B, style)."""
         for stage in self.input_blocks:
             x = stage(x)
         return self.out(self.middle_block(x)).flatten(1)
@@ -315,6 +320,7 @@ def build(
     hidden: int = 2048,
     layers: int = 10,
     latent_width: int = 64,
+    channels: int = 3,
     betas: str = "linear",
     latent_betas: str = "const0.008",
     times: int = 1000,
@@ -339,6 +345,7 @@ def build(
         hidden: The number of features between the layers of the network of codes.
         layers: The number of its layers.
         latent_width: The number of features of its time.
+        channels: The number of the picture's channels: 3, or 1 where it is grey.
         betas: The noise of the chain of pictures: "linear", "cosine" or "const" and a number.
         latent_betas: The noise of the chain of codes.
         times: The number of times of each.
@@ -373,12 +380,13 @@ def build(
         **shared,
     )
     return DiffAE(
-        adm.UNet(3, 3, style, plan),
-        SemanticEncoder(style, encoder_plan),
+        adm.UNet(channels, channels, style, plan),
+        SemanticEncoder(channels, style, encoder_plan),
         LatentNet(style, hidden, layers, latent_width),
         schedule=Discrete.from_betas(read_betas(betas, times)),
         latent_schedule=Discrete.from_betas(read_betas(latent_betas, times)),
         resolution=resolution,
+        channels=channels,
         steps=steps,
         latent_steps=latent_steps,
         latent=latent,
@@ -409,7 +417,7 @@ KEYS: dict[str, Callable[[DiffAE], list[Rule]]] = {
 
 
 def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """Reads the networks from the tensors; the resolution from the noise beside them.
+    """Reads the networks from the tensors; the resolution from the noise, the rest from the settings beside them.
 
     Raises:
         CheckpointError: If the file is of the first stage, without the network of codes.
@@ -447,6 +455,24 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
         "style": style,
         "hidden": hidden,
         "layers": len(layers),
+        "channels": net["input_blocks.0.0.weight"].shape[1],
         "latent_width": net["latent_net.time_embed.0.weight"].shape[1],
     }
-    return {"config": config, "keys": "official"}
+    assumed = {
+        "heads": "1, as in published models",
+        "betas": "linear, as in published models",
+        "latent_betas": "const0.008, as in published models",
+        "times": "1000, as in published models",
+    }
+    settings = checkpoint.records.get("hyper_parameters") or {}
+    names = {
+        "net_beatgans_attn_head": "heads",
+        "beta_scheduler": "betas",
+        "latent_beta_scheduler": "latent_betas",
+        "T": "times",
+    }
+    for theirs, ours in names.items():
+        if theirs in settings:
+            config[ours] = settings[theirs]
+            del assumed[ours]
+    return {"config": config, "keys": "official", "assumed": assumed}

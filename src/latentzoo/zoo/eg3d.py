@@ -31,6 +31,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from latentzoo import options
 from latentzoo.errors import UnknownName
 from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
@@ -65,7 +66,7 @@ class EG3D(Viewable, Solid):
         network: The network.
         own: The authors' camera, complete.
         camera: The rendering camera, "latent", or None for the authors'.
-        truncation: The truncation :math:`\psi`, positive; 1 for none.
+        truncation: The truncation :math:`\psi`; 1 for none.
         resolution: The side of the rendered image, before it is enlarged.
         reach: Half the range of a latent camera's azimuth and elevation, in degrees.
         noise: "fixed" for the file's maps, "latent" for maps that are part of the latent.
@@ -377,8 +378,9 @@ class EnlargerBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.up = up
-        self.conv0 = SynthesisLayer(inputs, outputs, w_dim, size, up=up, clamp=clamp)
-        self.conv1 = SynthesisLayer(outputs, outputs, w_dim, size, clamp=clamp)
+        sides = (size, size)
+        self.conv0 = SynthesisLayer(inputs, outputs, w_dim, sides, up=up, clamp=clamp)
+        self.conv1 = SynthesisLayer(outputs, outputs, w_dim, sides, clamp=clamp)
         self.torgb = ToRGB(outputs, 3, w_dim, clamp=clamp)
 
     def forward(self, x: Tensor, rgb: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
@@ -543,14 +545,28 @@ def read(arguments: Record) -> dict[str, Any]:
 
 
 def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """Reads the configuration from the file's constructor arguments; without them it is FFHQ's."""
+    """Reads the configuration from the file's constructor arguments; without them it is FFHQ's.
+
+    The angle of view of the cameras is in no file.
+    """
     if not {"backbone.mapping.embed.weight", "decoder.net.0.weight"} <= checkpoint.tensors.keys():
         return None
     attributes = checkpoint.records.get("modules", {}).get("", {})
     arguments = attributes.get("_init_kwargs")
     if arguments is None:
-        return {"config": {}, "keys": "official"}
+        assumed = options.defaults(build, *SCENE, "resolution", why="as for FFHQ")
+        return {"config": {}, "keys": "official", "assumed": assumed}
     rendering = attributes.get("rendering_kwargs", arguments["rendering_kwargs"])
     config = read({**arguments, "rendering_kwargs": rendering})
     config["resolution"] = attributes.get("neural_rendering_resolution", 128)
-    return {"config": config, "keys": "official"}
+    assumed = options.defaults(build, "fov", why="as for FFHQ, AFHQ")
+    if "neural_rendering_resolution" not in attributes:
+        assumed |= options.defaults(build, "resolution", why="as for FFHQ")
+    return {"config": config, "keys": "official", "assumed": assumed}
+
+
+SCENE = (
+    *("enlarger", "clamp", "near", "far", "box", "samples", "importance", "white", "condition"),
+    *("fov", "radius", "pivot"),
+)
+"""What only a file's constructor arguments tell."""

@@ -34,6 +34,7 @@ def build(
     *,
     sampler: str = "euler",
     steps: int = 50,
+    class_index: int = 0,
     recompute: Recompute = "auto",
 ) -> Diffusion:
     """Creates a rectified flow generator.
@@ -43,21 +44,24 @@ def build(
         scheduler: The repository's `scheduler_config.json`.
         sampler: "euler", or "heun" of second order with two network calls per step.
         steps: The number of steps.
+        class_index: The class, if the network knows any.
         recompute: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
 
     Raises:
         MissingExtra: If diffusers is not installed.
         SpecError: If an option is out of range, or the repository asks for what is not there.
+        UnknownName: If the sampler is unknown.
     """
     if sampler not in SAMPLERS:
         raise UnknownName("sampler", sampler, SAMPLERS)
     N = scheduler.get("num_train_timesteps", 1000)
-    network = networks.UNet2D(unet)
+    network = networks.UNet2D(unet, class_index=class_index)
     levels = Flow().levels([*times(scheduler, N, steps), 0.0])
     return Diffusion(
         network,
         reading=Reading(kind="flow", hertz=N),
         size=network.size,
+        channels=network.channels,
         pairs=list(pairwise(levels)),
         sampler=SAMPLERS[sampler],
         recompute=recompute,
@@ -70,6 +74,9 @@ def times(scheduler: Mapping[str, Any], N: int, steps: int) -> list[float]:
     .. math:: t' = \frac{\rho \, t}{1 + (\rho - 1) \, t}
 
     as is the smallest of them, to which the even spacing goes.
+
+    Raises:
+        SpecError: If there is no step, or an option of the schedule is not supported.
     """
     if steps < 1:
         raise SpecError(f"{steps} steps do not make a chain; give 1 or more")

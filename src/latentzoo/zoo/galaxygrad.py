@@ -28,6 +28,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from latentzoo import options
 from latentzoo.diffusion.memory import Recompute
 from latentzoo.diffusion.parametrisation import Estimate, from_score
 from latentzoo.diffusion.sampler import Chain, Heun
@@ -36,6 +37,7 @@ from latentzoo.errors import SpecError
 from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
+from latentzoo.nn import channels as pictures
 from latentzoo.space import Space
 
 T = 10.0
@@ -81,7 +83,7 @@ class Galaxies(Generator):
         self.space, self.size = Space(start=(1, side, side)), (side, side)
 
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
-        return ((SIGMA * self.logarithm(z)).expm1() / self.unit).expand(-1, 3, -1, -1)
+        return pictures.coloured((SIGMA * self.logarithm(z)).expm1() / self.unit)
 
     def logarithm(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 1 H W"]:
         """The end y of the flow, the logarithm of the flux in units of `SIGMA`."""
@@ -192,4 +194,5 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
         return None
     side = patch * round(patches**0.5)
     config = {"side": side, "channels": channels, "patch": patch, "blocks": blocks, "width": width}
-    return {"config": config, "keys": "equinox"}
+    assumed = options.defaults(build, "unit", why="as if its numbers were the picture's")
+    return {"config": config, "keys": "equinox", "assumed": assumed}

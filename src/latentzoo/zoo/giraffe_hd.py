@@ -36,6 +36,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from latentzoo import options
 from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.dialects import rosinality
@@ -129,8 +130,7 @@ class GiraffeHD(Viewable):
         v, turn = sum(heights) / 2, sum(turns) / 2
         elevation = math.degrees(math.asin(1 - 2 * v))
         own = Camera(360 * (turn - 0.5), elevation, fov, radius, (0.0, 0.0, 0.0))
-        size = (network.fg_renderer.size, network.fg_renderer.size)
-        super().__init__(camera, own, size, **parts, **maps, **placement)
+        super().__init__(camera, own, network.fg_renderer.size, **parts, **maps, **placement)
         self.network, self.heights, self.turns, self.free = network, heights, turns, free
         self.scales, self.places, self.inject = scales, places, inject
         self.temperature, self.chunk = temperature, chunk
@@ -409,7 +409,7 @@ class Refiner(nn.Module):
     def __init__(self, channels: int, outputs: int, w_dim: int, size: int, layers: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            SynthesisLayer(channels, channels, w_dim, size) for _ in range(layers)
+            SynthesisLayer(channels, channels, w_dim, (size, size)) for _ in range(layers)
         )
         self.torgb = ToRGB(channels, outputs, w_dim)
 
@@ -520,7 +520,11 @@ KEYS: dict[str, Callable[[Any], list[Rule]]] = {"official": official}
 
 
 def read(arguments: Record[str, Any]) -> dict[str, Any]:
-    """Translates the arguments of the official constructor into those of `build`."""
+    """Translates the arguments of the official constructor into those of `build`.
+
+    Raises:
+        SpecError: If the kernels of the refiner have another side than 3.
+    """
     a, m = arguments, 2
     start = a.get("resolution_vol", a.get("res_vol", 16))
     table = {4: 256, 8: 256, 16: 256, 32: 256, 64: 256, 128: 128 * m, 256: 64 * m}
@@ -560,6 +564,16 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
         return None
     arguments = checkpoint.records.get("args")
     if arguments is None:
-        return {"config": {}, "keys": "official"}
+        assumed = options.defaults(build, *SCENE, why="as for FFHQ")
+        return {"config": {}, "keys": "official", "assumed": assumed}
     inject = 2 if arguments["size"] <= 256 else 4
-    return {"config": {**read(arguments), "inject": inject}, "keys": "official"}
+    assumed = {"inject": f"{inject}, as the authors take for {arguments['size']} pixels"}
+    config = {**read(arguments), "inject": inject}
+    return {"config": config, "keys": "official", "assumed": assumed}
+
+
+SCENE = (
+    *("resolution", "samples", "styled", "appearance", "views", "follow", "fov", "heights"),
+    *("turns", "scales", "places", "inject", "lr"),
+)
+"""What only the training's arguments tell."""

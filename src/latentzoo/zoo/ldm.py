@@ -35,11 +35,13 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from latentzoo import options as opts
 from latentzoo.diffusion import memory
 from latentzoo.diffusion.latent import LDM
 from latentzoo.diffusion.sampler import Pairs
 from latentzoo.diffusion.schedule import Discrete, scaled_linear_betas
 from latentzoo.errors import SpecError
+from latentzoo.hub import beside, compvis
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn import adm, ddpm
@@ -200,7 +202,7 @@ def denoiser(
     depth: int,
     attention: Collection[int],
     heads: int | None = None,
-    head_width: int = 32,
+    head_width: int | None = None,
     modulate: bool = False,
     resample: bool = False,
     transformer: int = 0,
@@ -222,7 +224,7 @@ def denoiser(
         context: The number of features of each token that they attend to.
     """
     block = lambda i, o, how=adm.keep: ResBlock(i, o, 4 * width, modulate=modulate, resample=how)
-    count = lambda c: heads or c // head_width
+    count = lambda c: _count(c, heads, head_width)
     plan = adm.Plan(
         width=width,
         mult=mult,
@@ -240,11 +242,43 @@ def denoiser(
     return adm.UNet(channels, channels, 4 * width, plan)
 
 
+def _count(channels: int, heads: int | None, head_width: int | None) -> int:
+    """How many heads a layer has.
+
+    Raises:
+        SpecError: If they do not divide its channels.
+    """
+    count = heads or channels // (head_width or 32)
+    if count < 1 or channels % count:
+        said = f"{heads} heads" if heads else f"heads of {head_width} channels"
+        raise SpecError(f"{said} do not divide {channels} channels; give another number")
+    return count
+
+
+def sides(factor: int, size: int | None, resolution: int | None) -> int:
+    """The sides of the code, from those or from the picture's.
+
+    Raises:
+        SpecError: If they contradict each other, or the autoencoder's factor.
+    """
+    if size is not None and resolution is not None and size * factor != resolution:
+        raise SpecError(
+            f"size={size} is a code for {size * factor} pixels and not {resolution}; give one of them"
+        )
+    whole = resolution or (256 if size is None else size * factor)
+    if whole < factor or whole % factor:
+        raise SpecError(f"resolution={whole} is no multiple of {factor}; give one")
+    return whole // factor
+
+
 def build(
     *,
     unet: Mapping[str, Any],
     first_stage: Mapping[str, Any],
-    size: int,
+    size: int | None = None,
+    resolution: int | None = None,
+    heads: int | None = None,
+    head_width: int | None = None,
     beta_start: float = 0.0015,
     beta_end: float = 0.0195,
     times: int = 1000,
@@ -265,7 +299,11 @@ def build(
     Arguments:
         unet: The arguments of `denoiser`.
         first_stage: The arguments of `VQ`, or of `KL` where there is no codebook.
-        size: The sides of the code.
+        size: The sides of the code; None for those of a picture of `resolution`.
+        resolution: The sides of the picture; 256, as in all published models, where neither is given.
+        heads: The number of heads of the U-Net, in the place of what `unet` says.
+        head_width: The number of channels of each head, likewise; where none of these is given it is 32, or there
+            are 8 heads where residual blocks resample, as in all published models without classes.
         beta_start: The variance of the first time's noise.
         beta_end: The variance of the last time's noise.
         times: The number of times.
@@ -286,11 +324,17 @@ def build(
     """
     vq = "codebook" in first_stage
     stage = VQ(**first_stage, quantise=quantise) if vq else KL(**first_stage)
+    if heads or head_width:
+        unet = {**unet, "heads": heads, "head_width": head_width}
+    elif not {"heads", "head_width"} & unet.keys():
+        unet = {**unet, **({"heads": 8} if unet.get("resample") else {"head_width": 32})}
+    whole = {**unet, "channels": stage.channels}
+    opts.check(whole, opts.parameters(denoiser), owner="the U-Net", shown="latentzoo show ldm")
     schedule = Discrete.from_betas(scaled_linear_betas(beta_start, beta_end, n=times))
     return LDM(
         denoiser(stage.channels, **unet),
         stage,
-        size=size,
+        size=sides(stage.factor, size, resolution),
         pairs=chain(schedule, steps),
         eta=eta,
         white_box_steps=white_box_steps,
@@ -348,11 +392,7 @@ KEYS: dict[str, Callable[[LDM], list[Rule]]] = {
 
 
 def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """Reads the networks from a CompVis file.
-
-    Images are taken to have 256 pixels, and heads 32 channels, or to be 8 where residual blocks
-    resample, as in all published models.
-    """
+    """Reads the networks from a CompVis file, and what it does not say from the `config.yaml` beside it."""
     file = checkpoint.tensors
     below = lambda prefix: {
         k.removeprefix(prefix): v for k, v in file.items() if k.startswith(prefix)
@@ -360,30 +400,44 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     net, stage = below(RAW), below(STAGE)
     if "time_embed.0.weight" not in net or "decoder.conv_in.weight" not in stage:
         return None
+    config: dict[str, Any] = {"unet": _unet(net), "first_stage": read_shape(stage)}
+    told = compvis.read(beside.settings(checkpoint.path))
+    assumed: dict[str, str] = {}
+    if not {"heads", "head_width"} & told.keys():
+        few = "8 heads" if config["unet"]["resample"] else "heads of 32 channels"
+        assumed["heads or head_width"] = f"{few}, as published models of this kind have"
+    if "size" not in told:
+        assumed["size or resolution"] = "pictures of 256 pixels, as all published models make"
+    config["scale"] = told.get("scale")
+    if "scale_factor" in file:
+        config["scale"] = told["scale"] = None
+    elif "scale" not in told:
+        config["scale"], assumed["scale"] = 1.0, "1.0, as most published models have"
+    if "betas" in file:
+        told |= _betas(file["betas"])
+    elif "beta_end" not in told:
+        assumed["beta_end"] = "0.0195, as most published models have"
+    if "cond_stage_model.embedding.weight" in file:
+        rows = len(file["cond_stage_model.embedding.weight"])
+        config |= {"classes": rows, "empty_class": rows % 10 == 1}
+        assumed["empty_class"] = f"{str(rows % 10 == 1).lower()}, by the number of classes, {rows}"
+    averaged = any(k.startswith("model_ema.diffusion_model") for k in file)
+    keys = "official" if averaged else "raw"
+    return {"config": config | told, "keys": keys, "assumed": assumed}
+
+
+def _unet(net: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What the tensors of a U-Net tell."""
     unet = adm.read_plan(net)
     first, out = "input_blocks.1.0.emb_layers.1.weight", "input_blocks.1.0.in_layers.2.weight"
     unet["modulate"] = len(net[first]) == 2 * len(net[out])
     unet["resample"] = f"input_blocks.{unet['depth'] + 1}.0.op.weight" not in net
-    unet |= {"heads": 8} if unet["resample"] else {"head_width": 32}
     blocks = [re.match(r"middle_block\.1\.transformer_blocks\.(\d+)\.", k) for k in net]
     if depth := {m[1] for m in blocks if m}:
         key = "middle_block.1.transformer_blocks.0.attn2.to_k.weight"
         unet |= {"transformer": len(depth), "context": net[key].shape[1]}
-    first_stage = read_shape(stage)
-    config: dict[str, Any] = {
-        "unet": unet,
-        "first_stage": first_stage,
-        "size": 256 >> (len(first_stage["mult"]) - 1),
-        "scale": None if "scale_factor" in file else 1.0,
-    }
-    if "betas" in file:
-        config |= {
-            "beta_start": file["betas"][0].item(),
-            "beta_end": file["betas"][-1].item(),
-            "times": len(file["betas"]),
-        }
-    if "cond_stage_model.embedding.weight" in file:
-        rows = len(file["cond_stage_model.embedding.weight"])
-        config |= {"classes": rows, "empty_class": rows % 10 == 1}
-    averaged = any(k.startswith("model_ema.diffusion_model") for k in file)
-    return {"config": config, "keys": "official" if averaged else "raw"}
+    return unet
+
+
+def _betas(betas: Tensor) -> dict[str, Any]:
+    return {"beta_start": betas[0].item(), "beta_end": betas[-1].item(), "times": len(betas)}

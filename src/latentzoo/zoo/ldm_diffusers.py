@@ -1,4 +1,4 @@
-r"""Latent diffusion (LDM) in diffusers format: an unconditional pipeline of three folders.
+r"""Latent diffusion (LDM) in diffusers format: a pipeline of three folders that reads no text.
 
 .. math:: G(z) = \tfrac12 D(x_0 / \kappa) + \tfrac12
 
@@ -43,6 +43,7 @@ def first_stage(config: Mapping[str, Any], *, quantise: bool) -> FirstStage:
     widths, downs = config["block_out_channels"], config["down_block_types"]
     shape: dict[str, Any] = {
         "latent": channels,
+        "picture": config.get("in_channels", 3),
         "width": widths[0],
         "mult": [w // widths[0] for w in widths],
         "depth": config["layers_per_block"],
@@ -88,6 +89,7 @@ def build(
     vae: Mapping[str, Any],
     scheduler: Mapping[str, Any],
     steps: int = 20,
+    class_index: int = 0,
     eta: float = 0.0,
     white_box_steps: int | None = None,
     seed: int = 0,
@@ -101,6 +103,7 @@ def build(
         vae: The autoencoder's `config.json`; a code without `scaling_factor` has 1, as published.
         scheduler: The repository's `scheduler_config.json`.
         steps: The number of DDIM steps, less than the number of times.
+        class_index: The class, if the network knows any.
         eta: How much of each step is fresh noise, in [0, 1].
         white_box_steps: How many noises are latent, the first ones; None for all.
         seed: The seed of the others.
@@ -112,7 +115,7 @@ def build(
         SpecError: If an option is out of range, or the repository asks for what is not there.
     """
     return LDM(
-        UNet2D(unet, channels=None),
+        UNet2D(unet, class_index=class_index),
         first_stage(vae, quantise=quantise),
         size=unet["sample_size"],
         pairs=chain(scheduler, steps),
@@ -179,7 +182,7 @@ KEYS: dict[str, Callable[[LDM], list[Rule]]] = {
 
 
 def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """Recognises a pipeline of an unconditional U-Net, an autoencoder and a scheduler."""
+    """Recognises a pipeline of a U-Net, which may know classes, an autoencoder and a scheduler."""
     records = checkpoint.records
     folder = next((name for name in KEYS if name in records), None)
     unet = records.get("unet") or {}

@@ -15,7 +15,8 @@ distributions, whose channels depend on one another,
 
 .. math:: r = m_1, \qquad g = m_2 + c_1 r, \qquad b = m_3 + c_2 r + c_3 g
 
-and the image is its mean, not a draw.
+and the image is its mean, not a draw. Of grey pictures (MNIST, Omniglot) a pixel is white with a probability, which is
+what is shown.
 
 References:
     | NVAE: A Deep Hierarchical Variational Autoencoder (Vahdat and Kautz, 2020)
@@ -36,6 +37,7 @@ from latentzoo.errors import SpecError
 from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule, prefixed
+from latentzoo.nn import channels as pictures
 from latentzoo.rng import Rng
 from latentzoo.space import Space
 
@@ -74,7 +76,7 @@ class NVAE(Generator):
         self.size = network.size
 
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
-        return (mean(self.network(self.groups(z))) + 1) / 2
+        return pictures.coloured((mean(self.network(self.groups(z))) + 1) / 2)
 
     def groups(self, z: Float[Tensor, "B D"]) -> list["Group"]:
         """Pairs the noises, with shapes (B, L, h, w), with the rule that puts each of them in its place."""
@@ -125,13 +127,16 @@ def soft(x: Tensor) -> Tensor:
     return 5 * (x / 5).tanh()
 
 
-def mean(parameters: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 3 H W"]:
+def mean(parameters: Float[Tensor, "B C H W"]) -> Float[Tensor, "B c H W"]:
     """The mean image of the output's distribution, nominally in [-1, 1].
 
     Arguments:
         parameters: For K logistic components, with shape (B, 10 K, H, W), K logits and for each channel K means, log
-            scales and coefficients; for one Gaussian, with shape (B, 6, H, W), 3 means and 3 log scales.
+            scales and coefficients; for one Gaussian, with shape (B, 6, H, W), 3 means and 3 log scales; for a pixel
+            that is black or white, with shape (B, 1, H, W), the log odds of white.
     """
+    if parameters.shape[1] == 1:
+        return 2 * parameters.sigmoid() - 1
     if parameters.shape[1] == 6:
         return soft(parameters[:, :3])
     k = parameters.shape[1] // 10
@@ -155,6 +160,7 @@ class NVAEDecoder(nn.Module):
         cells: The number of cells between two groups.
         post: The number of cells after the last group at each further resolution; each has twice the last one's side.
         components: The number of components of a pixel's distribution; 1 is a Gaussian.
+        channels: The number of the picture's channels: 3, or 1 where a pixel is black or white.
         gated: Whether the cells end with squeeze and excitation.
 
     Attributes:
@@ -171,6 +177,7 @@ class NVAEDecoder(nn.Module):
         cells: int = 2,
         post: Sequence[int] = (2,),
         components: int = 10,
+        channels: int = 3,
         gated: bool = True,
     ) -> None:
         super().__init__()
@@ -196,7 +203,8 @@ class NVAEDecoder(nn.Module):
             self.post.append(Cell(c, c // 2, 3, up=True, gated=gated))
             c //= 2
             self.post.extend([Cell(c, c, 3, up=False, gated=gated) for _ in range(n - 1)])
-        self.out = NormedConv(c, 6 if components == 1 else 10 * components, 3)
+        parameters = 6 if components == 1 else 10 * components
+        self.out = NormedConv(c, parameters if pictures.require(channels) == 3 else 1, 3)
 
     def forward(self, groups: Sequence[Group]) -> Float[Tensor, "B C H W"]:
         """Maps the noises (B, L, h, w) of the groups, each with its rule, to the output's parameters: see `mean`."""
@@ -372,7 +380,7 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     latents = shapes["dec_tower.0.conv.weight"][1] - width
     if width < 1 or latents < 1:
         return None
-    channels = shapes["image_conditional.1.bias"][0]
+    parameters = shapes["image_conditional.1.bias"][0]
     config = {
         "groups": [scale.count("g") for scale in decoder],
         "width": width,
@@ -380,7 +388,8 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
         "latents": latents,
         "cells": max(map(len, "".join(decoder).split("g"))),
         "post": [len(scale) + 1 for scale in post],
-        "components": 1 if channels == 6 else channels // 10,
+        "components": max(1, parameters // 10),
+        "channels": 1 if parameters == 1 else 3,
         "gated": "post_process.0.se.se.0.weight" in shapes,
     }
     twins = any(name.endswith(".weight_normalized") for name in shapes)

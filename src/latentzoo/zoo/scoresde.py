@@ -46,6 +46,7 @@ def build(
     *,
     sampler: str = "ddim",
     steps: int = 50,
+    class_index: int = 0,
     eta: float = 0.0,
     corrections: int | None = None,
     centred: bool | None = None,
@@ -63,6 +64,7 @@ def build(
             flow at second order), or "sde" (the authors' predictor and, where exploding,
             corrector).
         steps: The number of levels; the authors took 1000 or 2000 of them with "sde".
+        class_index: The class, if the network knows any.
         eta: How much of each DDIM step is fresh noise, in [0, 1].
         corrections: How many corrections there are per level; None for the repository's choice.
         centred: Whether the network's pictures are in [-1, 1]; None for the authors' choice, which
@@ -78,7 +80,7 @@ def build(
     require(sampler, eta, known=SAMPLERS)
     if steps < 2:
         raise SpecError(f"{steps} steps do not make a chain; give 2 or more")
-    network = networks.UNet2D(unet)
+    network = networks.UNet2D(unet, class_index=class_index)
     exploding = "ScoreSdeVp" not in str(scheduler.get("_class_name", ""))
     path = explode if exploding else preserve
     pairs, reading, stochastic, start = path(scheduler, steps, corrections)
@@ -86,6 +88,7 @@ def build(
         network,
         reading=reading,
         size=network.size,
+        channels=network.channels,
         pairs=pairs,
         sampler={"ddim": DDIM(eta), "heun": Heun(), "sde": stochastic}[sampler],
         start=start,
@@ -122,7 +125,11 @@ def explode(
 def preserve(
     scheduler: Mapping[str, Any], steps: int, corrections: int | None
 ) -> tuple[Pairs, Reading, Sampler, float]:
-    """The variance preserving path: even in time, of which the network is told N - 1 per unit."""
+    """The variance preserving path: even in time, of which the network is told N - 1 per unit.
+
+    Raises:
+        SpecError: If corrections are asked for.
+    """
     if corrections:
         raise SpecError("the variance preserving path has no corrector; leave out corrections")
     schedule = VP(scheduler.get("beta_min", 0.1), scheduler.get("beta_max", 20.0))

@@ -44,6 +44,7 @@ from latentzoo.diffusion.schedule import Discrete, Level, linear_betas
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
+from latentzoo.nn import channels as pictures
 from latentzoo.nn import ddpm
 from latentzoo.rng import Rng
 
@@ -81,7 +82,7 @@ class SNDPM(ReverseProcess):
     r"""Creates a generator with optimal reverse variances.
 
     Arguments:
-        network: The network, from (B, 3, H, W) and times (B,) to its heads (B, 3 or 6, H, W).
+        network: The network, from (B, C, H, W) and times (B,) to its heads (B, C or 2 C, H, W).
         schedule: The noise at the network's N times.
         head: What the second head predicts, a key of `UNCERTAINTY`.
         steps: The number of steps, from 2 to N.
@@ -128,7 +129,7 @@ class SNDPM(ReverseProcess):
         times = [n - 1 for n in (0, *trajectory(steps, N))]
         eta = 1.0 if forward_type == "ddpm" else eta
         super().__init__(
-            shape=(3, *network.size),
+            shape=(network.channels, *network.size),
             size=network.size,
             pairs=list(pairwise(schedule.levels(reversed(times)))),
             sampler=Doubtful(eta, self.step),
@@ -143,16 +144,16 @@ class SNDPM(ReverseProcess):
         self.limited, self.unit = times[clip_index], 1000 / N
 
     def show(self, x_0: Tensor) -> Tensor:
-        return (x_0 + 1) / 2
+        return pictures.coloured((x_0 + 1) / 2)
 
     def see(self, image: Tensor) -> Tensor:
-        return 2 * image - 1
+        return 2 * pictures.seen(image, self.network.channels) - 1
 
     def estimate(self, x_t: Tensor, t: Level) -> Estimate:
         return self._read(self.heads(x_t, t)[0], x_t, t)
 
     def step(self, x_t: Tensor, t: Level, s: Level) -> Gaussian:
-        """The distribution of `x_s`, given pictures (B, 3, H, W) with noise."""
+        """The distribution of `x_s`, given pictures (B, C, H, W) with noise."""
         eps, second = self.heads(x_t, t)
         q = self._read(eps, x_t, t)
         p = (
@@ -175,7 +176,7 @@ class SNDPM(ReverseProcess):
     def heads(self, x_t: Tensor, t: Level) -> tuple[Tensor, Tensor]:
         """Both predictions, of the shape of `x_t`; a single one is given twice."""
         both = self.network(x_t, x_t.new_full((len(x_t),), t.time * self.unit))
-        return both[:, :3], both[:, -3:]
+        return both[:, : self.network.channels], both[:, -self.network.channels :]
 
     def encode(self, image: Float[Tensor, "B 3 H W"], rng: Rng) -> Float[Tensor, "B D"]:
         """Finds latents of images by the DPM-Encoder, with the state before the picture refined.
@@ -208,6 +209,7 @@ class UNet(nn.Module):
         attn_resolutions: The sides at which attention follows each of them.
         heads: 2, or 1 for a network that predicts the noise only.
         mode: "simple", or "complex" with a residual block before the second head.
+        channels: The number of the pictures' channels: 3, or 1 where they are grey.
     """
 
     def __init__(
@@ -220,11 +222,13 @@ class UNet(nn.Module):
         attn_resolutions: Collection[int] = (16,),
         heads: int = 2,
         mode: str = "simple",
+        channels: int = 3,
     ) -> None:
         super().__init__()
+        self.channels = pictures.require(channels)
         self.size, self.heads, time = (resolution, resolution), heads, 4 * ch
         self.temb = Time(ch, time)
-        self.conv_in = nn.Conv2d(3, ch, 3, padding=1)
+        self.conv_in = nn.Conv2d(channels, ch, 3, padding=1)
         widths = [ch * m for m in ch_mult]
         attends = [resolution >> i in attn_resolutions for i in range(len(widths))]
         last, skips = len(widths) - 1, [ch]
@@ -245,14 +249,16 @@ class UNet(nn.Module):
             up.append(ddpm.Level(inputs, c, attention=attends[i], time=time, upsample=passage))
             h = c
         self.up = nn.ModuleList(reversed(up))
-        self.norm_out, self.conv_out = ddpm.normalise(h), nn.Conv2d(h, 3, 3, padding=1)
+        self.norm_out = ddpm.normalise(h)
+        self.conv_out = nn.Conv2d(h, channels, 3, padding=1)
         if heads == 2:
-            self.norm_out2, self.conv_out2 = ddpm.normalise(h), nn.Conv2d(h, 3, 3, padding=1)
+            self.norm_out2 = ddpm.normalise(h)
+            self.conv_out2 = nn.Conv2d(h, channels, 3, padding=1)
             self.before_out = ddpm.ResnetBlock(h, h, time) if mode == "complex" else None
 
     def forward(
-        self, x: Float[Tensor, "B 3 H W"], t: Float[Tensor, "B"]
-    ) -> Float[Tensor, "B C H W"]:
+        self, x: Float[Tensor, "B C H W"], t: Float[Tensor, "B"]
+    ) -> Float[Tensor, "B D H W"]:
         """Maps pictures with noise, at times from 0 to 999, to the predictions of the heads, one after the other."""
         time = self.temb(t)
         skips = [self.conv_in(x)]
@@ -292,6 +298,9 @@ class Time(nn.Module):
 def build(
     *,
     N: int = 1000,
+    resolution: int = 64,
+    attn_resolutions: Collection[int] = (16,),
+    levels: Collection[int] | None = None,
     head: str = "eps2",
     steps: int = 50,
     forward_type: str = "ddpm",
@@ -307,10 +316,16 @@ def build(
 
     Arguments:
         N: The number of times the network knows.
+        resolution: The side of the picture.
+        attn_resolutions: The sides at which attention follows each residual block.
+        levels: The same as levels, 0 that of the picture; None for what the sides say.
         config: See `UNet`; the others, see `SNDPM`.
     """
+    if levels is not None:
+        attn_resolutions = [resolution >> level for level in levels]
+    heads = 1 if head == "none" else 2
     return SNDPM(
-        UNet(heads=1 if head == "none" else 2, **config),
+        UNet(resolution=resolution, attn_resolutions=attn_resolutions, heads=heads, **config),
         Discrete.from_betas(linear_betas(n=N)),
         head=head,
         steps=steps,
@@ -332,8 +347,8 @@ KEYS: dict[str, Callable[[SNDPM], list[Rule]]] = {
 def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     """Reads the network from the tensors.
 
-    What the second head predicts is not in the file but in its name ("epsc", else it is "eps2"). Attention is taken to
-    be at 16 pixels, as in every published network, which gives the resolution.
+    What the second head predicts is not in the file; its name may tell. Attention is taken to be at 16 pixels, as in
+    every published network, which gives the resolution.
     """
     shapes = {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
     if not shapes.keys() >= {"temb.dense.0.weight", "conv_in.weight", "conv_out.weight"}:
@@ -343,16 +358,24 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     levels = range(count("down.{}.block.0.conv1.weight"))
     attends = [i for i in levels if f"down.{i}.attn.0.q.weight" in shapes]
     name = "" if checkpoint.path is None else checkpoint.path.name
+    named = [head for head in ("eps2", "epsc") if head in name]
     config: dict[str, Any] = {
         "ch": ch,
         "ch_mult": [shapes[f"down.{i}.block.0.conv1.weight"][0] // ch for i in levels],
         "num_res_blocks": count("down.0.block.{}.conv1.weight"),
-        "attn_resolutions": [16] if attends else [],
-        "head": "epsc" if "epsc" in name else "eps2",
+        "levels": attends,
+        "head": named[0] if len(named) == 1 else "eps2",
+        "channels": shapes["conv_in.weight"][1],
         "mode": "complex" if "before_out.conv1.weight" in shapes else "simple",
+    }
+    config["resolution"] = 16 << attends[0] if attends else 64
+    assumed = {
+        "resolution": f"{config['resolution']}, as if attention were at 16 pixels, as in published networks",
+        "N": "1000 times of linear noise, as in published networks",
     }
     if "conv_out2.weight" not in shapes:
         config["head"] = "none"
-    if attends:
-        config["resolution"] = 16 << attends[0]
-    return {"config": config, "keys": "official"}
+    else:
+        why = "by the file's name" if len(named) == 1 else "which its name does not tell either"
+        assumed["head"] = f"{config['head']}, {why}"
+    return {"config": config, "keys": "official", "assumed": assumed}

@@ -32,10 +32,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from latentzoo import options
 from latentzoo.generator import Generator
 from latentzoo.hub import dialects
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
+from latentzoo.nn import channels as pictures
 from latentzoo.nn.style import Mapping, Synthesis, noise_blocks
 from latentzoo.nn.truncation import MeanStyle, require, truncate
 from latentzoo.rng import Domain, Rng
@@ -51,9 +53,10 @@ class StyleGAN2(Generator):
         mapping: The mapping from latents, and classes, to styles.
         synthesis: The synthesis network.
         class_index: The class, if the mapping has any.
-        truncation: The truncation :math:`\psi`, positive; 1 for none.
+        truncation: The truncation :math:`\psi`; 1 for none, 0 for the mean style alone, negative for its other side.
         cutoff: How many of the layers are truncated, from the first; None for all of them.
-        noise: "fixed" for the file's maps, "latent" for maps that are part of the latent, or "none".
+        noise: "fixed" for the file's maps, "latent" for maps that are part of the latent, or "none"; a network that was
+            trained without noise has none.
         seed: The seed of the fixed maps, if the file has none.
         missing: What the file lacks, of "noise" and "w_mean".
 
@@ -89,10 +92,11 @@ class StyleGAN2(Generator):
         self.taken = MeanStyle(mapping.z_dim)
         rng = Rng(seed, domain=Domain.MAP)
         for layer in synthesis.layers:
-            fixed = rng.normal(layer.size, layer.size)[0].to(layer.noise_const.device)
-            layer.register_buffer("noise_const", fixed, persistent="noise" not in missing)
+            if layer.noisy:
+                fixed = rng.normal(*layer.size)[0].to(layer.noise_const.device)
+                layer.register_buffer("noise_const", fixed, persistent="noise" not in missing)
         self.space = Space(style=(mapping.z_dim,), **maps)
-        self.size = (synthesis.size, synthesis.size)
+        self.size = synthesis.size
 
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
         latent, *maps = self.space.split(z).values()
@@ -100,7 +104,7 @@ class StyleGAN2(Generator):
         if self.noise == "latent":
             noise = [noise_map[:, None] for noise_map in maps]
         _, image = self.synthesis(self.styles(latent), noise=noise)
-        return (image + 1) / 2
+        return pictures.coloured((image + 1) / 2)
 
     def styles(self, z: Float[Tensor, "B Z"]) -> Float[Tensor, "B L W"]:
         """Maps latents (B, Z) to the truncated style of each layer (B, L, W)."""
@@ -130,6 +134,9 @@ def build(
     features: int | None = None,
     embed_features: int | None = None,
     lr: float = 0.01,
+    start: Sequence[int] = (4, 4),
+    channels: int = 3,
+    noisy: bool = True,
     architecture: str = "skip",
     clamp: float | None = None,
     **options: Any,
@@ -137,7 +144,7 @@ def build(
     """Builds a generator with random weights.
 
     Arguments:
-        widths: The number of channels at 4 x 4, 8 x 8, ... up to the image's size.
+        widths: The number of channels at the first resolution, and at each that doubles its sides up to the image's.
         z_dim: The size of the latent.
         w_dim: The size of the style.
         layers: The number of layers of the mapping.
@@ -145,6 +152,9 @@ def build(
         features: The width between the layers of the mapping; `w_dim` unless given.
         embed_features: The size of an embedded class; `w_dim` unless given.
         lr: The learning rate multiplier of the mapping.
+        start: The height and width of the first resolution.
+        channels: The number of the image's channels: 3, or 1 where it is grey.
+        noisy: Whether the layers have noise.
         architecture: "skip", "resnet" or "orig".
         clamp: Where the features of each layer are cut off on both sides; None for no limit.
         options: The arguments of the map: see `StyleGAN2`.
@@ -158,7 +168,15 @@ def build(
         embed_features=embed_features,
         lr=lr,
     )
-    synthesis = Synthesis(widths, w_dim, architecture=architecture, clamp=clamp)
+    synthesis = Synthesis(
+        widths,
+        w_dim,
+        start=(start[0], start[1]),
+        channels=pictures.require(channels),
+        architecture=architecture,
+        clamp=clamp,
+        noisy=noisy,
+    )
     return StyleGAN2(mapping, synthesis, **options)
 
 
@@ -185,9 +203,14 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     """Reads the dialect and the configuration from the names, shapes and records of a file."""
     shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint.tensors.items()}
     if "synthesis.b4.conv1.weight" in shapes and "mapping.fc0.weight" in shapes:
-        return {"config": _from_nvidia(shapes, checkpoint.records), "keys": "nvidia"}
+        config = _from_nvidia(shapes, checkpoint.records)
+        said = "modules" in checkpoint.records
+        assumed = {} if said else {"lr": f"{config['lr']}", "clamp": f"{config['clamp']}"}
+        assumed = {name: f"{value}, as in published files" for name, value in assumed.items()}
+        return {"config": config, "keys": "nvidia", "assumed": assumed}
     if shapes.keys() >= {"input.input", "style.1.weight", "conv1.conv.weight"}:
-        return {"config": _from_rosinality(shapes), "keys": "rosinality"}
+        assumed = options.defaults(build, "lr", why="as in published files")
+        return {"config": _from_rosinality(shapes), "keys": "rosinality", "assumed": assumed}
     return None
 
 
@@ -199,9 +222,10 @@ def _from_nvidia(shapes: dict[str, tuple[int, ...]], records: dict[str, Any]) ->
     architecture = "skip" if "synthesis.b4.torgb.weight" in shapes else "orig"
     if "synthesis.b8.skip.weight" in shapes:
         architecture = "resnet"
-    sides = (f"synthesis.b{4 << n}.conv1.weight" for n in range(16))
+    sides = (f"synthesis.b{4 << n}" for n in range(16))
+    blocks = [side for side in sides if f"{side}.conv1.weight" in shapes]
     return {
-        "widths": [shapes[side][0] for side in sides if side in shapes],
+        "widths": [shapes[f"{block}.conv1.weight"][0] for block in blocks],
         "z_dim": fc[0][1] - embed,
         "w_dim": fc[-1][0],
         "layers": len(fc),
@@ -209,6 +233,9 @@ def _from_nvidia(shapes: dict[str, tuple[int, ...]], records: dict[str, Any]) ->
         "features": fc[0][0],
         "embed_features": embed or None,
         "lr": attribute("mapping.fc0", "bias_gain", 0.01),
+        "start": list(shapes["synthesis.b4.const"][1:]),
+        "channels": shapes[f"{blocks[-1]}.torgb.weight"][0],
+        "noisy": "synthesis.b4.conv1.noise_strength" in shapes,
         "architecture": architecture,
         "clamp": attribute("synthesis.b4.conv1", "conv_clamp", None if modules else 256),
     }
@@ -223,6 +250,8 @@ def _from_rosinality(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
         "w_dim": fc[-1][0],
         "layers": len(fc),
         "features": fc[0][0],
+        "start": list(shapes["input.input"][2:]),
+        "channels": shapes["to_rgb1.conv.weight"][1],
         "missing": [name for name, tensor in constants.items() if tensor not in shapes],
     }
 

@@ -31,10 +31,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from latentzoo import options
 from latentzoo.errors import SpecError
 from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
+from latentzoo.nn import channels as pictures
 from latentzoo.nn.fir import decimate, interpolate, lowpass
 from latentzoo.nn.modconv import modulated_conv2d
 from latentzoo.nn.style import Linear, activate, normal, normalize
@@ -71,7 +73,7 @@ class StyleGANXL(Generator):
         mapping: The mapping from latents, and a class, to styles.
         synthesis: The synthesis network.
         class_index: The class, if the mapping has any.
-        truncation: The truncation :math:`\psi`, positive; 1 for none.
+        truncation: The truncation :math:`\psi`; 1 for none, 0 for the mean style alone, negative for its other side.
         cutoff: How many of the layers are truncated, from the first; None for all of them.
 
     Raises:
@@ -99,7 +101,8 @@ class StyleGANXL(Generator):
         self.space, self.size = Space(style=(mapping.z_dim,)), (synthesis.size, synthesis.size)
 
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
-        return (self.synthesis(self.styles(self.space.split(z)["style"])) + 1) / 2
+        image = self.synthesis(self.styles(self.space.split(z)["style"]))
+        return pictures.coloured((image + 1) / 2)
 
     def styles(self, z: Float[Tensor, "B Z"]) -> Float[Tensor, "B L W"]:
         """Maps latents (B, Z) to the truncated style of each layer (B, L, W)."""
@@ -298,6 +301,7 @@ class Synthesis(nn.ModuleDict):
         clamp: float = 256,
     ) -> None:
         super().__init__()
+        pictures.require(layers[-1].channels)
         self["input"] = Waves(w_dim, layers[0])
         shape = {"kernel": kernel, "radial": radial, "clamp": clamp}
         for side, to in zip([layers[0], *layers], layers[:-1], strict=False):
@@ -307,7 +311,7 @@ class Synthesis(nn.ModuleDict):
         self.size, self.styles, self.output_scale = last.size, len(self), output_scale
 
     def forward(self, ws: Tensor) -> Tensor:
-        """Maps styles (B, styles, w_dim) to images (B, 3, size, size) in [-1, 1] nominal range."""
+        """Maps styles (B, styles, w_dim) to images (B, C, size, size) in [-1, 1] nominal range."""
         first, *rest = ws.unbind(dim=1)
         x = self["input"](first)
         for layer, w in zip(list(self.values())[1:], rest, strict=True):
@@ -459,7 +463,10 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
         config["lr"] = modules["mapping.fc0"]["bias_gain"]
         config["output_scale"] = modules["synthesis"]["output_scale"]
         config["clamp"] = modules[first]["conv_clamp"]
-    return {"config": config, "keys": "official"}
+    why = "as in published files"
+    unsaid = () if recorded else ("lr", "output_scale", "clamp")
+    assumed = options.defaults(build, *unsaid, why=why)
+    return {"config": config, "keys": "official", "assumed": assumed}
 
 
 def _recorded(modules: dict[str, Any]) -> list[Layer]:

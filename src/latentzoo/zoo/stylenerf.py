@@ -32,6 +32,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from latentzoo import options
 from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
@@ -71,7 +72,7 @@ class StyleNeRF(Viewable):
     Arguments:
         network: The network.
         camera: The camera, "latent", or None for the middle of the training's.
-        truncation: The truncation :math:`\psi`, positive; 1 for none.
+        truncation: The truncation :math:`\psi`; 1 for none.
         fov: The angle of view in degrees.
         radius: The distance of the camera in the training.
         depths: Where rays begin and end for a camera at that distance.
@@ -642,4 +643,12 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     arguments = checkpoint.records.get("modules", {}).get("", {}).get("_init_kwargs")
     config = {} if arguments is None else read(arguments)
     config["scaled"] = any(name.endswith("conv1.w_avg") for name in tensors)
-    return {"config": config, "keys": "official"}
+    assumed = options.defaults(build, *SCENE, why="as for FFHQ") if arguments is None else {}
+    return {"config": config, "keys": "official", "assumed": assumed}
+
+
+SCENE = (
+    *("resolution", "samples", "samples_bg", "nearest", "twice", "fov", "radius", "depths"),
+    *("azimuths", "elevations", "normal"),
+)
+"""What only a file's constructor arguments tell."""

@@ -31,6 +31,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from latentzoo import options
 from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.dialects import rosinality
@@ -58,7 +59,7 @@ class StyleSDF(Viewable, Solid):
     Arguments:
         network: The network; without a decoder, the small rendered image is the image.
         camera: The camera, "latent", or None for the frontal one.
-        truncation: The truncation :math:`\psi`, positive; 1 for none.
+        truncation: The truncation :math:`\psi`; 1 for none.
         fov: The angle of view of the frontal camera, in degrees.
         reach: Rays go from the radius of the camera - `reach` to the radius + `reach`.
         spread: The standard deviations of azimuth and elevation, in degrees.
@@ -83,9 +84,10 @@ class StyleSDF(Viewable, Solid):
     ) -> None:
         require(truncation=truncation)
         maps = noise_blocks(noise, network.decoder.layers if network.decoder else ())
-        size = network.decoder.size if network.decoder else network.resolution
+        thumbnail = (network.resolution, network.resolution)
+        size = network.decoder.size if network.decoder else thumbnail
         own = Camera(0.0, 0.0, fov, 1.0, (0.0, 0.0, 0.0))
-        super().__init__(camera, own, (size, size), style=(network.field.width,), **maps)
+        super().__init__(camera, own, size, style=(network.field.width,), **maps)
         self.network, self.truncation, self.extent = network, truncation, reach
         self.spread, self.chunk = spread, chunk
         self.mean, self.mean_decoder = (MeanStyle(network.field.width) for _ in range(2))
@@ -276,7 +278,11 @@ class StyleSDFNetwork(nn.Module):
     def decode(
         self, w: Float[Tensor, "B V"], feature: Tensor, noise: Sequence[Tensor] | None = None
     ) -> Float[Tensor, "B 3 H W"]:
-        """The image in [-1, 1] from the decoder's style and rendered features."""
+        """The image in [-1, 1] from the decoder's style and rendered features.
+
+        Raises:
+            SpecError: If the network has no decoder.
+        """
         if self.decoder is None:
             raise SpecError(
                 "this StyleSDF network is a field alone; load a checkpoint with a decoder"
@@ -457,11 +463,28 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
         "depth": sum(name in shapes for name in field),
         "signed": "renderer.sigmoid_beta" in shapes,
     }
+    assumed = options.defaults(build, *SCENE, why="as for FFHQ")
     if "decoder.conv1.conv.weight" not in shapes:
-        return {"config": {**config, "widths": []}, "keys": "official"}
+        return {"config": {**config, "widths": []}, "keys": "official", "assumed": assumed}
     convs = [f"decoder.convs.{2 * i + 1}.conv.weight" for i in range(16)]
     widths = [shapes[name][1] for name in ("decoder.conv1.conv.weight", *convs) if name in shapes]
     config |= {"widths": widths, "w_dim": shapes["decoder.style.1.weight"][0]}
     if "decoder.noises.noise_0" in shapes:
         config["resolution"] = shapes["decoder.noises.noise_0"][-1]
-    return {"config": config, "keys": "official"}
+        del assumed["resolution"]
+    return {"config": config, "keys": "official", "assumed": assumed}
+
+
+SCENE = (
+    "resolution",
+    "samples",
+    "fov",
+    "reach",
+    "spread",
+    "even",
+    "still",
+    "unit",
+    "opaque",
+    "lr",
+)
+"""What no file tells."""

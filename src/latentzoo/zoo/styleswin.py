@@ -27,10 +27,12 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from latentzoo import options
 from latentzoo.errors import SpecError
 from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
+from latentzoo.nn import channels as pictures
 from latentzoo.nn import fir
 from latentzoo.nn.style import Linear, Mapping
 from latentzoo.nn.truncation import MeanStyle
@@ -45,25 +47,41 @@ class StyleSwin(Generator):
 
     Arguments:
         network: The network.
-        truncation: The truncation :math:`\psi` in [0, 1]; 1 leaves the styles as they are.
+        truncation: The truncation :math:`\psi`, at most 1, which leaves the styles as they are.
         samples: From how many latents, of a fixed seed, the mean style is estimated.
+        mean: The brightness in [0, 1] that is 0 to the network; ImageNet's colours by default, which a network of grey
+            pictures does not have.
+        std: The brightness of its unit.
 
     Raises:
-        SpecError: If the truncation is out of range.
+        SpecError: If the truncation is out of range, or the units of grey pictures are missing.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, network: "StyleSwinNetwork", *, truncation: float = 1.0, samples: int = 50_000
+        self,
+        network: "StyleSwinNetwork",
+        *,
+        truncation: float = 1.0,
+        samples: int = 50_000,
+        mean: float | None = None,
+        std: float | None = None,
     ) -> None:
         super().__init__()
-        if not 0 <= truncation <= 1:
-            raise SpecError(f"the truncation {truncation} is out of range; give one in [0, 1]")
+        if not -math.inf < truncation <= 1:
+            raise SpecError(f"the truncation {truncation} is out of range; give at most 1")
         self.network, self.truncation = network, truncation
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
+        if network.channels == pictures.GREY and (mean is None or std is None):
+            raise SpecError(
+                "the file does not say in which units this network's grey pictures are; give mean= and std=, "
+                "0.5 and 0.5 where it was trained on [-1, 1]"
+            )
+        units = {"mean": (mean, IMAGENET_MEAN), "std": (std, IMAGENET_STD)}
+        for name, (given, usual) in units.items():
+            unit = torch.tensor(usual if given is None else (given,))[:, None, None]
+            self.register_buffer(name, unit, persistent=False)
         self.w_mean = MeanStyle(network.style_dim, draws=samples)
         self.space, self.size = Space(style=(network.style_dim,)), network.size
 
@@ -71,7 +89,7 @@ class StyleSwin(Generator):
         w = self.network.mapping(self.space.split(z)["style"])
         if self.truncation < 1:
             w = torch.lerp(self.mean_style(), w, self.truncation)
-        return self.network(w) * self.std + self.mean
+        return pictures.coloured(self.network(w) * self.std + self.mean)
 
     def mean_style(self) -> Float[Tensor, "D"]:
         """The mean of w over `samples` latents."""
@@ -92,6 +110,7 @@ class StyleSwinNetwork(nn.Module):
         qkv_bias: Whether queries, keys and values have a bias.
         qk_scale: What multiplies the products of queries and keys; one over the root of the head's
             width by default.
+        channels: The number of the picture's channels: 3, or 1 where it is grey.
     """
 
     def __init__(
@@ -106,8 +125,10 @@ class StyleSwinNetwork(nn.Module):
         mlp_ratio: float = 4,
         qkv_bias: bool = True,
         qk_scale: float | None = None,
+        channels: int = 3,
     ) -> None:
         super().__init__()
+        self.channels = pictures.require(channels)
         sides = [2**i for i in range(2, size.bit_length())]
         if len(sides) < 2 or sides[-1] != size:
             raise SpecError(f"StyleSwin has no size {size}; give a power of two from 8 on")
@@ -123,12 +144,12 @@ class StyleSwinNetwork(nn.Module):
                 Block(c, style_dim, window, shift, mlp_ratio, qkv_bias, qk_scale) for _ in range(2)
             ]
             upsample = Upsample(c, c_next, 2 * side) if side < size else None
-            self.layers.append(Stage(blocks, upsample, c_next))
+            self.layers.append(Stage(blocks, upsample, c_next, channels))
 
-    def forward(self, w: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
-        """Maps styles (B, D) to images in ImageNet's units."""
+    def forward(self, w: Float[Tensor, "B D"]) -> Float[Tensor, "B C H W"]:
+        """Maps styles (B, D) to images in the network's units."""
         x = self.constant.expand(len(w), -1, -1, -1)
-        image = x.new_zeros(len(w), 3, *x.shape[1:3])
+        image = x.new_zeros(len(w), self.channels, *x.shape[1:3])
         for layer in self.layers:
             x, image = layer(x, image, w)
         return image
@@ -141,16 +162,19 @@ class Stage(nn.Module):
         blocks: The blocks.
         upsample: The passage to twice the resolution, except in the last stage.
         c: The width after it.
+        channels: The number of the image's channels.
     """
 
-    def __init__(self, blocks: Sequence["Block"], upsample: "Upsample | None", c: int) -> None:
+    def __init__(
+        self, blocks: Sequence["Block"], upsample: "Upsample | None", c: int, channels: int
+    ) -> None:
         super().__init__()
         self.blocks, self.upsample = nn.ModuleList(blocks), upsample
-        self.to_rgb = nn.Linear(c, 3)
-        self.bias = nn.Parameter(torch.zeros(3))
+        self.to_rgb = nn.Linear(c, channels)
+        self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor, image: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps tokens (B, H, W, C) and an image (B, 3, H, W), both to twice the resolution if there is one."""
+        """Maps tokens (B, H, W, C) and an image (B, channels, H, W), both to twice the resolution if there is one."""
         for block in self.blocks:
             x = block(x, w)
         if self.upsample is not None:
@@ -253,6 +277,7 @@ class WindowAttention(nn.Module):
         return values.roll((s, s), (1, 2))
 
     def shifted(self, qkv: Tensor, bias: Tensor) -> Tensor:
+        """Attention over windows that are shifted, where those at the border hold parts of two."""
         rows = [
             zip(row.tensor_split([-1], dim=3), masks, strict=True)
             for row, masks in zip(qkv.tensor_split([-1], dim=2), self.mask, strict=True)
@@ -261,6 +286,7 @@ class WindowAttention(nn.Module):
         return torch.cat([torch.cat(row, dim=2) for row in parts], dim=1)
 
     def attend(self, qkv: Tensor, bias: Tensor) -> Tensor:
+        """Attention within each window."""
         q, k, v = qkv.flatten(1, 3)
         values = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None], scale=self.scale)
         return values.unflatten(0, qkv.shape[1:4])
@@ -297,9 +323,17 @@ class Upsample(nn.Module):
         return torch.cat([column + position, row + position[:, None]], dim=-1)
 
 
-def build(*, truncation: float = 1.0, samples: int = 50_000, **config: Any) -> StyleSwin:
+def build(
+    *,
+    truncation: float = 1.0,
+    samples: int = 50_000,
+    mean: float | None = None,
+    std: float | None = None,
+    **config: Any,
+) -> StyleSwin:
     """Builds a generator from the arguments of `StyleSwin` and of `StyleSwinNetwork`."""
-    return StyleSwin(StyleSwinNetwork(**config), truncation=truncation, samples=samples)
+    network = StyleSwinNetwork(**config)
+    return StyleSwin(network, truncation=truncation, samples=samples, mean=mean, std=std)
 
 
 def official(generator: StyleSwin) -> list[Rule]:
@@ -339,8 +373,10 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
         "n_mlp": sum(f"style.{i}.weight" in shapes for i in range(len(shapes))),
         "enable_full_resolution": max(4, *(side for side in windows if side == windows[side])),
         "mlp_ratio": hidden / width,
+        "channels": shapes["to_rgbs.0.bias"][1],
         "qkv_bias": "layers.0.blocks.0.qkv.bias" in shapes,
     }
     if stages > 4:
         config["channel_multiplier"] = shapes["layers.4.blocks.0.proj.bias"][0] // 256
-    return {"config": config, "keys": "official"}
+    assumed = options.defaults(StyleSwinNetwork, "lr_mlp", why="as in published files")
+    return {"config": config, "keys": "official", "assumed": assumed}

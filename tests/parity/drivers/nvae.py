@@ -30,6 +30,7 @@ def build(config: dict[str, Any]) -> NVAE:
         cells=config["num_cell_per_cond_dec"],
         post=[config["num_postprocess_cells"]] * post,
         components=config.get("num_mixture_dec", 10),
+        channels=1 if name in ("mnist", "omniglot") else 3,
         gated=config["use_se"],
     )
 

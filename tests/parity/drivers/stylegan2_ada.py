@@ -30,6 +30,9 @@ def build(config: dict[str, Any]) -> StyleGAN2:
         features=mapping.get("layer_features"),
         embed_features=mapping.get("embed_features"),
         lr=mapping.get("lr_multiplier", 0.01),
+        start=(4, 4) if config.get("square", True) else (4, 2),
+        channels=config["img_channels"],
+        noisy=synthesis.get("use_noise", True),
         architecture=synthesis.get("architecture", "skip"),
         clamp=synthesis.get("conv_clamp"),
     )

@@ -146,6 +146,10 @@ def test_offloading_is_refused():
     )
     with pytest.raises(SpecError, match="is offloaded"):
         load(sd)
+    sd = tiny.MADE["StableDiffusionPipeline"]()
+    sd.vae._hf_hook = object()  # what accelerate leaves on a network that it moves
+    with pytest.raises(SpecError, match="the vae of StableDiffusionPipeline is offloaded"):
+        load(sd)
 
 
 def test_caches_are_refused():
@@ -215,3 +219,24 @@ def test_the_users_pipeline_is_left_as_it_was(pipe):
     before = dict(vars(pipe))
     load(pipe)
     assert vars(pipe) == before and pipe.unet.forward.__func__ is type(pipe.unet).forward
+
+
+def test_negative_prompts_of_each_chain(pipe):
+    against = ["blur", "a hat", "blur"]
+    several = load(pipe, prompt=["a cat"] * 3, negative_prompt=against, guidance_scale=4.0)
+    z = Rng(1).normal(several.space.dim).expand(3, -1)
+    alone = [load(pipe, prompt="a cat", negative_prompt=n, guidance_scale=4.0) for n in against]
+    images = torch.cat([g(z[:1]) for g in alone])
+    torch.testing.assert_close(several(z), images, atol=1e-5, rtol=1e-4)
+    assert several.prompt == "a cat" and not torch.allclose(images[0], images[1], atol=1e-4)
+    with pytest.raises(SpecError, match="2 texts as negative_prompt and 3 prompts"):
+        load(pipe, prompt=["a cat"] * 3, negative_prompt=against[:2])
+
+
+def test_a_pipeline_handed_over_in_half_precision_stays_in_it():
+    pipe = tiny.MADE["FluxPipeline"]().to(torch.bfloat16)
+    generator = lz.load(pipe, prompt=tiny.PROMPT, **tiny.MADE["FluxPipeline"].call)
+    assert {p.dtype for p in generator.parameters()} == {torch.bfloat16}
+    z = Rng(1).normal(generator.space.dim).requires_grad_()
+    (gradient,) = torch.autograd.grad(generator(z).float().sum(), z)
+    assert gradient.dtype == torch.float32 and gradient.isfinite().all()

@@ -3,10 +3,12 @@
 import pytest
 import tiny
 import torch
+from typer.testing import CliRunner
 
+from latentzoo.cli import app
 from latentzoo.energies.base import PerChain
 from latentzoo.errors import SpecError
-from latentzoo.record import spec, words
+from latentzoo.record import plain, spec, words
 from latentzoo.record.experiment import Experiment
 
 CALL = {"num_inference_steps": 2, "height": 16, "width": 16}
@@ -55,3 +57,50 @@ def test_a_kind_without_a_target_on_the_command_line():
     assert (term.energy, term.target, term.weight, term.model) == ("clip", "", 30.0, "avatar-clip")
     with pytest.raises(SpecError, match="no target"):
         words.term(":30")
+
+
+RUNNER = CliRunner()
+
+
+def asked(path, *words):
+    """The record of a command's words, or the one line that it ends in."""
+    done = RUNNER.invoke(app, ["sample", "x", *words, "--save-spec", str(path)])
+    return plain.read(path) if done.exit_code == 0 else (done.exit_code, done.stderr)
+
+
+def test_the_prompt_is_said_in_words(tmp_path):
+    path = tmp_path / "run.yaml"
+    run = asked(path, "--prompt", "yes: a hat", "--energy", "reward=pickscore:100")
+    assert run.options == {"prompt": "yes: a hat"}  # no YAML is read into it
+    (term,) = run.energies
+    assert (term.energy, term.model, term.target, term.weight) == ("reward", "pickscore", "", 100)
+    hps = asked(path, "--prompt", "a", "--energy", "reward=hpsv2:/w/HPS.pt:500").energies[0]
+    assert (hps.model, hps.target, hps.weight) == ("hpsv2:/w/HPS.pt", "", 500.0)
+    text = asked(path, "--energy", "reward=a clock at 10:30:2").energies[0]
+    assert (text.model, text.target, text.weight) == (None, "a clock at 10:30", 2.0)
+
+
+def test_a_prompt_for_each_chain(tmp_path):
+    path = tmp_path / "run.yaml"
+    each = ["--per-chain", "--chains", "4"]
+    assert asked(path, "--prompt", "a", "--prompt", "b", *each).options["prompt"] == [*"abab"]
+    assert asked(path, "--prompt", "a | b", *each).options["prompt"] == [*"abab"]
+    assert asked(path, "--prompt", "a | b").options["prompt"] == "a | b"
+    for more, why in (
+        (["--prompt", "a", "--prompt", "b"], "add --per-chain"),
+        (["--prompt", "a | b | c", *each], "--chains 3"),
+        (["--per-chain"], "--prompt A"),
+        (["--prompt", "a", "--option", "prompt=b"], "given twice"),
+    ):
+        code, said = asked(path, *more)
+        assert code == 2 and why in said and said.count("\n") == 1, said
+
+
+def test_a_run_at_the_command_line(folder, tmp_path):
+    words = [str(folder), "--prompt", "a hat | shades", "--per-chain", "--chains", "2"]
+    words += ["--option", "num_inference_steps=2", "--option", "height=16", "--option", "width=16"]
+    words += ["--energy", "clip(model=avatar-clip)=:10", "--steps", "3", "--quiet"]
+    done = RUNNER.invoke(app, ["sample", *words, "--out", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
+    run = plain.read(tmp_path / "run" / "run.yaml")
+    assert run.options["prompt"] == ["a hat", "shades"] and run.options["height"] == 16

@@ -14,7 +14,7 @@ from latentzoo.builtin.study import page
 from latentzoo.builtin.study.findings import find, recognise, variations
 from latentzoo.builtin.study.rows import Prior, Row
 from latentzoo.errors import SpecError
-from latentzoo.record import execute, spec, words
+from latentzoo.record import execute, plain, spec, words
 from latentzoo.record.folder import is_finished, is_started
 from latentzoo.record.saved import SavedRun
 from latentzoo.record.workers import Crew, Whole, many
@@ -161,7 +161,7 @@ def _record(
     """The run of one question."""
     data = {**shared, "generator": generator, "options": study.generators[generator]}
     best = energies[0].energy if energies and study.best else None
-    run = spec.parse(data, source="the study's run")
+    run = plain.parse(data, source="the study's run")
     return spec.replace(run, energies=energies, best=best)
 
 

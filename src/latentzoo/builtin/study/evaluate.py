@@ -37,9 +37,9 @@ from latentzoo.builtin.avatars import (
     marginals,
     portrait,
     probability,
-    render,
 )
 from latentzoo.builtin.captions import parse
+from latentzoo.builtin.drawing import render
 from latentzoo.builtin.identity import embedding
 from latentzoo.builtin.networks.recognizer import Judge
 from latentzoo.builtin.study.page import labelled

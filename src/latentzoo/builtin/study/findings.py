@@ -34,8 +34,8 @@ from latentzoo.builtin.avatars import (
     marginals,
     portrait,
     probability,
-    render,
 )
+from latentzoo.builtin.drawing import render
 from latentzoo.builtin.networks.recognizer import Judge
 
 FRESH = 6

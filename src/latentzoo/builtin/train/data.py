@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from latentzoo.builtin.avatars import NAMES, SIZE, VALUES, Avatar, draw, portrait, render
+from latentzoo.builtin.avatars import NAMES, VALUES, Avatar, draw, portrait
+from latentzoo.builtin.drawing import SIZE, render
 from latentzoo.errors import UnknownName
 from latentzoo.files import write_bytes
 

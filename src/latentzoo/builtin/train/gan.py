@@ -155,7 +155,11 @@ class GANRecipe(Recipe):
 
     @torch.no_grad()
     def export(self, averaged: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-        """The generator by NVIDIA's names and in its scale, with its mean style."""
+        """The generator by NVIDIA's names and in its scale, with its mean style.
+
+        Raises:
+            TypeError: If the averaged network is of another class.
+        """
         g = copy.deepcopy(averaged["generator"])
         if not isinstance(g, StyleGAN2):
             raise TypeError("the averaged network is not a StyleGAN2")

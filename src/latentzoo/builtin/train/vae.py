@@ -63,7 +63,11 @@ class VAERecipe(Recipe):
         return {name: x for name, x in state.items() if name.removeprefix("ladder.") not in unused}
 
     def generator(self, averaged: Mapping[str, nn.Module]) -> LadderVAE:
-        """The generator with the averaged ladder."""
+        """The generator with the averaged ladder.
+
+        Raises:
+            TypeError: If the averaged network is of another class.
+        """
         ladder = averaged["ladder"]
         if not isinstance(ladder, Ladder):
             raise TypeError("the averaged network is not a ladder")

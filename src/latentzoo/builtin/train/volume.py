@@ -114,7 +114,11 @@ class VolumeRecipe(Recipe):
         return self.generator(averaged).state_dict()
 
     def generator(self, averaged: Mapping[str, nn.Module]) -> VolumeVAE:
-        """The generator with the averaged networks."""
+        """The generator with the averaged networks.
+
+        Raises:
+            TypeError: If the averaged network is of another class.
+        """
         volume = averaged["volume"]
         if not isinstance(volume, Volume):
             raise TypeError("the averaged network is not a volume")

@@ -96,11 +96,13 @@ def load(
 def about(folder: Path) -> dict[str, str]:
     """What is known of a folder's pipeline without loading it: class, components, licence."""
     from latentzoo.zoo.pipelines import files
+    from latentzoo.zoo.pipelines.habits import OURS
 
     kind, index = files.describe(folder)
     parts = {name: f"{library}.{part}" for name, (library, part) in index.items()}
     call = inspect.signature(kind.__call__).parameters
-    shown = ", ".join(n for n in call if n not in ("self", "prompt"))
+    hidden = {"self", "prompt", "kwargs", *OURS}
+    shown = ", ".join(name for name in call if name not in hidden)
     return {"pipeline": kind.__name__, "licence": files.licence(folder), **parts, "options": shown}
 
 

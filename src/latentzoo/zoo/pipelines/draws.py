@@ -93,7 +93,11 @@ class Draws(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def draw(self, like: Tensor) -> Tensor:
-        """The answer to a draw of the shape, type and device of `like`."""
+        """The answer to a draw of the shape, type and device of `like`.
+
+        Raises:
+            SpecError: If the draw was not there, or had another shape, in the first run.
+        """
         index = len(self.drawn)
         if self.given is None:
             noise = torch.randn(like.shape, generator=self.rng).to(like).requires_grad_()

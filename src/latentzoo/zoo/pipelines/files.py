@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from torch import nn
 from latentzoo.errors import CheckpointError, LatentzooError, MissingExtra, SpecError, UnknownName
 from latentzoo.hub.folder import read_json
 from latentzoo.zoo.pipelines.habits import REFUSED
+from latentzoo.zoo.pipelines.lora import adapt, read_loras
 from latentzoo.zoo.pipelines.quiet import quiet
 
 LIBRARIES = ("diffusers", "transformers")
@@ -55,6 +57,9 @@ def pipeline(
         MissingExtra: If the LoRA's package is not installed.
     """
     kind, index = describe(folder)
+    if file is None:
+        complete(folder, index)
+    loras = [] if lora is None else read_loras(lora if isinstance(lora, list) else [lora])
     settings = {"torch_dtype": dtype or torch.float32}
     with _unsound(folder), quiet():
         if file is not None:
@@ -72,8 +77,9 @@ def pipeline(
         pipe.set_progress_bar_config(disable=True)
     if scheduler is not None:
         pipe.scheduler = exchange(pipe.scheduler, scheduler)
-    if lora is not None:
-        adapt(pipe, lora if isinstance(lora, list) else [lora], use_safetensors=use_safetensors)
+    if loras:
+        with _unsound(folder):
+            adapt(pipe, loras, safe=use_safetensors)
     return pipe
 
 
@@ -113,6 +119,24 @@ def describe(folder: Path) -> tuple[Any, dict[str, tuple[str, str]]]:
         index[key] = (str(library), str(part))
     with quiet():
         return getattr(diffusers, name), index
+
+
+def complete(folder: Path, index: Mapping[str, tuple[str, str]]) -> None:
+    """Looks whether the files of every component are there; the libraries make a tokenizer of no words where not.
+
+    Raises:
+        CheckpointError: If some are not.
+    """
+    for name in index:
+        files = {path.name for path in (folder / name).glob("*")}
+        if not files - (WORDLESS if "tokenizer" in name else set()):
+            raise CheckpointError(
+                f"{folder}: the files of its component '{name}' are not there; is it complete?"
+            )
+
+
+WORDLESS = {"tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"}
+"""Files of a tokenizer that hold no words."""
 
 
 def licence(folder: Path) -> str:
@@ -188,38 +212,13 @@ def exchange(scheduler: Any, wanted: str | Mapping[str, Any]) -> Any:
         return kind.from_config(scheduler.config, **given)
 
 
-def adapt(pipe: Any, loras: list[Any], *, use_safetensors: bool = True) -> None:
-    """Puts LoRAs into a pipeline, by name and weight.
-
-    Raises:
-        MissingExtra: If peft is not installed.
-        SpecError: If a LoRA has no path, or an option that is not known.
-        CheckpointError: If it does not fit the pipeline.
-    """
-    try:
-        import_module("peft")
-    except ImportError:
-        raise MissingExtra("peft", "lora", "a LoRA") from None
-    names, weights = [], []
-    for i, lora in enumerate(loras):
-        given = {"path": lora} if isinstance(lora, str) else dict(lora)
-        path, name = given.pop("path", None), given.pop("name", f"lora{i}")
-        weight = given.pop("weight", 1.0)
-        if path is None or given or not isinstance(weight, int | float):
-            raise SpecError(
-                f"the LoRA {lora!r} is not readable; give path=..., name=..., weight=..."
-            )
-        if not Path(path).exists():
-            raise CheckpointError(f"{path}: there is no such LoRA; check the path")
-        with _unsound(Path(path)), quiet():
-            pipe.load_lora_weights(path, adapter_name=name, use_safetensors=use_safetensors)
-        names.append(name)
-        weights.append(float(weight))
-    pipe.set_adapters(names, weights)
-
-
 def _single(kind: Any, file: Path, folder: Path, settings: dict[str, Any]) -> Any:
-    """A pipeline whose networks are in one file."""
+    """A pipeline whose networks are in one file.
+
+    Without accelerate, diffusers draws a lost tensor at random; with it, it stays without numbers.
+    """
+    if find_spec("accelerate") is None:
+        raise MissingExtra("accelerate", "diffusers", "a pipeline in one file")
     if not hasattr(kind, "from_single_file"):
         raise SpecError(f"{kind.__name__} is not read from one file; give its folder")
     pipe = kind.from_single_file(str(file), config=str(folder), **settings, local_files_only=True)

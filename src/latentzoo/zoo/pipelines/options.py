@@ -35,6 +35,9 @@ def complete(pipe: Any, given: Mapping[str, Any]) -> dict[str, Any]:
         if name in hints and not fits(value, hints[name]):
             wanted = describe(hints[name])
             raise SpecError(f"the option {name}={value!r} of {kind} is not {wanted}; give that")
+    for name in ("height", "width"):
+        if name in given and given[name] is not None and given[name] < 1:
+            raise SpecError(f"{name}={given[name]} is no size in pixels; give a multiple of 8")
     steps = given.get("num_inference_steps")
     most = getattr(getattr(pipe, "scheduler", None), "config", {}).get("num_train_timesteps")
     if steps is not None and not 1 <= steps <= (most or steps):

@@ -23,7 +23,7 @@ import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
@@ -32,13 +32,19 @@ from torch import Tensor, nn
 from latentzoo.diffusion.memory import Budget, Recompute
 from latentzoo.errors import LatentzooError, SpecError
 from latentzoo.generator import Generator
-from latentzoo.zoo.pipelines import options, probe, texts, words
+from latentzoo.zoo.pipelines import options, parts, probe, texts, words
 from latentzoo.zoo.pipelines.draws import Draws, Exact, arrange
-from latentzoo.zoo.pipelines.habits import PAINT
 from latentzoo.zoo.pipelines.quiet import quiet
 from latentzoo.zoo.pipelines.refuse import refuse
-from latentzoo.zoo.pipelines.stage import Caller, Encode, Spend, Stage
+from latentzoo.zoo.pipelines.stage import Caller, Encode, Spend, Stage, held
 from latentzoo.zoo.pipelines.texts import COUNT, Texts
+
+
+class Asked(NamedTuple):
+    """What a picture should show, and what it should not."""
+
+    prompt: str
+    against: str | None
 
 
 class TextToImage(Generator):
@@ -52,11 +58,10 @@ class TextToImage(Generator):
             `latentzoo.diffusion.memory`: "auto", True or False.
         chunk: How many pictures are decoded at once.
         call: Arguments of the pipeline's call, by its names: num_inference_steps, guidance_scale,
-            height, width, negative_prompt, ...
+            height, width, ...; a list as negative_prompt has one for each prompt.
 
     Attributes:
-        prompt: The prompt, where there is one.
-        prompts: The prompts, of each chain where there are several.
+        asked: The prompts, of each chain where there are several, with what each is against.
 
     Raises:
         UnknownName: If the call has no such argument.
@@ -73,20 +78,19 @@ class TextToImage(Generator):
         **call: Any,
     ) -> None:
         super().__init__()
-        self.prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
-        if not self.prompts or not all(isinstance(p, str) and p.strip() for p in self.prompts):
-            raise SpecError("the prompt is empty; say what the picture should show: prompt='...'")
+        self.asked = read(prompt, call.get(AGAINST))
         if chunk < 1:
             raise SpecError(f"chunk={chunk} is not allowed; decode at least one picture at once")
         refuse(pipe)
         Budget(recompute, torch.device("cpu"))  # says what it does not know before any work
-        self.chains = None if isinstance(prompt, str) else len(self.prompts)
+        self.chains = None if isinstance(prompt, str) else len(self.asked)
         self.name, self.recompute, self.chunk = type(pipe).__name__, recompute, chunk
-        self.pipe = _bare(pipe)
-        self.nets = nn.ModuleDict(_networks(self.pipe))
+        self.pipe = parts.bare(pipe)
+        self.nets = nn.ModuleDict(parts.networks(self.pipe))
         self.nets.eval().requires_grad_(False)
         self._upcast()
         self.call = options.complete(pipe, call)
+        self.call.pop(AGAINST, None)
         self.many = COUNT in inspect.signature(type(pipe).__call__).parameters
         self.texts = nn.ModuleList()
         image = self._look()
@@ -96,7 +100,8 @@ class TextToImage(Generator):
     @property
     def prompt(self) -> str | None:
         """The prompt, where all chains have the same."""
-        return self.prompts[0] if len(set(self.prompts)) == 1 else None
+        prompts = {asked.prompt for asked in self.asked}
+        return self.asked[0].prompt if len(prompts) == 1 else None
 
     @property
     def place(self) -> tuple[torch.device | None, torch.dtype | None]:
@@ -110,8 +115,8 @@ class TextToImage(Generator):
         if self.chains is None:
             return self
         part = copy.copy(self)
-        part.prompts = tuple(self.prompts[i] for i in index.tolist())
-        part.chains = len(part.prompts)
+        part.asked = tuple(self.asked[i] for i in index.tolist())
+        part.chains = len(part.asked)
         return part
 
     def train(self, mode: bool = True) -> "TextToImage":
@@ -125,32 +130,32 @@ class TextToImage(Generator):
                 f"there are prompts for {self.chains} chains and {len(z)} latents; give one latent "
                 "per chain, or take some by `select`"
             )
-        prompts = self.prompts if self.chains is not None else self.prompts * len(z)
-        parts, caller = [], Spend(Budget(self.recompute, z.device))
-        for at in self._batches(prompts):
-            parts.append((at, self._paint(z[at], [prompts[i] for i in at], caller)))
-        if len(parts) == 1:
-            return parts[0][1].to(z.device)
-        order = torch.tensor([i for at, _ in parts for i in at]).argsort().to(z.device)
-        return torch.cat([image.to(z.device) for _, image in parts])[order]
+        asked = self.asked if self.chains is not None else self.asked * len(z)
+        done, caller = [], Spend(Budget(self.recompute, z.device))
+        for at in self._batches(asked):
+            done.append((at, self._paint(z[at], [asked[i] for i in at], caller)))
+        if len(done) == 1:
+            return done[0][1].to(z.device)
+        order = torch.tensor([i for at, _ in done for i in at]).argsort().to(z.device)
+        return torch.cat([image.to(z.device) for _, image in done])[order]
 
-    def _paint(self, z: Tensor, prompts: Sequence[str], caller: Caller) -> Tensor:
+    def _paint(self, z: Tensor, asked: Sequence[Asked], caller: Caller) -> Tensor:
         """The pictures of latents (b, D) that go through the pipeline together."""
         blocks = self.space.split(z)
         given = [
             None if p is None else blocks[p.block] if p.row is None else blocks[p.block][:, p.row]
             for p in self.places
         ]
-        said = [self._memory(p) for p in prompts]
+        said = [self._memory(a) for a in asked]
         calls = iter(range(len(said[0])))
         answer = lambda pipe, args, kwargs: texts.rows(
             [s.said(i) for i in [next(calls)] for s in said]
         )
-        return self._run(prompts, Draws(given), caller, answer, exact=z.dtype == torch.float64)
+        return self._run(asked, Draws(given), caller, answer, exact=z.dtype == torch.float64)
 
     def _run(
         self,
-        prompts: Sequence[str],
+        asked: Sequence[Asked],
         draws: Draws,
         caller: Caller,
         encode: Encode,
@@ -161,11 +166,16 @@ class TextToImage(Generator):
         stage = Stage(
             self.pipe, draws, caller=caller, encode=encode, chunk=self.chunk, exact=exact
         )
-        n = len(prompts)
-        how = {COUNT: n, "prompt": prompts[0]} if self.many else {"prompt": [*prompts]}
+        n, (first, against) = len(asked), asked[0]
+        how: dict[str, Any] = (
+            {COUNT: n, "prompt": first} if self.many else {"prompt": [a.prompt for a in asked]}
+        )
+        if against is not None:
+            how[AGAINST] = against if self.many else [a.against for a in asked]
         with ExitStack() as stack:
             if exact:
                 stack.enter_context(Exact())
+            stack.enter_context(held(stage.exchanged))
             stack.enter_context(quiet())
             stack.enter_context(draws)
             stage.pipe(**how, **self.call, output_type="np")
@@ -175,13 +185,13 @@ class TextToImage(Generator):
             )
         return draws.image
 
-    def _batches(self, prompts: Sequence[str]) -> list[list[int]]:
+    def _batches(self, asked: Sequence[Asked]) -> list[list[int]]:
         """The rows that can be in one call: of one prompt, or of prompts whose texts have one shape."""
         if self.alone:
-            return [[i] for i in range(len(prompts))]
+            return [[i] for i in range(len(asked))]
         groups: list[list[int]] = []
-        for i, p in enumerate(prompts):
-            fits = (g for g in groups if self._together(prompts[g[0]], p))
+        for i, one in enumerate(asked):
+            fits = (g for g in groups if self._together(asked[g[0]], one))
             group = next(fits, None)
             if group is None:
                 groups.append([i])
@@ -189,21 +199,21 @@ class TextToImage(Generator):
                 group.append(i)
         return groups
 
-    def _together(self, a: str, b: str) -> bool:
+    def _together(self, a: Asked, b: Asked) -> bool:
         one, two = self._memory(a), self._memory(b)
         return a == b or (
             0 < len(one) == len(two)
             and all(texts.together(one.said(i), two.said(i)) for i in range(len(one)))
         )
 
-    def _memory(self, prompt: str) -> Texts:
-        return self.texts[self.known[prompt]]  # pyright: ignore[reportReturnType]
+    def _memory(self, asked: Asked) -> Texts:
+        return self.texts[self.known[asked]]  # pyright: ignore[reportReturnType]
 
     def _look(self) -> Tensor:
         """Encodes each prompt, and finds the draws of a first run; its picture, which is no real one."""
-        self.known: dict[str, int] = {}
+        self.known: dict[Asked, int] = {}
         image, caller = torch.empty(0), probe.Probe()
-        for prompt in dict.fromkeys(self.prompts):
+        for asked in dict.fromkeys(self.asked):
             draws, memory = Draws(), Texts()
             reader = words.Reader()
 
@@ -214,14 +224,14 @@ class TextToImage(Generator):
                 memory: Texts = memory,
                 reader: words.Reader = reader,
             ) -> Any:
-                asked = reader.hearing(pipe).encode_prompt
-                memory.keep(texts.ask(asked, args, kwargs))
+                encoder = reader.hearing(pipe).encode_prompt
+                memory.keep(texts.ask(encoder, args, kwargs))
                 return memory.said(len(memory) - 1).one
 
             with self._refusals(), torch.enable_grad():
-                image = self._run([prompt], draws, caller, encode)
+                image = self._run([asked], draws, caller, encode)
             reader.judge()
-            self.known[prompt] = len(self.texts)
+            self.known[asked] = len(self.texts)
             self.texts.append(memory)
             alive = probe.alive(image, draws.drawn)
             if not any(alive):
@@ -248,25 +258,25 @@ class TextToImage(Generator):
         calls = iter(range(len(memory)))  # pyright: ignore[reportArgumentType]
         answer = lambda pipe, args, kwargs: texts.rows([memory.said(next(calls))] * 2)  # pyright: ignore[reportCallIssue]
         with self._refusals(), torch.no_grad():
-            self._run([self.prompts[-1]] * 2, draws, caller, answer)
+            self._run([self.asked[-1]] * 2, draws, caller, answer)
         return all(len(x) == 2 for x in draws.drawn)
 
     def _release(self, image: Tensor) -> None:
         """Lets the text encoders go, where the pipeline does without."""
-        pipe, self.pipe = self.pipe, _without(self.pipe, _encoders(self.pipe))
+        pipe, self.pipe = self.pipe, parts.without(self.pipe, parts.encoders(self.pipe))
         memory = self.texts[-1]
         calls = iter(range(len(memory)))  # pyright: ignore[reportArgumentType]
         answer = lambda pipe, args, kwargs: memory.said(next(calls)).one  # pyright: ignore[reportCallIssue]
         given = [x.detach() for x in self._first]
         try:
             with torch.no_grad():
-                again = self._run([self.prompts[-1]], Draws(given), self._caller, answer)
+                again = self._run([self.asked[-1]], Draws(given), self._caller, answer)
             gone = torch.equal(again, image)
         except (AttributeError, TypeError, ValueError, RuntimeError):
             gone = False
         del self._first, self._caller
         if gone:
-            self.nets = nn.ModuleDict(_networks(self.pipe))
+            self.nets = nn.ModuleDict(parts.networks(self.pipe))
         else:
             self.pipe = pipe
 
@@ -293,6 +303,7 @@ class TextToImage(Generator):
             RuntimeError,
             AttributeError,
             LookupError,
+            ArithmeticError,
             OSError,
         ) as error:
             reason = " ".join(str(error).split())[:300]
@@ -313,46 +324,25 @@ class TextToImage(Generator):
                 net.float()
 
 
-def _inner(pipe: Any) -> Iterator[tuple[str, Any]]:
-    """A pipeline, and those inside it."""
-    yield "", pipe
-    for name, part in vars(pipe).items():
-        if name.endswith("_pipe") and hasattr(part, "components"):
-            yield name, part
+AGAINST = "negative_prompt"
 
 
-def _parts(pipe: Any) -> dict[str, Any]:
-    """All parts of a pipeline and those inside it, by name; a part in two places has one."""
-    found: dict[int, tuple[str, Any]] = {}
-    for prefix, p in _inner(pipe):
-        for name, part in vars(p).items():
-            if isinstance(part, nn.Module):
-                found.setdefault(id(part), (f"{prefix}_{name}".strip("_"), part))
-    return dict(found.values())
+def read(prompt: Any, against: Any) -> tuple[Asked, ...]:
+    """The prompts, each with what it is against: one text for all, or a list with one for each.
 
-
-def _networks(pipe: Any) -> dict[str, nn.Module]:
-    return {name: part for name, part in _parts(pipe).items() if isinstance(part, nn.Module)}
-
-
-def _encoders(pipe: Any) -> set[str]:
-    return {name for _, p in _inner(pipe) for name in vars(p) if "text_encoder" in name}
-
-
-def _without(pipe: Any, names: set[str]) -> Any:
-    """A copy without some parts."""
-    new = copy.copy(pipe)
-    for name, part in vars(pipe).items():
-        if name in names:
-            vars(new)[name] = None
-        elif name.endswith("_pipe") and hasattr(part, "components"):
-            vars(new)[name] = _without(part, names)
-    return new
-
-
-def _bare(pipe: Any) -> Any:
-    """A copy without what paints over pictures, that tells no progress."""
-    new = _without(pipe, set(PAINT))
-    for _, p in _inner(new):
-        vars(p)["_progress_bar_config"] = {"disable": True}
-    return new
+    Raises:
+        SpecError: If a prompt is no text or empty, or there are not as many texts against.
+    """
+    prompts = [prompt] if isinstance(prompt, str) else prompt
+    if not isinstance(prompts, list | tuple) or not all(isinstance(p, str) for p in prompts):
+        raise SpecError(f"the prompt {prompt!r} is no text; put it in quotes: prompt='...'")
+    if not prompts or not all(p.strip() for p in prompts):
+        raise SpecError("the prompt is empty; say what the picture should show: prompt='...'")
+    if not isinstance(against, list | tuple):
+        return tuple(Asked(p, against) for p in prompts)
+    if len(against) != len(prompts):
+        raise SpecError(
+            f"there are {len(against)} texts as negative_prompt and {len(prompts)} prompts; give "
+            "one for each, or one for all"
+        )
+    return tuple(Asked(p, a) for p, a in zip(prompts, against, strict=True))

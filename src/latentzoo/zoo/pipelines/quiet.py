@@ -1,5 +1,6 @@
 """Keeps diffusers and transformers from talking: the library never prints."""
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,3 +28,21 @@ def quiet() -> Iterator[None]:
             log.set_verbosity(verbosity)
             if bars:
                 log.enable_progress_bar()
+
+
+@contextmanager
+def heard() -> Iterator[list[str]]:
+    """Collects what diffusers warns of in its log, and lets nothing of it be seen."""
+    said: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: said.append(record.getMessage())
+    before = diffusers_log.get_verbosity()
+    diffusers_log.disable_default_handler()
+    diffusers_log.add_handler(handler)
+    diffusers_log.set_verbosity_warning()
+    try:
+        yield said
+    finally:
+        diffusers_log.set_verbosity(before)
+        diffusers_log.remove_handler(handler)
+        diffusers_log.enable_default_handler()

@@ -11,9 +11,11 @@ the copy; what is around their calls is new for each call:
 
 import copy
 import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from diffusers.models.modeling_utils import ModelMixin
@@ -23,6 +25,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from latentzoo.diffusion.memory import Budget
+from latentzoo.errors import SpecError
 from latentzoo.zoo.pipelines.draws import Draws, Exact
 
 Caller = Callable[[Callable[..., Any], Any, Any, dict[str, Any]], Any]
@@ -78,6 +81,7 @@ class Stage:
         self.exact = Exact if exact else nullcontext
         self.pipe = self.copy(pipe)
         self.guided = isinstance(pipe, PAGMixin)
+        self.exchanged = [part for part in vars(pipe).values() if self.guided and is_network(part)]
 
     def copy(self, pipe: Any) -> Any:
         """The pipeline with stand-ins, and so the pipelines inside it."""
@@ -111,6 +115,7 @@ class Stage:
         return new
 
     def network(self, network: Any) -> Standin:
+        """What stands in for a network: its calls go through this stage."""
         methods = {"forward": functools.partial(self.run, network, network)}
         if hasattr(network, "decode"):
             methods |= {"decode": functools.partial(self.decode, network)}
@@ -195,8 +200,31 @@ def with_processors(network: Any, now: dict[str, Any] | None) -> Iterator[None]:
     if now is None or all(now[k] is then[k] for k in then):
         yield
         return
-    network.set_attn_processor(dict(now))
-    try:
+    with held([network]):
+        network.set_attn_processor(dict(now))
+        try:
+            yield
+        finally:
+            network.set_attn_processor(then)
+
+
+BUSY: WeakKeyDictionary[Any, threading.RLock] = WeakKeyDictionary()
+
+
+@contextmanager
+def held(networks: Iterable[Any]) -> Iterator[None]:
+    """Holds networks whose attention is exchanged for a call.
+
+    Raises:
+        SpecError: If another thread has exchanged that of one.
+    """
+    with ExitStack() as stack:
+        for network in networks:
+            lock = BUSY.setdefault(network, threading.RLock())
+            if not lock.acquire(blocking=False):
+                raise SpecError(
+                    f"another map exchanges the attention of this {type(network).__name__} at this "
+                    "moment; run the maps of a PAG pipeline one after the other, or load it twice"
+                )
+            stack.callback(lock.release)
         yield
-    finally:
-        network.set_attn_processor(then)

@@ -1,0 +1,51 @@
+"""The parts of a pipeline, and of the pipelines inside it; nothing here changes one."""
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+
+from latentzoo.zoo.pipelines.habits import PAINT
+
+
+def stages(pipe: Any) -> Iterator[tuple[str, Any]]:
+    """A pipeline, and those inside it."""
+    yield "", pipe
+    for name, part in vars(pipe).items():
+        if name.endswith("_pipe") and hasattr(part, "components"):
+            yield name, part
+
+
+def networks(pipe: Any) -> dict[str, nn.Module]:
+    """The networks of a pipeline and of those inside it, by name; one in two places has one."""
+    found: dict[int, tuple[str, nn.Module]] = {}
+    for prefix, p in stages(pipe):
+        for name, part in vars(p).items():
+            if isinstance(part, nn.Module):
+                found.setdefault(id(part), (f"{prefix}_{name}".strip("_"), part))
+    return dict(found.values())
+
+
+def encoders(pipe: Any) -> set[str]:
+    """The names of its text encoders."""
+    return {name for _, p in stages(pipe) for name in vars(p) if "text_encoder" in name}
+
+
+def without(pipe: Any, names: set[str]) -> Any:
+    """A copy without some parts."""
+    new = copy.copy(pipe)
+    for name, part in vars(pipe).items():
+        if name in names:
+            vars(new)[name] = None
+        elif name.endswith("_pipe") and hasattr(part, "components"):
+            vars(new)[name] = without(part, names)
+    return new
+
+
+def bare(pipe: Any) -> Any:
+    """A copy without what paints over pictures, that tells no progress."""
+    new = without(pipe, set(PAINT))
+    for _, p in stages(new):
+        vars(p)["_progress_bar_config"] = {"disable": True}
+    return new

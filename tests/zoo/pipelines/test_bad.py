@@ -1,0 +1,118 @@
+"""Bad input at the command line: one line, the fact, the reason and the cure, exit 2."""
+
+import shutil
+import threading
+
+import pytest
+import tiny
+import torch
+from typer.testing import CliRunner
+
+import latentzoo as lz
+from latentzoo.cli import app
+from latentzoo.errors import SpecError
+from latentzoo.rng import Rng
+from latentzoo.zoo.pipelines.stage import held
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Folders of tiny pipelines, by their names."""
+    folder = tmp_path_factory.mktemp("bad")
+    for name in ("StableDiffusionPipeline", "LatentConsistencyModelPipeline", "FluxPipeline"):
+        tiny.MADE[name]().save_pretrained(folder / name)
+    return folder
+
+
+def said(folder, *words, prompt="a", steps=2, size=16):
+    """The one line of a command that ends with status 2."""
+    sizes = ["--option", f"height={size}", "--option", f"width={size}"]
+    call = ["--prompt", prompt, "--option", f"num_inference_steps={steps}", *sizes]
+    done = RUNNER.invoke(
+        app, ["sample", str(folder), *call, *words, "--out", str(folder) + "-run"]
+    )
+    assert done.exit_code == 2 and done.stderr.count("\n") == 1, done.output + repr(done.exception)
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("lost", "words"),
+    [
+        ("model_index.json", "there is no model_index.json"),
+        ("vae", "component 'vae' are not there"),
+        ("scheduler", "component 'scheduler' are not there"),
+        ("tokenizer", "component 'tokenizer' are not there"),
+        ("tokenizer/tokenizer.json", "component 'tokenizer' are not there"),
+        ("unet/config.json", "config.json"),
+        ("unet/diffusion_pytorch_model.safetensors", "no weights"),
+    ],
+)
+def test_what_a_folder_lacks(whole, tmp_path, lost, words):
+    folder = shutil.copytree(whole / "StableDiffusionPipeline", tmp_path / "sd")
+    path = folder / lost
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert words in said(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "given", "words"),
+    [
+        ("LatentConsistencyModelPipeline", [], {"steps": 60}, "num_inference_steps"),
+        ("StableDiffusionPipeline", [], {"steps": 1500}, "give 1 to 1000"),
+        ("StableDiffusionPipeline", [], {"size": 0}, "no size"),
+        ("StableDiffusionPipeline", [], {"size": -8}, "no size"),
+        ("StableDiffusionPipeline", [], {"size": 17}, "divisible by 8"),
+        ("FluxPipeline", [], {"size": 18}, "makes 16x16 pixels of the 18x18"),
+        (
+            "StableDiffusionPipeline",
+            [],
+            {"prompt": "w " * 90 + "the end"},
+            "the end' would be lost",
+        ),
+        ("StableDiffusionPipeline", [], {"prompt": ""}, "the prompt is empty"),
+        ("StableDiffusionPipeline", ["--option", "dtype=float16"], {}, "--dtype"),
+        ("StableDiffusionPipeline", ["--family", "ldm"], {}, "leave out family"),
+        ("StableDiffusionPipeline", ["--option", "guidance=3"], {}, "'guidance_scale'"),
+        ("StableDiffusionPipeline", ["--option", "scheduler=EulerScheduler"], {}, "did you mean"),
+        ("StableDiffusionPipeline", ["--option", "scheduler={beta_ends: 1}"], {}, "beta_end"),
+        ("StableDiffusionPipeline", ["--option", "variant=fp16"], {}, "fp16"),
+        ("StableDiffusionPipeline", ["--option", "clip_skip=9"], {}, "refuses the call"),
+    ],
+)
+def test_what_a_call_does_not_take(whole, name, more, given, words):
+    assert words in said(whole / name, *more, **given)
+
+
+def test_two_maps_of_one_pipeline_in_two_threads(whole):
+    """They do not meet; where a call exchanges a network's attention, the second is told so."""
+    plain = tiny.MADE["StableDiffusionPipeline"]
+    pipe = plain()
+    maps = [lz.load(pipe, prompt=p, **plain.call) for p in ("a cat", "a hat")]
+    z = Rng(1).normal(maps[0].space.dim)
+    alone, found = [g(z) for g in maps], {}
+
+    def run(i):
+        found[i] = [maps[i](z) for _ in range(3)]
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(2)]
+    [t.start() for t in threads], [t.join() for t in threads]
+    assert all(torch.equal(x, alone[i]) for i in range(2) for x in found[i])
+
+    pag = tiny.MADE["StableDiffusionPAGPipeline"]
+    pipe = pag()
+    generator = lz.load(pipe, prompt="a cat", **pag.call)
+    told = []
+
+    def other():
+        try:
+            generator(z)
+        except SpecError as error:
+            told.append(str(error))
+
+    with held([pipe.unet]):
+        generator(z)  # the thread that holds it goes on
+        thread = threading.Thread(target=other)
+        thread.start(), thread.join()
+    assert len(told) == 1 and "one after the other" in told[0]
