@@ -100,6 +100,17 @@ def test_a_chain_alone_follows_the_schedule_and_the_maps_of_its_batch(tmp_path: 
     assert kernels.settings(follower)["jumps"] == "auto"
 
 
+@pytest.mark.parametrize("steps", range(80, 85))
+def test_no_jump_takes_the_place_of_a_step_that_ends_a_phase(steps: int) -> None:
+    """The step of the tested tail is shorter, and the one of the phase before it is the mean of the tuning."""
+    walk = known.walked(two(0.9), Auto(), *range(16), dim=DIM, steps=steps)
+    h, tail = walk.trace.step_size[:, 0], steps - steps // 4
+    assert walk.here.state.group_centre.shape[1] == 2
+    assert h[tail] <= 0.61 * h[tail - 1]
+    assert len(np.unique(h[tail:])) == 1
+    assert walk.trace.accept[tail, 0] > 0  # a test, with the momentum drawn anew
+
+
 class Own(Potential):
     """Creates the two modes, as targets of so many chains."""
 

@@ -179,6 +179,11 @@ FILES: dict[str, tuple[str, Callable[[Path], Path], dict[str, Any]]] = {
     "stylenerf": ("stylenerf", persistent("stylenerf", "ffhq_like"), {}),
     "ldm": ("ldm", trained("ldm", "v1"), {"steps": 2}),
     "nvae": ("nvae", trained("nvae", "v1"), {}),
+    "guided_diffusion": (
+        "guided_diffusion",
+        plain("guided_diffusion", "classes_updown"),
+        {"steps": 2, "resolution": 8, "heads": 2, "class_index": 3},
+    ),
     "sn_dpm": ("sn_dpm", plain("adpm_unet", "v1"), {"steps": 2}),
     "stylesdf": ("stylesdf", averaged("stylesdf", "ffhq_like"), {}),
     "giraffe_hd": ("giraffe_hd", averaged("giraffe_hd", "ffhq_like"), {}),

@@ -2,12 +2,12 @@ import pytest
 import torch
 
 from latentzoo import zoo
+from latentzoo.diffusion.schedule import strided
 from latentzoo.errors import CheckpointError, SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import translate
 from latentzoo.rng import Rng
 from latentzoo.zoo import diffae
-from latentzoo.zoo.diffae import timesteps
 from laws import obey, official, randomise
 
 TINY = {
@@ -70,11 +70,11 @@ def test_codes_have_the_statistics_of_the_data():
 
 
 def test_the_times_have_the_smallest_stride_that_gives_their_number():
-    assert timesteps(3, 1000) == [0, 334, 668]
-    assert timesteps(5, 1000) == [0, 200, 400, 600, 800]
-    assert timesteps(20, 1000)[1] == 50 and len(timesteps(1000, 1000)) == 1000
+    assert strided(3, 1000) == [0, 334, 668]
+    assert strided(5, 1000) == [0, 200, 400, 600, 800]
+    assert strided(20, 1000)[1] == 50 and len(strided(1000, 1000)) == 1000
     with pytest.raises(SpecError, match=r"\[499|\[334|500"):
-        timesteps(501, 1000)
+        strided(501, 1000)
 
 
 def test_an_image_has_a_latent_that_gives_it_again():

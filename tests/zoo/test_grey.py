@@ -53,6 +53,14 @@ def pipeline(scheduler: str, **settings: Any) -> Callable[[Path], Path]:
     )
 
 
+def unlearned(to: Path) -> Path:
+    tensors, _ = official.state("guided_diffusion", "classes_updown")
+    torch.save(
+        {k: v[:3] if k.startswith("out.2.") else v for k, v in tensors.items()}, to / "a.pt"
+    )
+    return to / "a.pt"
+
+
 UNET = r"unet\.conv_out\.\w+", r"unet\.conv_in\.weight"
 FAMILIES = {
     "stylegan2": Grey(
@@ -77,6 +85,12 @@ FAMILIES = {
         *official.FILES["diffae"][1:], r".*model\.out\.2\.\w+", r"x_T|.*input_blocks\.0\.0\.weight"
     ),
     "sn_dpm": Grey(*official.FILES["sn_dpm"][1:], r"conv_out2?\.\w+", r"conv_in\.weight"),
+    "guided_diffusion": Grey(
+        unlearned,
+        official.FILES["guided_diffusion"][2],
+        r"out\.2\.\w+",
+        r"input_blocks\.0\.0\.weight",
+    ),
     "ldm": Grey(
         *test_guided.FAMILIES["ldm"],
         r"first_stage_model\.decoder\.conv_out\.\w+",

@@ -75,7 +75,10 @@ FAMILIES: dict[str, tuple[Write, dict[str, Any]]] = {
     # A file of CompVis does not say how large its pictures are; as published, they would be 256 pixels. The first stage
     # is a KL one: the map through a codebook has jumps, and the gradient that training gives it is not its slope.
     "ldm": (official.trained("ldm", "v2"), {"steps": 2, "size": 8}),
-    **{name: official.FILES[name][1:] for name in ("diffae", "ddgan", "sn_dpm", "nvae")},
+    **{
+        name: official.FILES[name][1:]
+        for name in ("diffae", "ddgan", "sn_dpm", "nvae", "guided_diffusion")
+    },
 }
 LEFT = {
     *("run.yaml", "images", "start", "grid.png", "pairs.png", "latents.safetensors", "trace.csv"),

@@ -14,7 +14,11 @@ from latentzoo import zoo
 from latentzoo.rng import Rng
 
 FIRST = ("stylegan2", "stylegan2-ada", "stylegan_xl", "styleswin", "biggan_deep")
-HERE = [n for n in official.FILES if n not in ("ldm", "diffae", "ddgan", "sn_dpm", "nvae")]
+HERE = [
+    n
+    for n in official.FILES
+    if n not in ("ldm", "diffae", "ddgan", "sn_dpm", "nvae", "guided_diffusion")
+]
 """The families of diffusion and NVAE are guided in test_guided.py."""
 ENTRIES = [pytest.param(n, marks=() if n in FIRST else pytest.mark.slow) for n in HERE]
 

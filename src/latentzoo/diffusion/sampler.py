@@ -148,6 +148,25 @@ class DDPM(Single):
 
 
 @dataclass(frozen=True)
+class Learned(Single):
+    """Creates the sampler whose steps the network decides, with variances of its own.
+
+    Arguments:
+        gaussian: The distribution of `x_s`, from `x_t` and the levels t and s.
+        eta: How much of a step's mean is fresh noise, in [0, 1]; the network's share is, for any `eta`.
+    """
+
+    gaussian: Callable[[Tensor, Level, Level], Gaussian]
+    eta: float = 1.0
+
+    def noises(self, pairs: Pairs) -> int:
+        return len(pairs) - 1
+
+    def step(self, denoise: Denoise, x_t: Tensor, t: Level, s: Level) -> Gaussian:
+        return self.gaussian(x_t, t, s)
+
+
+@dataclass(frozen=True)
 class Heun(Single):
     """Creates Heun's sampler, of second order and without noise; two network calls per step."""
 

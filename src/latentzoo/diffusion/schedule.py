@@ -181,6 +181,19 @@ def cosine_betas(*, n: int = 1000, offset: float = 0.008, limit: float = 0.999) 
     return np.minimum(1 - alpha_bar[1:] / alpha_bar[:-1], limit).tolist()
 
 
+def strided(steps: int, N: int) -> list[int]:
+    """The times of a chain, rising: 0, s, 2s, ... for the smallest stride that gives their number.
+
+    Raises:
+        SpecError: If there is none; the nearest numbers are named.
+    """
+    counts = {len(range(0, N, stride)): stride for stride in range(N, 0, -1)}
+    if steps not in counts:
+        near = sorted(sorted(counts, key=lambda n: abs(n - steps))[:4])
+        raise SpecError(f"no stride gives {steps} steps of {N} times; choose from {near}")
+    return list(range(0, N, counts[steps]))
+
+
 def karras_sigmas(
     sigma_min: float, sigma_max: float, steps: int, *, rho: float = 7.0
 ) -> list[float]:

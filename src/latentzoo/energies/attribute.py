@@ -101,6 +101,9 @@ class Described(Energy):
         self.network, self.usual = network, network.usual
         self.understood = network.understand(words)
 
+    def about(self, target: str) -> "Described":
+        return Described(self.network, target)
+
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
         return at_least_single(
             self.network.surprise(in_type_of(image, self.network), self.understood)

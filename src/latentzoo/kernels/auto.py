@@ -2,7 +2,7 @@ r"""The default: the annealed kernel, which changes its mind where its chains co
 
 Until N/2 it is `anneal`. Over the last fifth before that, the chains are followed along the main directions of their
 gradients, and if they sit in groups that none of them leaves, every fifth step from then on is a jump between the
-groups (`jumps`), at one gradient like any other. How many chains the ramp brought to each mode is then
+groups (`jumps`), at one gradient like any other, unless it begins or ends a phase. How many chains the ramp brought to each mode is then
 forgotten within a few jumps, and the shares of modes are the posterior's, in every chain and with no weights. Where
 there is one group, the run is that of `anneal`, bit for bit; where jumps are hardly ever taken,
 because the modes do not look alike, the groups remain, and the verdict says so: `smc` weighs them.
@@ -83,14 +83,13 @@ class Auto(Kernel):
 
     @property
     def coupled(self) -> bool:
-        return self._moves.coupled
+        return self.schedule is None
 
     def step(self, phi: Potential, state: AutoState, rng: Rng) -> tuple[AutoState, Info]:
-        n = int(state.clock[0])
-        maps = self.maps(state)
-        if maps is not None and n % EVERY == 0:
+        moves, maps, old = self._moves, self.maps(state), _moving(state)
+        if maps is not None and int(old.clock[0]) % EVERY == 0 and not moves.turns(old):
             return self._jump(phi, state, rng, maps)
-        new, info = self._moves.step(phi, _moving(state), rng)
+        new, info = moves.step(phi, old, rng)
         return self._follow(state._replace(**new._asdict()), phi), info
 
     def learned(self, state: AutoState) -> dict[str, Any]:

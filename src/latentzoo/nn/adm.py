@@ -8,8 +8,8 @@ enter its second half :math:`g` is its own matter,
 where `n` is a group normalisation, `s` the SiLU and `r` the identity, a halving or a doubling of
 the sides. An attention block looks at all positions. Every map has shape (B, C, H, W).
 
-Users: `zoo.ldm` (the U-Net), `zoo.diffae` (the U-Net and the semantic encoder), `zoo.ddgan` (the
-stages).
+Users: `zoo.guided_diffusion` and `zoo.ldm` (the U-Net), `zoo.diffae` (the U-Net and the semantic
+encoder), `zoo.ddgan` (the stages).
 
 References:
     | Diffusion Models Beat GANs on Image Synthesis (Dhariwal and Nichol, 2021)
@@ -113,17 +113,65 @@ def project(features: int, o: int) -> nn.Sequential:
     return nn.Sequential(nn.SiLU(), nn.Linear(features, o))
 
 
+class TimeBlock(Residual):
+    """Creates a residual block that reads the time.
+
+    Arguments:
+        i: The number of channels in.
+        o: The number of channels out.
+        time: The number of features of the time.
+        modulate: Whether the time scales and shifts the second normalisation, or is added before.
+        resample: What happens to the sides.
+    """
+
+    def __init__(
+        self, i: int, o: int, time: int, *, modulate: bool, resample: Resample = keep
+    ) -> None:
+        super().__init__(i, o, resample)
+        self.modulate = modulate
+        self.emb_layers = project(time, 2 * o if modulate else o)
+        self.out_layers = second_half(o)
+
+    def finish(self, h: Tensor, time: Tensor, context: Any) -> Tensor:
+        e = self.emb_layers(time)[..., None, None]
+        if not self.modulate:
+            return self.out_layers(h + e)
+        norm, *rest = self.out_layers
+        scale, shift = e.chunk(2, dim=1)
+        h = norm(h) * (1 + scale) + shift
+        for layer in rest:
+            h = layer(h)
+        return h
+
+
+class Downsample(nn.Module):
+    """Creates a halving of the sides by a convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (B, C, 2H, 2W) to (B, C, H, W)."""
+        return self.op(x)
+
+
+HEADS_FIRST, PARTS_FIRST = "(h n c)", "(n h c)"
+"""How the channels of an attention block are divided: heads, then query, key and value; or these, then heads."""
+
+
 class AttentionBlock(nn.Module):
     """Creates a self-attention block.
 
     Arguments:
         channels: The number of channels, in and out.
         heads: The number of heads.
+        order: `HEADS_FIRST` or `PARTS_FIRST`.
     """
 
-    def __init__(self, channels: int, heads: int) -> None:
+    def __init__(self, channels: int, heads: int, order: str = HEADS_FIRST) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.order = heads, order
         self.norm = normalise(channels)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.proj_out = nn.Conv1d(channels, channels, 1)
@@ -131,7 +179,7 @@ class AttentionBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps (B, C, H, W) to the same shape."""
         qkv = self.qkv(self.norm(x.flatten(2)))
-        q, k, v = rearrange(qkv, "b (h n c) x -> n b h x c", h=self.heads, n=3)
+        q, k, v = rearrange(qkv, f"b {self.order} x -> n b h x c", h=self.heads, n=3)
         h = rearrange(attend(q, k, v), "b h x c -> b (h c) x")
         return x + self.proj_out(h).reshape(x.shape)
 
@@ -152,7 +200,7 @@ class Plan:
     """
 
     width: int
-    mult: Sequence[int]
+    mult: Sequence[float]
     depth: int
     attention: Collection[int]
     residual: Callable[[int, int], nn.Module]
@@ -160,19 +208,23 @@ class Plan:
     down: Callable[[int], nn.Module]
     up: Callable[[int], nn.Module]
 
+    def channels(self, level: int) -> int:
+        """The number of channels of a level."""
+        return int(self.mult[level] * self.width)
+
     def parts(self, i: int, level: int) -> list[nn.Module]:
         """Creates a residual block of a level, from `i` channels, and the attention after it."""
-        o = self.mult[level] * self.width
+        o = self.channels(level)
         return [self.residual(i, o)] + [self.attend(o) for _ in range(2**level in self.attention)]
 
     def contract(self, i: int) -> tuple[nn.ModuleList, list[int]]:
         """Creates the way down from `i` channels, and lists the channels after each stage."""
-        c = self.mult[0] * self.width
+        c = self.channels(0)
         stages, channels = [Stage([nn.Conv2d(i, c, 3, padding=1)])], [c]
-        for level, m in enumerate(self.mult):
+        for level in range(len(self.mult)):
             for _ in range(self.depth):
                 stages.append(Stage(self.parts(c, level)))
-                c = m * self.width
+                c = self.channels(level)
                 channels.append(c)
             if level < len(self.mult) - 1:
                 stages.append(Stage([self.down(c)]))
@@ -192,11 +244,13 @@ class UNet(nn.Module):
         o: The number of channels out.
         features: The number of features of the time that the residual blocks read.
         plan: The levels and their parts.
+        classes: The number of classes whose features are added to those of the time; 0 for none.
     """
 
-    def __init__(self, i: int, o: int, features: int, plan: Plan) -> None:
+    def __init__(self, i: int, o: int, features: int, plan: Plan, *, classes: int = 0) -> None:
         super().__init__()
         self.width = plan.width
+        self.label_emb = nn.Embedding(classes, features) if classes else None
         self.time_embed = nn.Sequential(
             nn.Linear(plan.width, features), nn.SiLU(), nn.Linear(features, features)
         )
@@ -204,18 +258,23 @@ class UNet(nn.Module):
         c = skips[-1]
         self.middle_block = plan.middle(c)
         stages = []
-        for level, m in reversed(list(enumerate(plan.mult))):
+        for level in reversed(range(len(plan.mult))):
             for j in range(plan.depth + 1):
                 parts = plan.parts(c + skips.pop(), level)
-                c = m * plan.width
+                c = plan.channels(level)
                 parts += [plan.up(c) for _ in range(level > 0 and j == plan.depth)]
                 stages.append(Stage(parts))
         self.output_blocks = nn.ModuleList(stages)
         self.out = nn.Sequential(normalise(c), nn.SiLU(), nn.Conv2d(c, o, 3, padding=1))
 
-    def forward(self, x: Tensor, t: Tensor, context: Any = None) -> Tensor:
-        """Maps (B, i, H, W), the times (B,) and what the parts know as context to (B, o, H, W)."""
-        given = self.time_embed(time_features(t, self.width)), context
+    def forward(
+        self, x: Tensor, t: Tensor, context: Any = None, label: Tensor | None = None
+    ) -> Tensor:
+        """Maps (B, i, H, W), times (B,), what the parts know as context, and classes (B,) to (B, o, H, W)."""
+        time = self.time_embed(time_features(t, self.width))
+        if self.label_emb is not None and label is not None:
+            time = time + self.label_emb(label)
+        given = time, context
         skips = []
         for stage in self.input_blocks:
             x = stage(x, *given)
@@ -236,9 +295,10 @@ def read_plan(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     depth = min((int(m[1]) for k in tensors if (m := passage.fullmatch(k))), default=stages - 1)
     first = [1 + level * (depth + 1) for level in range(stages // (depth + 1))]
     width = tensors["time_embed.0.weight"].shape[1]
+    rows = (len(tensors[f"input_blocks.{n}.0.in_layers.2.weight"]) for n in first)
     return {
         "width": width,
-        "mult": [len(tensors[f"input_blocks.{n}.0.in_layers.2.weight"]) // width for n in first],
+        "mult": [n // width if n % width == 0 else n / width for n in rows],
         "depth": depth,
         "attention": [
             2**k for k, n in enumerate(first) if f"input_blocks.{n}.1.norm.weight" in tensors

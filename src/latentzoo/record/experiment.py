@@ -114,7 +114,8 @@ class Experiment:
                 f"the energy '{term.energy}' has no target, and the generator no prompt; write "
                 f"{term.energy}=TARGET"
             )
-        each = {prompt: rate(prompt) for prompt in dict.fromkeys(prompts)}
+        first = rate(prompts[0])
+        each = {prompt: first.about(prompt) or rate(prompt) for prompt in dict.fromkeys(prompts)}
         return PerChain([each[prompt] for prompt in prompts])
 
     @cached_property

@@ -57,17 +57,11 @@ def sample(
     watch: Callable[[Frame], Any] | None = None,
     log: Log | None = None,
     workers: int | None = None,
-    gpus_per_worker: float | None = None,
-    ray: str | None = None,
 ) -> Result:
-    """Samples N(z; 0, I) exp(-phi(z)).
-
-    Ctrl-C stops after the last whole step and gives back the result so far; with workers it stops them, and nothing is
-    given back.
+    """Samples N(z; 0, I) exp(-phi(z)). Ctrl-C gives back the result so far, but not from workers.
 
     Arguments:
-        target: A `Posterior`; any differentiable potential, (B, D) -> (B,), together with `dim`;
-            or a generator alone, which draws from the prior.
+        target: A `Posterior`; a differentiable potential, (B, D) -> (B,), with `dim`; or a generator.
         dim: The latent's dimension, for a bare potential.
         chains: How many chains B.
         steps: The budget of each chain in gradients.
@@ -81,66 +75,91 @@ def sample(
         device: Where the latents live; None takes the generator's. The networks stay where they are.
         dtype: The number type of the latents, float32 or float64; networks keep theirs.
         progress: Whether a bar, or lines in a log, are shown on standard error.
-        watch: Called with every frame; with workers, frames stay where they are made.
-        log: Called after every step with its mean numbers by name, and the step; see
-            `tracker`.
-        workers: How many processes share the chains, each with a copy of the networks and one
-            thread; the chains are the same for any number, see docs/machines.md. None walks here.
-        gpus_per_worker: How many GPUs each takes, fractions allowed; None shares those that there
-            are.
-        ray: The cluster whose machines the workers are on, "auto" or HOST:PORT; None starts one on
-            this machine for the while.
+        watch: Called with every frame.
+        log: Called after every step with its mean numbers by name, and the step; see `tracker`.
+        workers: How many processes share the chains, which are the same for any number; None walks here.
 
     Raises:
         SpecError: If `dim` is missing for a bare potential, or what is given cannot be used.
         EnergyError: If the potential cannot be used; see `probe` and `Posterior.evaluate`.
-        MissingExtra: If there are to be workers and Ray is not installed.
-        WorkerError: If workers do not start, or die over and over.
     """
-    split = workers is not None or ray is not None
-    if split and (watch is not None or log is not None):
-        raise SpecError(
-            "watch and log see frames, which stay with the workers; leave them out, or workers"
-        )
     rng = Rng(*seeds(seed, chains), device=usable(device or _home(target)), dtype=dtype)
     if isinstance(target, Generator):
-        z = rng.normal(target.space.dim)
-        return Result(z=z, start=z, trace=Trace(rng.seeds), generator=target)
+        return _drawn(target, rng)
     phi, dim = _potential(target, dim)
     chosen = kernel if isinstance(kernel, Kernel) else kernels.load(kernel or kernels.DEFAULT)
     first = None if start is None else _given(start, chains, dim).to(rng.device, rng.dtype)
     notes = probe(phi, _unspent(rng).normal(dim) if first is None else first)
-    if strength is not None:
-        found = find(phi, strength, dim=dim, steps=max(steps, 100), seed=seed)
-        phi, notes = phi.scaled(found.factor), (*notes, found.note)
+    phi, *found = _scaled(phi, strength, dim=dim, steps=max(steps, 100), seed=seed)
     tries = usual_tries(tries, phi, chosen, steps, given=start is not None)
-    if split:
-        plan = Plan(
-            phi=batched(phi, chains),
-            kernel=chosen,
-            seeds=rng.seeds,
-            pilot=seeds(pieces.pilot_seed(seed), pieces.pilot_chains(chains)),
-            dim=dim,
-            start=None if first is None else first.cpu(),
-            steps=steps,
-            tries=tries,
-            best=best,
-            keep=keep,
-            device=rng.device,
-            dtype=dtype,
-        )
-        crew = {"workers": workers, "gpus": gpus_per_worker, "address": ray}
-        with gathered(shown=progress) as see:
-            return finish(walked(plan, notes=notes, watch=see, **crew))
     walk = Walk(phi, chosen, rng, steps=steps, tries=tries, best=best, keep=keep)
-    walk.notes = notes
+    walk.notes = (*notes, *found)
+    if workers is not None and _unwatched(watch, log):
+        return _shared(walk, first, dim=dim, steps=steps, workers=workers, progress=progress)
     z = walk.draw(dim) if first is None else first
     return _walked(walk, z, progress=progress, watch=watch, log=log)
+
+
+def _scaled(
+    phi: Potential, strength: float | None, *, dim: int, steps: int, seed: int
+) -> tuple[Any, ...]:
+    """The potential at a strength, and what was found, in words."""
+    if strength is None:
+        return (phi,)
+    found = find(phi, strength, dim=dim, steps=steps, seed=seed)
+    return phi.scaled(found.factor), found.note
 
 
 def _unspent(rng: Rng) -> Rng:
     """The same streams from their beginning; what is drawn here is not drawn there."""
     return Rng(*rng.seeds, device=rng.device, dtype=rng.dtype)
+
+
+def _drawn(generator: Generator, rng: Rng) -> Result:
+    """Draws of the prior."""
+    z = rng.normal(generator.space.dim)
+    return Result(z=z, start=z, trace=Trace(rng.seeds), generator=generator)
+
+
+def _unwatched(*observers: Any) -> bool:
+    """True, if nobody watches what workers do.
+
+    Raises:
+        SpecError: If somebody does.
+    """
+    if any(observer is not None for observer in observers):
+        raise SpecError(
+            "watch and log see frames, which stay with the workers; leave them out, or workers"
+        )
+    return True
+
+
+def _shared(
+    walk: Walk, start: Tensor | None, *, dim: int, steps: int, workers: int, progress: bool
+) -> Result:
+    """Has workers make a walk that is not begun.
+
+    Raises:
+        SpecError: If it cannot be split.
+    """
+    rng, phi, chains = walk.rng, walk.phi.phi, len(walk.rng)
+    run = rng.seeds[0] // 2**32
+    plan = Plan(
+        phi=batched(phi, chains),
+        kernel=walk.kernel,
+        seeds=rng.seeds,
+        pilot=seeds(pieces.pilot_seed(run), pieces.pilot_chains(chains)),
+        dim=dim,
+        start=None if start is None else start.cpu(),
+        steps=steps,
+        tries=walk.tries,
+        best=None if walk.best is None else phi.names[walk.best],
+        keep=walk.keep,
+        device=rng.device,
+        dtype=rng.dtype,
+    )
+    with gathered(shown=progress) as see:
+        return finish(walked(plan, notes=walk.notes, workers=workers, watch=see))
 
 
 def _walked(

@@ -37,6 +37,7 @@ from latentzoo.diffusion.schedule import (
     constant_betas,
     cosine_betas,
     linear_betas,
+    strided,
 )
 from latentzoo.errors import CheckpointError, SpecError
 from latentzoo.generator import Encodable, Generator
@@ -159,22 +160,9 @@ class DiffAE(Generator, Encodable):
         return self.space.join(**found)
 
 
-def timesteps(steps: int, N: int) -> list[int]:
-    """The times of a chain, rising: 0, s, 2s, ... for the smallest stride that gives their number.
-
-    Raises:
-        SpecError: If there is none; the nearest numbers are named.
-    """
-    counts = {len(range(0, N, stride)): stride for stride in range(N, 0, -1)}
-    if steps not in counts:
-        near = sorted(sorted(counts, key=lambda n: abs(n - steps))[:4])
-        raise SpecError(f"no stride gives {steps} steps of {N} times; choose from {near}")
-    return list(range(0, N, counts[steps]))
-
-
 def chain(schedule: Discrete, steps: int) -> Pairs:
     """The steps of a chain that ends in the picture."""
-    times = timesteps(steps, len(schedule.alpha_bar))
+    times = strided(steps, len(schedule.alpha_bar))
     return list(pairwise(schedule.levels([*reversed(times), -1])))
 
 

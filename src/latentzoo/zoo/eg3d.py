@@ -38,7 +38,8 @@ from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.dialects import nvidia
 from latentzoo.hub.keys import Rule
 from latentzoo.nn.fir import upsample
-from latentzoo.nn.style import Linear, Mapping, Synthesis, SynthesisLayer, ToRGB, noise_blocks
+from latentzoo.nn.mapping import Linear, Mapping
+from latentzoo.nn.style import Synthesis, SynthesisLayer, ToRGB, noise_blocks
 from latentzoo.nn.truncation import require, truncate
 from latentzoo.nn.volume import composite, in_chunks, pixels, rays, refine, stratify, visibility
 from latentzoo.views.camera import Camera, Solid, Viewable

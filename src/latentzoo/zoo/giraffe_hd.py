@@ -41,7 +41,8 @@ from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.dialects import rosinality
 from latentzoo.hub.keys import Rule, prefixed
-from latentzoo.nn.style import Mapping, Synthesis, SynthesisLayer, ToRGB, noise_blocks
+from latentzoo.nn.mapping import Mapping
+from latentzoo.nn.style import Synthesis, SynthesisLayer, ToRGB, noise_blocks
 from latentzoo.nn.volume import (
     composite,
     encode,

@@ -62,49 +62,6 @@ def chain(schedule: Discrete, steps: int) -> Pairs:
     return list(pairwise(schedule.levels([*times, 0])))
 
 
-class ResBlock(adm.Residual):
-    """Creates a residual block that reads the time.
-
-    Arguments:
-        i: The number of channels in.
-        o: The number of channels out.
-        time: The number of features of the time.
-        modulate: Whether the time scales and shifts the second normalisation, or is added before.
-        resample: What happens to the sides.
-    """
-
-    def __init__(
-        self, i: int, o: int, time: int, *, modulate: bool, resample: adm.Resample = adm.keep
-    ) -> None:
-        super().__init__(i, o, resample)
-        self.modulate = modulate
-        self.emb_layers = adm.project(time, 2 * o if modulate else o)
-        self.out_layers = adm.second_half(o)
-
-    def finish(self, h: Tensor, time: Tensor, context: Any) -> Tensor:
-        e = self.emb_layers(time)[..., None, None]
-        if not self.modulate:
-            return self.out_layers(h + e)
-        norm, *rest = self.out_layers
-        scale, shift = e.chunk(2, dim=1)
-        h = norm(h) * (1 + scale) + shift
-        for layer in rest:
-            h = layer(h)
-        return h
-
-
-class Downsample(nn.Module):
-    """Creates a halving of the sides by a convolution."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps (B, C, 2H, 2W) to (B, C, H, W)."""
-        return self.op(x)
-
-
 class SpatialTransformer(adm.Conditional):
     """Creates a transformer over all positions, which also attends to the context.
 
@@ -223,7 +180,9 @@ def denoiser(
         transformer: The number of transformer blocks in place of self-attention.
         context: The number of features of each token that they attend to.
     """
-    block = lambda i, o, how=adm.keep: ResBlock(i, o, 4 * width, modulate=modulate, resample=how)
+    block = lambda i, o, how=adm.keep: adm.TimeBlock(
+        i, o, 4 * width, modulate=modulate, resample=how
+    )
     count = lambda c: _count(c, heads, head_width)
     plan = adm.Plan(
         width=width,
@@ -236,7 +195,7 @@ def denoiser(
             if transformer
             else adm.AttentionBlock(c, count(c))
         ),
-        down=lambda c: block(c, c, adm.halve) if resample else Downsample(c),
+        down=lambda c: block(c, c, adm.halve) if resample else adm.Downsample(c),
         up=lambda c: block(c, c, adm.double) if resample else ddpm.Upsample(c),
     )
     return adm.UNet(channels, channels, 4 * width, plan)

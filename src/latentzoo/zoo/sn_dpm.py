@@ -26,7 +26,6 @@ References:
 
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
 
@@ -39,7 +38,7 @@ from latentzoo.diffusion.memory import Recompute
 from latentzoo.diffusion.parametrisation import Estimate, from_eps
 from latentzoo.diffusion.process import ReverseProcess
 from latentzoo.diffusion.reverse import Gaussian, ddim, posterior
-from latentzoo.diffusion.sampler import Denoise, Pairs, Single, require_eta
+from latentzoo.diffusion.sampler import Learned, require_eta
 from latentzoo.diffusion.schedule import Discrete, Level, linear_betas
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.hub.checkpoint import Checkpoint
@@ -57,25 +56,6 @@ UNCERTAINTY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 PIXEL = {"ddpm": 2.0, "ddim": 1.0}
 """The forward processes, and how far the last noise may move a pixel: its expected distance in units of 1/255."""
-
-
-@dataclass(frozen=True)
-class Doubtful(Single):
-    """Creates the sampler whose steps a network with two heads decides.
-
-    Arguments:
-        eta: How much of a step's mean is fresh noise, in [0, 1]; its doubt is, for any `eta`.
-        gaussian: The distribution of `x_s`, from `x_t` and the levels t and s.
-    """
-
-    eta: float
-    gaussian: Callable[[Tensor, Level, Level], Gaussian]
-
-    def noises(self, pairs: Pairs) -> int:
-        return len(pairs) - 1
-
-    def step(self, denoise: Denoise, x_t: Tensor, t: Level, s: Level) -> Gaussian:
-        return self.gaussian(x_t, t, s)
 
 
 class SNDPM(ReverseProcess):
@@ -132,7 +112,7 @@ class SNDPM(ReverseProcess):
             shape=(network.channels, *network.size),
             size=network.size,
             pairs=list(pairwise(schedule.levels(reversed(times)))),
-            sampler=Doubtful(eta, self.step),
+            sampler=Learned(self.step, eta),
             white_box_steps=white_box_steps,
             seed=seed,
             recompute=recompute,

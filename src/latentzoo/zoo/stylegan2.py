@@ -38,7 +38,8 @@ from latentzoo.hub import dialects
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn import channels as pictures
-from latentzoo.nn.style import Mapping, Synthesis, noise_blocks
+from latentzoo.nn.mapping import Mapping
+from latentzoo.nn.style import Synthesis, noise_blocks
 from latentzoo.nn.truncation import MeanStyle, require, truncate
 from latentzoo.rng import Domain, Rng
 from latentzoo.space import Space

@@ -38,8 +38,8 @@ from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn import channels as pictures
 from latentzoo.nn.fir import decimate, interpolate, lowpass
+from latentzoo.nn.mapping import Linear, activate, normal, normalize
 from latentzoo.nn.modconv import modulated_conv2d
-from latentzoo.nn.style import Linear, activate, normal, normalize
 from latentzoo.nn.truncation import require, truncate
 from latentzoo.space import Space
 

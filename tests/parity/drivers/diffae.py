@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from latentzoo.diffusion.reverse import ddim
-from latentzoo.diffusion.schedule import Discrete, Level
+from latentzoo.diffusion.schedule import Discrete, Level, strided
 from latentzoo.zoo import diffae
-from latentzoo.zoo.diffae import KEYS, chain, read_betas, timesteps
+from latentzoo.zoo.diffae import KEYS, chain, read_betas
 
 
 def build(config):
@@ -54,7 +54,7 @@ def schedules(config):
 def invert(G, x: Tensor, code: Tensor, config, steps: int) -> Tensor:
     """The authors' inversion: each step upward with the noise seen where it begins."""
     schedule, estimate = schedules(config)[0], G.estimate_picture(code)
-    levels = schedule.levels(timesteps(steps, config["T"]))
+    levels = schedule.levels(strided(steps, config["T"]))
     for s, t in zip(levels, [*levels[1:], Level(config["T"], 0.0, 1.0)], strict=True):
         x = ddim(estimate(x, s), s, t).mean
     return x

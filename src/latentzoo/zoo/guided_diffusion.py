@@ -1,0 +1,338 @@
+r"""Guided diffusion (ADM) in pixels, and the improved DDPM before it: OpenAI's files.
+
+.. math:: \hat{x}_0 = (x_t - \sigma_t \, \varepsilon(x_t, t, c)) / \alpha_t, \qquad
+    x_s = \mu(x_t, \hat{x}_0) + \tilde\sigma \, \varepsilon_s, \qquad
+    \log \tilde\sigma^2 = v \log \sigma_{t|s}^2 + (1 - v) \log
+    \frac{\sigma_s^2 \sigma_{t|s}^2}{\sigma_t^2}
+
+where the network gives the noise and, if it has twice the channels, the mixture :math:`2 v - 1` of
+the two variances of DDPM. The predicted picture is clipped, and the noise of DDIM follows from it.
+The latent is the block `start`, :math:`x_T`; of stochastic chains also `noise`, the
+:math:`\varepsilon_s` in the order of the steps.
+
+References:
+    | Diffusion Models Beat GANs on Image Synthesis (Dhariwal and Nichol, 2021)
+    | https://arxiv.org/abs/2105.05233
+    | Improved Denoising Diffusion Probabilistic Models (Nichol and Dhariwal, 2021)
+    | https://arxiv.org/abs/2102.09672
+"""
+
+import math
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import accumulate, pairwise, repeat
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latentzoo.diffusion.memory import Recompute
+from latentzoo.diffusion.parametrisation import Estimate, from_eps, from_x0
+from latentzoo.diffusion.process import ReverseProcess
+from latentzoo.diffusion.reverse import Gaussian, posterior, posterior_std
+from latentzoo.diffusion.sampler import DDIM, DDPM, Learned, Pairs, Sampler, require
+from latentzoo.diffusion.schedule import Discrete, Level, cosine_betas, linear_betas, strided
+from latentzoo.errors import CheckpointError, SpecError, UnknownName
+from latentzoo.hub.checkpoint import Checkpoint
+from latentzoo.hub.keys import Rule
+from latentzoo.nn import adm, ddpm
+from latentzoo.nn import channels as pictures
+from latentzoo.nn.classes import require as require_class
+
+BETAS: Mapping[str, Callable[[int], list[float]]] = {
+    "linear": lambda n: linear_betas(0.1 / n, 20 / n, n=n),
+    "cosine": lambda n: cosine_betas(n=n),
+}
+SIDES = {
+    (1, 2, 2, 2): 32,
+    (1, 2, 3, 4): 64,
+    (1, 1, 2, 3, 4): 128,
+    (1, 1, 2, 2, 4, 4): 256,
+    (0.5, 1, 1, 2, 2, 4, 4): 512,
+}
+"""The authors choose the widths of the levels by the side of the pictures."""
+
+
+class GuidedDiffusion(ReverseProcess):
+    """Creates a guided diffusion generator.
+
+    Arguments:
+        unet: The network, from (B, C, H, W) and times (B,) to the noise, and a variance or none.
+        channels: The number C of the pictures' channels: 3, or 1 where they are grey.
+        learned: Whether the network also predicts the variance of a step.
+        size: The picture's height and width.
+        pairs: The steps: from which level, to which.
+        sampler: "ddim", or "ddpm" (ancestral).
+        classes: The number of classes; 0 if there are none.
+        class_index: The class.
+        eta: How much of each DDIM step is fresh noise, in [0, 1].
+        clip: Whether predicted pictures are clipped to [-1, 1].
+        chain: The arguments of `ReverseProcess`.
+
+    Raises:
+        SpecError: If an option is out of range, or the network has no such class.
+    """
+
+    label: Tensor | None
+
+    def __init__(
+        self,
+        unet: adm.UNet,
+        *,
+        channels: int,
+        learned: bool,
+        size: tuple[int, int],
+        pairs: Pairs,
+        sampler: str = "ddim",
+        classes: int = 0,
+        class_index: int = 0,
+        eta: float = 0.0,
+        clip: bool = True,
+        **chain: Any,
+    ) -> None:
+        require(sampler, eta, known=("ddim", "ddpm"))
+        require_class(class_index, classes)
+        ancestral: Sampler = Learned(self.step) if learned else DDPM(large=True)
+        super().__init__(
+            shape=(pictures.require(channels), *size),
+            size=size,
+            pairs=pairs,
+            sampler=DDIM(eta) if sampler == "ddim" else ancestral,
+            **chain,
+        )
+        self.unet, self.channels, self.clip = unet, channels, clip
+        label = torch.tensor([class_index]) if classes else None
+        self.register_buffer("label", label, persistent=False)
+
+    def output(self, x_t: Tensor, t: Level) -> Tensor:
+        """What the network says of pictures (B, C, H, W): (B, C or 2 C, H, W)."""
+        label = None if self.label is None else self.label.expand(len(x_t))
+        return self.unet(x_t, x_t.new_full((len(x_t),), t.time), label=label)
+
+    def estimate(self, x_t: Tensor, t: Level) -> Estimate:
+        return self.read(self.output(x_t, t), x_t, t)
+
+    def read(self, output: Tensor, x_t: Tensor, t: Level) -> Estimate:
+        """The estimate of an output."""
+        q = from_eps(output[:, : self.channels], x_t, t)
+        return from_x0(q.x_0.clamp(-1, 1), x_t, t) if self.clip else q
+
+    def step(self, x_t: Tensor, t: Level, s: Level) -> Gaussian:
+        """The distribution of `x_s` where the network predicts its variance."""
+        output = self.output(x_t, t)
+        p = posterior(x_t, self.read(output, x_t, t).x_0, t, s)
+        if s.sigma == 0:
+            return p
+        large = math.log(t.sigma**2 - (t.alpha / s.alpha * s.sigma) ** 2)
+        small = 2 * math.log(posterior_std(t, s))
+        v = (output[:, self.channels :] + 1) / 2
+        return p._replace(std=((v * large + (1 - v) * small) / 2).exp())
+
+    def show(self, x_0: Tensor) -> Tensor:
+        return pictures.coloured((x_0 + 1) / 2)
+
+    def see(self, image: Tensor) -> Tensor:
+        return 2 * pictures.seen(image, self.channels) - 1
+
+
+def timesteps(sampler: str, steps: int, N: int) -> list[int]:
+    """The times of a chain, rising: strides of one length for DDIM, else from 0 to N - 1 evenly.
+
+    Raises:
+        SpecError: If there are not so many times, or no stride gives so many.
+    """
+    if sampler == "ddim":
+        return strided(steps, N)
+    if not 0 < steps <= N:
+        raise SpecError(f"{steps} steps do not fit {N} times; give a number from 1 to {N}")
+    stride = (N - 1) / max(steps - 1, 1)
+    return [round(at) for at in accumulate(repeat(stride, steps - 1), initial=0.0)]
+
+
+def denoiser(
+    channels: int,
+    outputs: int,
+    *,
+    width: int,
+    mult: Sequence[float],
+    depth: int,
+    attention: Collection[int],
+    heads: int | None,
+    head_width: int | None,
+    parts_first: bool,
+    modulate: bool,
+    resample: bool,
+    classes: int,
+) -> adm.UNet:
+    """Creates the U-Net; see `build`."""
+    if heads is None and head_width is None:
+        raise SpecError("the file does not say how many heads there are; give heads or head_width")
+    order = adm.PARTS_FIRST if parts_first else adm.HEADS_FIRST
+
+    def block(i: int, o: int, how: adm.Resample = adm.keep) -> adm.TimeBlock:
+        return adm.TimeBlock(i, o, 4 * width, modulate=modulate, resample=how)
+
+    def attend(c: int) -> adm.AttentionBlock:
+        count = heads or c // (head_width or c)
+        if count < 1 or c % count:
+            raise SpecError(f"{c} channels do not divide into {count} heads; give another number")
+        return adm.AttentionBlock(c, count, order)
+
+    plan = adm.Plan(
+        width=width,
+        mult=mult,
+        depth=depth,
+        attention=attention,
+        residual=block,
+        attend=attend,
+        down=lambda c: block(c, c, adm.halve) if resample else adm.Downsample(c),
+        up=lambda c: block(c, c, adm.double) if resample else ddpm.Upsample(c),
+    )
+    return adm.UNet(channels, outputs, 4 * width, plan, classes=classes)
+
+
+def build(
+    *,
+    width: int,
+    mult: Sequence[float],
+    depth: int,
+    attention: Collection[int],
+    channels: int = 3,
+    learned: bool = True,
+    classes: int = 0,
+    modulate: bool = True,
+    resample: bool = True,
+    heads: int | None = None,
+    head_width: int | None = None,
+    parts_first: bool = False,
+    resolution: int | None = None,
+    betas: str = "linear",
+    times: int = 1000,
+    sampler: str = "ddim",
+    steps: int = 50,
+    eta: float = 0.0,
+    class_index: int = 0,
+    clip: bool = True,
+    white_box_steps: int | None = None,
+    seed: int = 0,
+    recompute: Recompute = "auto",
+) -> GuidedDiffusion:
+    """Creates a guided diffusion generator.
+
+    Arguments:
+        width: The number of channels that `mult` multiplies.
+        mult: The multiple at each level.
+        depth: The number of residual blocks per level.
+        attention: The factors of downsampling at which attention follows each residual block.
+        channels: The number of the pictures' channels: 3, or 1 where they are grey.
+        learned: Whether the network also predicts the variance of a step.
+        classes: The number of classes; 0 if there are none.
+        modulate: Whether the time scales and shifts, or is added.
+        resample: Whether residual blocks halve and double the sides, or convolutions.
+        heads: The number of heads; it counts before
+        head_width: the number of channels of each.
+        parts_first: Whether the channels of attention are divided into query, key and value before heads (the
+            authors' `use_new_attention_order`).
+        resolution: The picture's side in pixels; None for the one that the authors give such levels.
+        betas: The noise of the times: "linear" or "cosine".
+        times: The number of times that the network knows.
+        sampler: "ddim", or "ddpm" (ancestral).
+        steps: The number of steps; for ddim one that a whole stride gives.
+        eta: How much of each DDIM step is fresh noise, in [0, 1].
+        class_index: The class.
+        clip: Whether predicted pictures are clipped, which stops gradients where it acts.
+        white_box_steps: How many noises are latent, the first ones; None for all.
+        seed: The seed of the others.
+        recompute: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
+
+    Raises:
+        SpecError: If an option is out of range, or is missing and the file does not tell.
+        UnknownName: If there are no such betas.
+    """
+    if betas not in BETAS:
+        raise UnknownName("betas", betas, BETAS)
+    side = resolution or SIDES.get(tuple(mult))
+    if side is None:
+        raise SpecError("the file does not say how large the pictures are; give resolution=")
+    schedule = Discrete.from_betas(BETAS[betas](times))
+    unet = denoiser(
+        channels,
+        channels * (2 if learned else 1),
+        width=width,
+        mult=mult,
+        depth=depth,
+        attention=attention,
+        heads=heads,
+        head_width=head_width,
+        parts_first=parts_first,
+        modulate=modulate,
+        resample=resample,
+        classes=classes,
+    )
+    taken = [*reversed(timesteps(sampler, steps, times)), -1]
+    return GuidedDiffusion(
+        unet,
+        channels=channels,
+        learned=learned,
+        size=(side, side),
+        pairs=list(pairwise(schedule.levels(taken))),
+        sampler=sampler,
+        classes=classes,
+        class_index=class_index,
+        eta=eta,
+        clip=clip,
+        white_box_steps=white_box_steps,
+        seed=seed,
+        recompute=recompute,
+    )
+
+
+KEYS: dict[str, Callable[[GuidedDiffusion], list[Rule]]] = {
+    "official": lambda _: [Rule("{x*}", "unet.{x}")],
+}
+PARTS = re.compile(r"(time_embed|label_emb|input_blocks|middle_block|output_blocks|out)\.")
+
+
+def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """Reads the network from the tensors; how its heads are cut, and the noise of the times, is not among them.
+
+    Raises:
+        CheckpointError: If it enlarges pictures, and so draws none of its own.
+    """
+    net = checkpoint.tensors
+    first, out = "input_blocks.1.0.emb_layers.1.weight", "input_blocks.1.0.in_layers.2.weight"
+    names = {"time_embed.0.weight", "middle_block.1.qkv.weight", "out.2.weight", first}
+    if not names <= net.keys() or not all(PARTS.match(name) for name in net):
+        return None
+    channels, outputs = net["input_blocks.0.0.weight"].shape[1], len(net["out.2.weight"])
+    if channels == 6:
+        raise CheckpointError(
+            "the network enlarges pictures that it is given, and draws none; give the model that draws"
+        )
+    plan = adm.read_plan(net)
+    resample = f"input_blocks.{plan['depth'] + 1}.0.op.weight" not in net
+    side = SIDES.get(tuple(plan["mult"]))
+    new = resample and side == 64  # the authors' own files differ by their sides
+    cut = {"head_width": 64} if resample and side != 128 else {"heads": 4}
+    config = {
+        **plan,
+        "channels": channels,
+        "learned": outputs == 2 * channels,
+        "classes": len(net.get("label_emb.weight", ())),
+        "modulate": len(net[first]) == 2 * len(net[out]),
+        "resample": resample,
+        **cut,
+        "parts_first": new,
+        "betas": "cosine" if new else "linear",
+        "resolution": side or 64,
+    }
+    why = "as in OpenAI's files of this kind"
+    assumed = {
+        "heads or head_width": f"{'4 heads' if 'heads' in cut else 'heads of 64 channels'}, {why}",
+        "parts_first": f"{str(new).lower()}, {why}",
+        "betas": f"{config['betas']}, {why}",
+        "times": f"1000, {why}",
+    }
+    known = f"{side}, which OpenAI gave such levels"
+    assumed["resolution"] = known if side is not None else "64, which nothing in the file tells"
+    return {"config": config, "keys": "official", "assumed": assumed}
