@@ -1,23 +1,15 @@
-"""What workers bring and cost: efficiency, the driver's own time and memory, and the bytes that move.
+"""What many chains cost the driver of workers: its own time and memory, and the bytes that move.
 
-    python benchmarks/scale.py [--chains 16] [--steps 40] [--milliseconds 30] [--rounds 3] [--simulated 10000]
+    python benchmarks/scale.py [--steps 40] [--simulated 10000]
 
-*Efficiency* is what two workers do in the time that one takes, over two,
-
-    efficiency = t_1 / (2 t_2),
-
-with a potential that computes for so many milliseconds a gradient. A run is timed whole, without the start of Ray and
-of the workers, which took their networks before (`warm`); one and two workers take turns. The *driver* has workers that
-return made-up states at once, of as many numbers as real chains have: its processor time and the memory that stays,
-beyond the latents themselves, per chain. The *bytes* are those of a state as it crosses.
+The workers return made-up states at once, of as many numbers as real chains have. Told are the driver's processor time
+and the memory that stays, beyond the states themselves, per chain; the bytes are those of a state as it crosses.
 """
 
 import argparse
 import pickle
 import resource
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,30 +18,17 @@ from torch import Tensor
 
 from latentzoo.kernels.types import Function
 from latentzoo.kernels.ula import ULA
-from latentzoo.machines import cluster
 from latentzoo.machines.team import Team
 from latentzoo.run import apart, join, pieces
 
-sys.path.insert(0, str(Path(__file__).parent))
+
+def tilted(z: Tensor) -> Tensor:
+    return (z - 1).square().sum(1) / 2
 
 
-class Busy:
-    """A standard normal tilted by one, whose gradient takes `seconds` of a processor for every micro-batch."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds, self.weight = seconds, torch.randn(256, 256) / 16
-
-    def __call__(self, z: Tensor) -> Tensor:
-        until = time.process_time() + self.seconds
-        x = self.weight
-        while time.process_time() < until:
-            x = torch.tanh(x @ self.weight)
-        return (z - 1).square().sum(1) / 2 + 0 * x.sum()
-
-
-def plan(chains: int, steps: int, seconds: float, dim: int) -> apart.Plan:
+def plan(chains: int, steps: int, dim: int) -> apart.Plan:
     return apart.Plan(
-        phi=apart.Batched(Function(Busy(seconds)), 1),
+        phi=apart.Batched(Function(tilted), 1),
         kernel=ULA(0.1),
         seeds=tuple(range(chains)),
         pilot=(),
@@ -62,32 +41,6 @@ def plan(chains: int, steps: int, seconds: float, dim: int) -> apart.Plan:
         device=torch.device("cpu"),
         dtype=torch.float32,
     )
-
-
-def efficiency(args: argparse.Namespace) -> None:
-    """Times the same chains on one worker and on two, by turns."""
-    job = plan(args.chains, args.steps, args.milliseconds / 1000, 64)
-    ray = cluster.module()
-    spent: dict[int, list[float]] = {1: [], 2: []}
-    with cluster.entered(None, cpus=3, gpus=0):
-        teams = {n: Team(apart.Apart(job), n) for n in spent}
-        for team in teams.values():
-            team.__enter__()
-            warm = apart.Piece(range(1), apart.Followed(ULA(0.1), None))
-            for _ in range(2):
-                list(team.each([warm] * team.workers))
-        for _ in range(args.rounds):
-            for n, team in teams.items():
-                begun = time.perf_counter()
-                apart._gathered(team, job, apart.Followed(ULA(0.1), None), lambda _: None)
-                spent[n].append(time.perf_counter() - begun)
-        for team in teams.values():
-            team.__exit__()
-    del ray
-    one, two = min(spent[1]), min(spent[2])
-    for n, t in ((1, one), (2, two)):
-        print(f"{n} worker{'s' * (n > 1)}: {args.chains / t:.3f} chains/s (best of {args.rounds})")
-    print(f"efficiency of two workers at {args.milliseconds:g} ms a gradient: {one / two / 2:.2f}")
 
 
 class Simulated:
@@ -117,7 +70,7 @@ def made_up(chains: range, dim: int, steps: int) -> join.State:
 def driver(args: argparse.Namespace) -> None:
     """Measures what the driver itself does for many chains."""
     chains, dim, steps = args.simulated, 512, args.steps
-    job = plan(chains, steps, 0.0, dim)
+    job = plan(chains, steps, dim)
     size = pickle.dumps(made_up(range(8), dim, steps), protocol=5)
     print(
         f"bytes moved per chain: {len(size) / 8:.0f} (latent {4 * dim}, three of them; {steps} steps of trace)"
@@ -149,15 +102,11 @@ def peak() -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--chains", type=int, default=16)
     parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--milliseconds", type=float, default=30.0)
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--simulated", type=int, default=10000)
     args = parser.parse_args()
     torch.set_num_threads(1)
     driver(args)
-    efficiency(args)
 
 
 if __name__ == "__main__":

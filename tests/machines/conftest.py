@@ -22,6 +22,7 @@ def nodes() -> Iterator[Any]:
         "RAY_AUTH_MODE": "disabled",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_worker_niceness": "0",
+        "RAY_raylet_start_wait_time_s": "300",
         "RAY_health_check_failure_threshold": "5",
         "RAY_health_check_period_ms": "1000",
         "RAY_health_check_timeout_ms": "3000",

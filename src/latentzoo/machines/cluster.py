@@ -58,6 +58,7 @@ def entered(address: str | None, *, cpus: int, gpus: float | None) -> Iterator[A
         os.environ.setdefault(
             "RAY_worker_niceness", "0"
         )  # workers are the work, not the background
+        os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # a machine may be busy
         if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token":
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     ray = module()
