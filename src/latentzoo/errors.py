@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class LatentzooError(Exception):
@@ -43,6 +44,9 @@ class UnknownName(LatentzooError):
             cure = f"{len(known)} are known, {shown}"
         super().__init__(f"unknown {kind} '{name}'; {cure}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.args, self.__dict__)
+
 
 class SpecError(LatentzooError):
     """A run record, a command line option or an argument with a value that cannot be meant."""
@@ -78,3 +82,16 @@ class MissingExtra(LatentzooError):
             f"{purpose} needs the package '{package}', which is not installed; "
             f"pip install 'latentzoo[{extra}]'"
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(
+    kind: type[LatentzooError], args: tuple[Any, ...], more: dict[str, Any]
+) -> LatentzooError:
+    """An error that came from another process, by its words: what they were made of stays there."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(more)
+    return error

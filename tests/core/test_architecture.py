@@ -27,7 +27,7 @@ ROOMS = (
     {"energies"},
     {"views", "posterior"},
     {"zoo"},
-    {"diagnosis"},
+    {"diagnosis", "machines"},
     {"run"},
     {"record"},
     {"report"},

@@ -7,7 +7,21 @@ import typer
 
 from latentzoo.cli import fields
 from latentzoo.cli.app import command
-from latentzoo.cli.shared import Card, Chains, Debug, Family, Runs, Seed, Steps, Text
+from latentzoo.cli.progress import workers_watched
+from latentzoo.cli.shared import (
+    Card,
+    Chains,
+    Debug,
+    Family,
+    Gpus,
+    Ray,
+    Runs,
+    Seed,
+    Steps,
+    Text,
+    Workers,
+    crew,
+)
 from latentzoo.record import spec
 
 
@@ -69,6 +83,9 @@ def compare(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="The folder of the page and the runs.")
     ] = Path("compared"),
+    workers: Workers = None,
+    gpus: Gpus = None,
+    ray: Ray = None,
     debug: Debug = False,
 ) -> None:
     """Guide several avatar generators alike, and judge them against the known truth on one page."""
@@ -97,7 +114,9 @@ def compare(
         text=population.Guidance(weight=weight),
         run={"chains": chains, "steps": steps, "seed": seed},
     )
-    population.compare(own if study is None else population.read(study), out, tell=tell)
+    asked, who = own if study is None else population.read(study), crew(workers, gpus, ray)
+    with workers_watched(quiet=who is None, as_json=False) as watch:
+        population.compare(asked, out, crew=who, watch=watch, tell=tell)
     typer.echo(f"the page: {out / 'compare.html'}, the figure: {out / 'compare.png'}")
 
 

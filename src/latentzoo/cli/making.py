@@ -3,18 +3,20 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
 from latentzoo.cli.app import interruptible
-from latentzoo.cli.progress import climber, emit, tracked, watcher
+from latentzoo.cli.progress import climber, emit, tracked, watcher, workers_watched
 from latentzoo.cli.shared import count
+from latentzoo.errors import SpecError
 from latentzoo.record import plain, spec
 from latentzoo.record.shard import Shard, launched
 
 if TYPE_CHECKING:
     from latentzoo.record.execute import Watch
+    from latentzoo.record.workers import Crew
     from latentzoo.run.chain import Frame
     from latentzoo.run.result import Result
     from latentzoo.run.walk import Walk
@@ -41,23 +43,55 @@ class Voice(NamedTuple):
 
 
 def make(
-    record: spec.Run, out: Path, *, shard: Shard | None = None, force: bool, voice: Voice
+    record: spec.Run, out: Path, who: "Shard | Crew | None" = None, *, force: bool, voice: Voice
 ) -> None:
-    """Makes the run of a record, or a shard of it, in a new folder.
+    """Makes the run of a record in a new folder.
+
+    Arguments:
+        record: The record.
+        out: The folder.
+        who: Who makes it: this process, this process one shard, or workers.
+        force: Whether a run that is there is replaced.
+        voice: How the command speaks.
 
     Raises:
         ChainFailed: If a chain failed.
         typer.Exit: If the user stopped it, or the sample is not trustworthy and that is a failure.
     """
-    from latentzoo.record import execute
+    from latentzoo.record import execute, workers
 
-    if shard is not None:
-        _make_shard(record, out, shard, force=force, voice=voice)
-        return
-    climbing = lambda: climber(quiet=voice.quiet, as_json=voice.as_json)
-    making = lambda watch: execute.make(record, out, force=force, watch=watch, climbing=climbing)
-    with tracked(voice.track, lambda: record) as track:
-        _walk(out, making, voice, track)
+    if isinstance(who, Shard):
+        _make_shard(record, out, who, force=force, voice=voice)
+    elif who is None:
+        climbing = lambda: climber(quiet=voice.quiet, as_json=voice.as_json)
+        making = lambda watch: execute.make(
+            record, out, force=force, watch=watch, climbing=climbing
+        )
+        with tracked(voice.track, lambda: record) as track:
+            _walk(out, making, voice, track)
+    else:
+        _gather(out, lambda watch: workers.make(record, out, who, force=force, watch=watch), voice)
+
+
+def _gather(path: Path, making: "Callable[[Any], Result]", voice: Voice) -> None:
+    """Has workers make a run, or go on with it.
+
+    Raises:
+        SpecError: If a tracker is to see the steps.
+    """
+    from latentzoo.record.folder import is_started
+
+    if voice.track is not None:
+        raise SpecError("a tracker sees steps, which stay with the workers; leave out --track")
+    try:
+        with workers_watched(quiet=voice.quiet, as_json=voice.as_json) as watch:
+            result = making(watch)
+    except KeyboardInterrupt:
+        kept = is_started(path)
+        end = f"go on with: latentzoo resume {path}" if kept else "nothing was written"
+        typer.echo(f"stopped; {end}", err=True)
+        raise typer.Exit(130) from None
+    _end(result, path, voice)
 
 
 def _make_shard(record: spec.Run, whole: Path, shard: Shard, *, force: bool, voice: Voice) -> None:
@@ -101,15 +135,27 @@ def _say(voice: Voice, words: str) -> None:
         typer.echo(words)
 
 
-def resume(path: Path, *, steps: int, voice: Voice) -> None:
+def resume(path: Path, who: "Crew | None" = None, *, steps: int, voice: Voice) -> None:
     """Goes on with the run in a folder.
 
     Raises:
+        SpecError: If workers are to go on with a run that one process began.
         ChainFailed: If a chain failed.
         typer.Exit: If the user stopped it, or the sample is not trustworthy and that is a failure.
     """
-    from latentzoo.record import execute, layout
+    from latentzoo.record import execute, layout, workers
+    from latentzoo.record.folder import is_started
 
+    if is_started(path) and execute.by_workers(plain.read(path / layout.RECORD)):
+        if steps:
+            raise SpecError(f"{path}: this run is not finished; resume it without --steps first")
+        crew = who or workers.Crew()
+        _gather(path, lambda watch: workers.resume(path, crew, watch=watch), voice)
+        return
+    if who is not None:
+        raise SpecError(
+            f"{path}: this run was not begun by workers; leave out --workers and --ray"
+        )
     making = lambda watch: execute.resume(path, steps=steps, watch=watch)
     with tracked(voice.track, lambda: plain.read(path / layout.RECORD)) as track:
         _walk(path, making, voice, track, resuming=True)

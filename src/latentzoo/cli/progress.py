@@ -12,7 +12,7 @@ from latentzoo.files import to_json
 if TYPE_CHECKING:
     from latentzoo.record.spec import Run
     from latentzoo.run.chain import Frame
-    from latentzoo.run.progress import Climb, Watch
+    from latentzoo.run.progress import Climb, Progress, Watch
     from latentzoo.run.walk import Walk
 
 
@@ -51,6 +51,29 @@ def climber(*, quiet: bool, as_json: bool) -> "Iterator[Climb]":
         yield lambda done, total, note: emit("strength", gradients=done, of=total, note=note)
         return
     with climbed(shown=not quiet) as watch:
+        yield watch
+
+
+@contextmanager
+def workers_watched(*, quiet: bool, as_json: bool) -> "Iterator[Callable[[Progress], None]]":
+    """Chooses who watches workers.
+
+    Yields:
+        The function to call with how far they are.
+    """
+    from latentzoo.run.progress import gathered
+
+    if as_json:
+        said: list[int] = []
+
+        def tell(progress: "Progress") -> None:
+            if not said or int(progress.done) != said[-1]:  # not several times a second
+                said[:] = [int(progress.done)]
+                emit("progress", **progress._asdict())
+
+        yield tell
+        return
+    with gathered(shown=not quiet) as watch:
         yield watch
 
 

@@ -14,15 +14,19 @@ from latentzoo.cli.shared import (
     Change,
     Debug,
     Force,
+    Gpus,
     Json,
     Out,
     Quiet,
+    Ray,
     Run,
     Shard,
     Strict,
     Track,
+    Workers,
     changes,
-    part,
+    crew,
+    who_makes,
 )
 from latentzoo.errors import SpecError
 from latentzoo.record import plain, spec, words
@@ -37,6 +41,9 @@ def sample(
     change: Change = None,
     out: Out = None,
     shard: Shard = None,
+    workers: Workers = None,
+    gpus: Gpus = None,
+    ray: Ray = None,
     save_spec: Annotated[
         Path | None,
         typer.Option(
@@ -61,7 +68,8 @@ def sample(
         write_text(save_spec, spec.to_yaml(record))
         return
     voice = Voice(quiet, as_json, strict, track)
-    make(record, out or _place(record), shard=part(shard), force=force, voice=voice)
+    who = who_makes(shard, workers, gpus, ray)
+    make(record, out or _place(record), who, force=force, voice=voice)
 
 
 @command(example="latentzoo run hats.yaml --set chains=4 --out runs/hats")
@@ -81,6 +89,9 @@ def run(
     change: Change = None,
     out: Out = None,
     shard: Shard = None,
+    workers: Workers = None,
+    gpus: Gpus = None,
+    ray: Ray = None,
     force: Force = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -102,7 +113,8 @@ def run(
         raise SpecError("give a record or --cfg FILE.cfg, one of them")
     found = plain.changed(found, changes(change))
     voice = Voice(quiet, as_json, strict, track)
-    make(found, out or Path("runs") / name, shard=part(shard), force=force, voice=voice)
+    who = who_makes(shard, workers, gpus, ray)
+    make(found, out or Path("runs") / name, who, force=force, voice=voice)
 
 
 @command(example="latentzoo resume runs/hats")
@@ -111,6 +123,9 @@ def resume(
     steps: Annotated[
         int, typer.Option(min=0, help="How many gradients more than recorded each chain gets.")
     ] = 0,
+    workers: Workers = None,
+    gpus: Gpus = None,
+    ray: Ray = None,
     quiet: Quiet = False,
     as_json: Json = False,
     strict: Strict = False,
@@ -119,13 +134,14 @@ def resume(
 ) -> None:
     """Go on with a run that was stopped, or give a finished one more steps.
 
-    The result is that of an undisturbed run, bit for bit.
+    The result is that of an undisturbed run, bit for bit. A run of workers goes on with as many as before.
     """
     if not folder.is_dir():
         raise SpecError(
             f"{folder}: there is no such folder; runs are below runs/ unless --out was given"
         )
-    go_on(folder, steps=steps, voice=Voice(quiet, as_json, strict, track))
+    who = crew(workers, gpus, ray)
+    go_on(folder, who, steps=steps, voice=Voice(quiet, as_json, strict, track))
 
 
 @command(example="latentzoo schema > run.schema.json")

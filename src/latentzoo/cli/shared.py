@@ -1,13 +1,17 @@
 """The options that several commands have."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from latentzoo import zoo
 from latentzoo.cli import fields, prompts
+from latentzoo.errors import SpecError
 from latentzoo.record import shard, words
+
+if TYPE_CHECKING:
+    from latentzoo.record.workers import Crew
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON line per event on standard output.")]
@@ -44,6 +48,32 @@ Shard = Annotated[
         show_default=False,
     ),
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="How many processes share the work, the same chains for any number; needs latentzoo[ray]. "
+        "Default this one alone.",
+        show_default=False,
+    ),
+]
+Gpus = Annotated[
+    float | None,
+    typer.Option(
+        "--gpus-per-worker",
+        min=0.0,
+        help="GPUs of each worker, fractions allowed; default shares those there are.",
+        show_default=False,
+    ),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        help="The Ray cluster whose machines work, auto or HOST:PORT; default one of this machine.",
+        show_default=False,
+    ),
+]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")]
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")]
 
@@ -75,9 +105,35 @@ def changes(given: list[str] | None) -> dict[str, Any]:
     return words.table(given or [], example="--set chains=4")
 
 
-def part(given: str | None) -> shard.Shard | None:
-    """The shard that is to be made: the one that is given, or that of a launched process."""
-    return shard.launched() if given is None else shard.read(given)
+def crew(workers: int | None, gpus: float | None, ray: str | None) -> "Crew | None":
+    """Who shares the work; None if this process does it.
+
+    Raises:
+        SpecError: If GPUs are given and no workers.
+    """
+    if workers is None and ray is None:
+        if gpus is not None:
+            raise SpecError("--gpus-per-worker is of workers; give --workers N, or --ray")
+        return None
+    from latentzoo.record.workers import Crew
+
+    return Crew(workers, gpus, ray)
+
+
+def who_makes(
+    part: str | None, workers: int | None, gpus: float | None, ray: str | None
+) -> "shard.Shard | Crew | None":
+    """Who makes a run: a shard is made here, the one that is given or that of a launched process; or workers do.
+
+    Raises:
+        SpecError: If both are asked for.
+    """
+    chosen, who = shard.launched() if part is None else shard.read(part), crew(workers, gpus, ray)
+    if chosen is not None and who is not None:
+        raise SpecError(
+            "a shard is made by one process; leave out --shard (and torchrun), or --workers"
+        )
+    return who if chosen is None else chosen
 
 
 def count(n: int, noun: str) -> str:

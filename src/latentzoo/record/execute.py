@@ -41,6 +41,7 @@ def make(
     force: bool = False,
     watch: Watch | None = None,
     climbing: Climbing = nullcontext,
+    like: Experiment | None = None,
 ) -> Result:
     """Makes the run of a record in a new folder.
 
@@ -51,19 +52,19 @@ def make(
         force: Whether a run that is there is replaced.
         watch: Called after every step.
         climbing: Who watches the search for a strength: a context that gives what is called after its steps.
+        like: An experiment whose networks are taken where they are the same.
 
     Raises:
         SpecError: If the folder is taken, the record cannot be meant, or an input was exchanged.
         KeyboardInterrupt: If the user stops it; what was reached is in the folder.
     """
     with RunFolder(out, force=force) as folder:
+        experiment = Experiment(run, shard) if like is None else like.sharing(run, shard)
         with climbing() as climb:
-            experiment, notes = Experiment(run, shard).scaled(climb)
+            experiment, notes = experiment.scaled(climb)
         measured = measure(experiment)
         inputs.compare(run.record.get("inputs", {}), measured["inputs"], source=str(out))
-        if not run.energies:
-            return _drawn(experiment, folder, measured)
-        return _walked(experiment, folder, experiment.begin(notes), measured, watch)
+        return _made(experiment, folder, measured, watch, notes)
 
 
 def resume(path: Path, *, steps: int = 0, watch: Watch | None = None) -> Result | None:
@@ -94,25 +95,69 @@ def resume(path: Path, *, steps: int = 0, watch: Watch | None = None) -> Result 
             )
         if is_finished(path) and not steps:
             return None
+        if by_workers(run):
+            raise SpecError(
+                f"{path}: workers make this run; go on with `latentzoo resume {path} --workers N`"
+            )
         if steps:
             run = extended(run, steps)
         experiment = Experiment(run, of(run))
         measured = measure(experiment)
         inputs.compare(run.record.get("inputs", {}), measured["inputs"], source=str(path))
-        if not run.energies:
-            return _drawn(experiment, folder, measured)
-        if folder.state.exists():
-            walk = experiment.walk()
-            walk.resume(folder.state)
-        else:
-            walk = experiment.begin()
-        return _walked(experiment, folder, walk, measured, watch)
+        return _made(experiment, folder, measured, watch)
+
+
+def make_part(
+    whole: Experiment,
+    shard: Shard,
+    out: Path,
+    *,
+    known: dict[str, str],
+    watch: Watch | None = None,
+) -> None:
+    """Makes a shard of an experiment whose networks are loaded, goes on with it, or leaves it as it is if it is made.
+
+    Arguments:
+        whole: The experiment of all chains.
+        shard: Which of them are made.
+        out: The shard's folder.
+        known: The hashes of what the experiment is made with.
+        watch: Called after every step.
+    """
+    if is_finished(out):
+        return
+    with RunFolder(out, resume=is_started(out)) as folder:
+        experiment = whole.sharing(whole.run, shard)
+        _made(experiment, folder, measure(experiment, known), watch)
+
+
+def _made(
+    experiment: Experiment,
+    folder: RunFolder,
+    measured: dict[str, Any],
+    watch: Watch | None,
+    notes: tuple[str, ...] = (),
+) -> Result:
+    """Makes a run from its start, or from its state."""
+    if not experiment.run.energies:
+        return _drawn(experiment, folder, measured)
+    if folder.state.exists():
+        walk = experiment.walk()
+        walk.resume(folder.state)
+    else:
+        walk = experiment.begin(notes)
+    return _walked(experiment, folder, walk, measured, watch)
 
 
 def of(run: spec.Run) -> Shard | None:
     """Which shard of its run a record was measured on; None if it is the whole."""
     words = run.record.get("shard")
     return None if words is None else read_shard(str(words))
+
+
+def by_workers(run: spec.Run) -> bool:
+    """Whether a record is that of a run that workers make, and have not finished; see `workers`."""
+    return "shards" in run.record and not run.record.get("finished")
 
 
 def holds(path: Path, run: spec.Run) -> bool:
@@ -139,8 +184,8 @@ def extended(run: spec.Run, steps: int) -> spec.Run:
     return replace(run, steps=run.steps + steps, plan=run.plan or run.steps)
 
 
-def measure(experiment: Experiment) -> dict[str, Any]:
-    """What the record tells of the machine and of what went in."""
+def measure(experiment: Experiment, known: dict[str, str] | None = None) -> dict[str, Any]:
+    """What the record tells of the machine and of what went in, whose hashes may be known."""
     versions = {name: version(name) for name in ("latentzoo", "torch", "numpy")}
     return {
         "versions": versions | {"python": platform.python_version()},
@@ -148,7 +193,7 @@ def measure(experiment: Experiment) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "seeds": list(experiment.rng.seeds),
         **({} if experiment.shard is None else {"shard": str(experiment.shard)}),
-        "inputs": inputs.digests(experiment),
+        "inputs": inputs.digests(experiment) if known is None else known,
         **({"assumed": dict(assumed)} if (assumed := experiment.bare.assumed) else {}),
     }
 

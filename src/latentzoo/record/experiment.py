@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from msgspec.structs import replace
@@ -23,6 +24,12 @@ from latentzoo.run.strength import Watch, find
 from latentzoo.run.walk import Walk, require_targets
 from latentzoo.views.camera import Viewable, fan
 from latentzoo.views.orbit import EachView, Views
+
+NETWORKS = (
+    *("generator", "family", "card", "options", "vary", "rest_seed"),
+    *("energies", "energy_views", "device", "dtype"),
+)
+"""The fields of a record by which its networks are made."""
 
 
 class Experiment:
@@ -183,20 +190,17 @@ class Experiment:
         dim = self.generator.space.dim
         budget = {"steps": max(run.steps, 100), "seed": run.seed, "watch": climb}
         found = find(self.posterior, run.strength, dim=dim, **budget)
-        other = self._same(Experiment(replace(run, scale=found.factor), self.shard))
+        other = self.sharing(replace(run, scale=found.factor), self.shard)
         other.__dict__["probed"] = self.probed
         return other, (found.note,)
 
-    def part(self, shard: Shard) -> "Experiment":
-        """The experiment of some of its chains, with the same networks."""
-        return self._same(Experiment(self.run, shard))
-
-    def _same(self, other: "Experiment") -> "Experiment":
-        """Gives another experiment the networks of this one."""
-        networks = {
-            name: getattr(self, name) for name in ("bare", "generator", "weighted", "kernel")
-        }
-        other.__dict__.update(networks)
+    def sharing(self, run: spec.Run, shard: Shard | None = None) -> "Experiment":
+        """The experiment of another record, or of some of its chains, with the networks of this one if they are the
+        same."""
+        other = Experiment(run, shard)
+        if _networks(other.run) == _networks(self.run):
+            for name in ("bare", "generator", "weighted"):
+                other.__dict__[name] = getattr(self, name)
         return other
 
     @cached_property
@@ -262,6 +266,11 @@ class Experiment:
             for part in chains.split(self.run.micro_batch or len(chains))
         ]
         return torch.cat(parts)
+
+
+def _networks(run: spec.Run) -> tuple[Any, ...]:
+    """What of a record decides which networks are loaded, and how."""
+    return tuple(getattr(run, name) for name in NETWORKS)
 
 
 def number_type(name: str) -> torch.dtype:

@@ -210,6 +210,7 @@ def _measured(result: Result, parts: Sequence[Part], told: dict[str, Any]) -> di
         "threads": alone("threads"),
         "seeds": list(result.trace.seeds),
         "inputs": of[0]["inputs"],
+        **({"assumed": of[0]["assumed"]} if "assumed" in of[0] else {}),
         **told,
         "finished": True,
         "gradients": result.gradients,

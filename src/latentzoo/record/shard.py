@@ -1,11 +1,4 @@
-r"""Which chains of a run one process takes: shard i of n.
-
-.. math:: K = \lceil B / m \rceil, \qquad \text{shard } i \text{ takes the micro-batches }
-    \lfloor i K / n \rfloor \le k < \lfloor (i + 1) K / n \rfloor
-
-A shard is whole micro-batches of m chains, so that every chain goes through the networks among the same others as in
-the whole run: what it computes is then the same, bit for bit, however many shards there are.
-"""
+"""Which chains of a run one process takes: shard i of n, a piece of whole micro-batches; see `run.pieces`."""
 
 import os
 import re
@@ -18,14 +11,13 @@ from msgspec.structs import replace
 from latentzoo import kernels
 from latentzoo.errors import SpecError
 from latentzoo.record import spec
+from latentzoo.run import pieces
 
 if TYPE_CHECKING:
     from latentzoo.kernels.types import Kernel
 
 WORDS = re.compile(r"(\d+)/(\d+)")
 FOLDER = re.compile(r"(\d+)-of-(\d+)")
-MOST = 8
-"""The micro-batch of a run that is split and says none, at most; and into how many it is at least cut, if it can be."""
 
 
 @dataclass(frozen=True, order=True)
@@ -50,19 +42,18 @@ class Shard:
             SpecError: If there are more shards than micro-batches.
         """
         size = micro_batch(run)
-        blocks = -(-run.chains // size)
+        blocks = pieces.blocks(run.chains, size)
         if self.count > blocks:
             raise SpecError(
                 f"{run.chains} chains in micro-batches of {size} make {blocks} shards at most, and {self.count} are "
                 "asked for; give fewer, or a smaller --micro-batch"
             )
-        first, end = (size * (i * blocks // self.count) for i in (self.index, self.index + 1))
-        return range(first, min(end, run.chains))
+        return pieces.piece(run.chains, size, self.index, self.count)
 
 
 def micro_batch(run: spec.Run) -> int:
     """How many chains of a run that is split go through the networks at once."""
-    return run.micro_batch or min(max(run.chains // MOST, 1), MOST)
+    return run.micro_batch or pieces.micro_batch(run.chains)
 
 
 def splittable(run: spec.Run, kernel: "Kernel") -> spec.Run:

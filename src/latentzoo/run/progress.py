@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from latentzoo.run.walk import Walk
 
 Watch = Callable[[Frame, Walk], None]
 Climb = Callable[[float, int, str], None]
-Count = Callable[[int, int, Callable[[], str]], None]
+Count = Callable[[float, int, Callable[[], str]], None]
 Log = Callable[[Mapping[str, float], int], Any]
 """What a tracker of experiments is: it takes the numbers of a step by name, and the step."""
 EVERY = 30.0
@@ -32,6 +32,26 @@ def words(frame: Frame, walk: Walk) -> str:
     """The summary in one line."""
     numbers = summary(frame, walk).items()
     return "  ".join(f"{name} {value:.3g}" for name, value in numbers if np.isfinite(value))
+
+
+class Progress(NamedTuple):
+    """How far workers are.
+
+    Attributes:
+        done: How many chains, or runs, are done, parts of those at hand included.
+        of: How many there are.
+        running: How many workers have something in their hands.
+        lost: How many workers died so far.
+    """
+
+    done: float
+    of: int
+    running: int
+    lost: int
+
+    def __str__(self) -> str:
+        lost = f", {self.lost} lost" if self.lost else ""
+        return f"{self.running} working{lost}"
 
 
 def logged(log: Log) -> Watch:
@@ -86,6 +106,13 @@ def counted(title: str, unit: str, *, shown: bool) -> Iterator[Count]:
         yield _lines(unit)
 
 
+@contextmanager
+def gathered(*, shown: bool = True) -> Iterator[Callable[[Progress], None]]:
+    """Watches workers on standard error, all in one bar; see `watched`."""
+    with counted("sampling", "done", shown=shown) as count:
+        yield lambda progress: count(round(progress.done, 1), progress.of, lambda: str(progress))
+
+
 def _in_notebook() -> bool:
     shell = sys.modules.get("IPython")
     return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"
@@ -93,43 +120,37 @@ def _in_notebook() -> bool:
 
 @contextmanager
 def _bar(title: str) -> Iterator[Count]:
+    from rich import progress as bars
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
 
     columns = [
-        TextColumn(title),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        bars.TextColumn(title),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeRemainingColumn(),
+        bars.TextColumn("{task.fields[note]}"),
     ]
-    progress = Progress(*columns, console=Console(stderr=True), transient=True)
-    task = progress.add_task(title, total=None, note="")
+    bar = bars.Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task(title, total=None, note="")
 
-    def count(done: int, total: int, note: Callable[[], str]) -> None:
-        progress.start()  # with the first count, since another bar may be there until then
-        progress.update(task, total=total, completed=done, note=note())
+    def count(done: float, total: int, note: Callable[[], str]) -> None:
+        bar.start()  # with the first count, since another bar may be there until then
+        bar.update(task, total=total, completed=done, note=note())
 
     try:
         yield count
     finally:
-        progress.stop()
+        bar.stop()
 
 
 def _lines(unit: str) -> Count:
     last = time.monotonic()
 
-    def count(done: int, total: int, note: Callable[[], str]) -> None:
+    def count(done: float, total: int, note: Callable[[], str]) -> None:
         nonlocal last
         if time.monotonic() - last >= EVERY:
             last = time.monotonic()
-            sys.stderr.write(f"{unit} {done} of {total}  {note()}\n")
+            sys.stderr.write(f"{unit} {done:g} of {total}  {note()}\n")
             sys.stderr.flush()
 
     return count

@@ -13,9 +13,11 @@ from latentzoo.generator import Generator
 from latentzoo.kernels.types import Function, Kernel, Potential
 from latentzoo.posterior import Posterior
 from latentzoo.rng import Rng
+from latentzoo.run import pieces
+from latentzoo.run.apart import Plan, batched, walked
 from latentzoo.run.chain import Frame
 from latentzoo.run.probe import probe
-from latentzoo.run.progress import Log, climbed, logged, watched
+from latentzoo.run.progress import Log, climbed, gathered, logged, watched
 from latentzoo.run.result import Result, finish
 from latentzoo.run.starts import usual_tries
 from latentzoo.run.strength import find
@@ -64,14 +66,12 @@ def sample(
     progress: bool = True,
     watch: Callable[[Frame], Any] | None = None,
     log: Log | None = None,
+    workers: int | None = None,
 ) -> Result:
-    """Samples N(z; 0, I) exp(-phi(z)).
-
-    Ctrl-C stops after the last whole step and gives back the result so far.
+    """Samples N(z; 0, I) exp(-phi(z)). Ctrl-C gives back the result so far, but not from workers.
 
     Arguments:
-        target: A `Posterior`; any differentiable potential, (B, D) -> (B,), together with `dim`;
-            or a generator alone, which draws from the prior.
+        target: A `Posterior`; a differentiable potential, (B, D) -> (B,), with `dim`; or a generator.
         dim: The latent's dimension, for a bare potential.
         chains: How many chains B.
         steps: The budget of each chain in gradients.
@@ -87,8 +87,8 @@ def sample(
         dtype: The number type of the latents, float32 or float64; networks keep theirs.
         progress: Whether a bar, or lines in a log, are shown on standard error.
         watch: Called with every frame.
-        log: Called after every step with its mean numbers by name, and the step; see
-            `tracker`.
+        log: Called after every step with its mean numbers by name, and the step; see `tracker`.
+        workers: How many processes share the chains, which are the same for any number; None walks here.
 
     Raises:
         SpecError: If `dim` is missing for a bare potential, or what is given cannot be used.
@@ -96,26 +96,84 @@ def sample(
     """
     rng = Rng(*seeds(seed, chains, stream), device=usable(device or _home(target)), dtype=dtype)
     if isinstance(target, Generator):
-        z = rng.normal(target.space.dim)
-        return Result(z=z, start=z, trace=Trace(rng.seeds), generator=target)
+        return _drawn(target, rng)
     phi, dim = _potential(target, dim)
     chosen = kernel if isinstance(kernel, Kernel) else kernels.load(kernel or kernels.DEFAULT)
     first = None if start is None else _given(start, chains, dim).to(rng.device, rng.dtype)
     notes = probe(phi, _unspent(rng).normal(dim) if first is None else first)
-    if strength is not None:
-        with climbed(shown=progress) as count:
-            found = find(phi, strength, dim=dim, steps=max(steps, 100), seed=seed, watch=count)
-        phi, notes = phi.scaled(found.factor), (*notes, found.note)
+    phi, *found = _scaled(
+        phi, strength, dim=dim, steps=max(steps, 100), seed=seed, progress=progress
+    )
     tries = usual_tries(tries, phi, chosen, steps, given=start is not None)
     walk = Walk(phi, chosen, rng, steps=steps, tries=tries, best=best, keep=keep)
-    walk.notes = notes
+    walk.notes = (*notes, *found)
+    if workers is not None and _unwatched(watch, log):
+        return _shared(walk, first, dim=dim, steps=steps, workers=workers, progress=progress)
     z = walk.draw(dim) if first is None else first
     return _walked(walk, z, progress=progress, watch=watch, log=log)
+
+
+def _scaled(
+    phi: Potential, strength: float | None, *, dim: int, steps: int, seed: int, progress: bool
+) -> tuple[Any, ...]:
+    """The potential at a strength, and what was found, in words."""
+    if strength is None:
+        return (phi,)
+    with climbed(shown=progress) as count:
+        found = find(phi, strength, dim=dim, steps=steps, seed=seed, watch=count)
+    return phi.scaled(found.factor), found.note
 
 
 def _unspent(rng: Rng) -> Rng:
     """The same streams from their beginning; what is drawn here is not drawn there."""
     return Rng(*rng.seeds, device=rng.device, dtype=rng.dtype)
+
+
+def _drawn(generator: Generator, rng: Rng) -> Result:
+    """Draws of the prior."""
+    z = rng.normal(generator.space.dim)
+    return Result(z=z, start=z, trace=Trace(rng.seeds), generator=generator)
+
+
+def _unwatched(*observers: Any) -> bool:
+    """True, if nobody watches what workers do.
+
+    Raises:
+        SpecError: If somebody does.
+    """
+    if any(observer is not None for observer in observers):
+        raise SpecError(
+            "watch and log see frames, which stay with the workers; leave them out, or workers"
+        )
+    return True
+
+
+def _shared(
+    walk: Walk, start: Tensor | None, *, dim: int, steps: int, workers: int, progress: bool
+) -> Result:
+    """Has workers make a walk that is not begun.
+
+    Raises:
+        SpecError: If it cannot be split.
+    """
+    rng, phi, chains = walk.rng, walk.phi.phi, len(walk.rng)
+    run = rng.seeds[0] // 2**32
+    plan = Plan(
+        phi=batched(phi, chains),
+        kernel=walk.kernel,
+        seeds=rng.seeds,
+        pilot=seeds(pieces.pilot_seed(run), pieces.pilot_chains(chains)),
+        dim=dim,
+        start=None if start is None else start.cpu(),
+        steps=steps,
+        tries=walk.tries,
+        best=None if walk.best is None else phi.names[walk.best],
+        keep=walk.keep,
+        device=rng.device,
+        dtype=rng.dtype,
+    )
+    with gathered(shown=progress) as see:
+        return finish(walked(plan, notes=walk.notes, workers=workers, watch=see))
 
 
 def _walked(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import yaml
@@ -15,9 +15,11 @@ from latentzoo.builtin.study.findings import find, recognise, variations
 from latentzoo.builtin.study.rows import Prior, Row
 from latentzoo.errors import SpecError
 from latentzoo.record import execute, plain, spec, words
-from latentzoo.record.folder import is_finished
+from latentzoo.record.folder import is_finished, is_started
 from latentzoo.record.saved import SavedRun
+from latentzoo.record.workers import Crew, Whole, many
 from latentzoo.report.evaluation import reached
+from latentzoo.run.progress import Progress
 
 
 class Guidance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,14 +84,31 @@ def read(path: Path) -> Study:
     )
 
 
+class _Question(NamedTuple):
+    """What is asked of a generator: the words, its run and where, and the person's picture."""
+
+    asked: str
+    generator: str
+    run: spec.Run
+    place: Path
+    person: Path | None = None
+
+
 def compare(
-    study: Study, out: Path, *, tell: Callable[[Row | Prior], Any] = lambda row: None
+    study: Study,
+    out: Path,
+    *,
+    crew: Crew | None = None,
+    watch: Callable[[Progress], Any] = lambda progress: None,
+    tell: Callable[[Row | Prior], Any] = lambda row: None,
 ) -> list[Row]:
     """Makes the runs that are not there yet, judges all, and writes compare.html, compare.png and compare.json.
 
     Arguments:
         study: What is compared.
         out: The folder of the run folders and of the page.
+        crew: Who makes the runs; None makes them here.
+        watch: Called with how far the crew is.
         tell: Called with each row as soon as it is there.
 
     Raises:
@@ -99,43 +118,70 @@ def compare(
         raise SpecError(
             "a comparison needs generators and texts; give --generators a,b and --text"
         )
+    questions = list(_questions(study, out))
+    if crew is not None:
+        _made(questions, crew, watch)
     priors: list[Prior] = []
     rows: list[Row] = []
-    for row in _rows(study, out):
+    for question in questions:
+        saved = _run(question)
+        if not question.run.energies:
+            row = Prior(question.generator, variations(_avatars(saved)), saved.path)
+            priors.append(row)
+        else:
+            row = _judged(question.asked, question.generator, saved, question.person)
+            rows.append(row)
         tell(row)
-        (priors if isinstance(row, Prior) else rows).append(row)  # pyright: ignore[reportArgumentType]
     page.write(rows, priors, out)
     return rows
 
 
-def _rows(study: Study, out: Path) -> Iterator[Row | Prior]:
+def _questions(study: Study, out: Path) -> Iterator[_Question]:
     for generator in study.generators if study.unguided else ():
         shared = {"chains": study.unguided, "seed": study.run.get("seed", 0)}
         place = out / "unguided" / words.own_name(generator)
-        saved = _run(study, generator, place, [], shared)
-        yield Prior(generator, variations(_avatars(saved)), saved.path)
+        yield _Question("", generator, _record(study, generator, [], shared), place)
     for text in study.texts:
         for generator in study.generators:
             place = out / words.own_name(text) / words.own_name(generator)
             shared = study.run | study.text.run
-            saved = _run(study, generator, place, [study.text.term(text)], shared)
-            yield _judged(text, generator, saved, None)
+            run = _record(study, generator, [study.text.term(text)], shared)
+            yield _Question(text, generator, run, place)
     for path in map(Path, study.people):
         for generator in study.generators:
             place = out / words.own_name(path.stem) / words.own_name(generator)
             shared = study.run | study.person.run
-            saved = _run(study, generator, place, [study.person.term(str(path))], shared)
-            yield _judged(path.stem, generator, saved, path)
+            run = _record(study, generator, [study.person.term(str(path))], shared)
+            yield _Question(path.stem, generator, run, place, path)
 
 
-def _run(
-    study: Study, generator: str, folder: Path, energies: list[spec.Term], shared: dict[str, Any]
-) -> SavedRun:
-    """The run of one question in its folder; it is made, or resumed, unless it is there already."""
+def _record(
+    study: Study, generator: str, energies: list[spec.Term], shared: dict[str, Any]
+) -> spec.Run:
+    """The run of one question."""
     data = {**shared, "generator": generator, "options": study.generators[generator]}
     best = energies[0].energy if energies and study.best else None
     run = plain.parse(data, source="the study's run")
-    run = spec.replace(run, energies=energies, best=best)
+    return spec.replace(run, energies=energies, best=best)
+
+
+def _made(questions: list[_Question], crew: Crew, watch: Callable[[Progress], Any]) -> None:
+    """Has workers make the runs that are not there yet.
+
+    Raises:
+        Exception: The first that a run ended with, after all others are made.
+    """
+    errors = []
+    whole = [Whole(q.run, q.place.resolve()) for q in questions if not is_started(q.place)]
+    for outcome in many(whole, crew, watch=watch) if whole else ():
+        errors += [] if outcome.error is None else [outcome.error]
+    if errors:
+        raise errors[0]
+
+
+def _run(question: _Question) -> SavedRun:
+    """The run of a question in its folder; it is made, or resumed, unless it is there already."""
+    folder, run = question.place, question.run
     if not execute.holds(folder, run):
         execute.make(run, folder, force=True)
     elif not is_finished(folder):

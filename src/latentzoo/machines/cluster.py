@@ -1,0 +1,123 @@
+"""A Ray of our own on this machine, or one that runs already.
+
+Our own listens on the loopback interface alone and asks for a token that is known to its processes alone. It is stopped
+at the end. A cluster at an address is joined and left as it was; who may reach it may run programs on it, so its owner
+sees to its network (docs/machines.md).
+"""
+
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from latentzoo.errors import MissingExtra, SpecError
+
+PATIENCE = 10.0
+"""How many seconds an address has to answer."""
+QUIET = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False}
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Set to 0, Ray takes the loopback address as its own, as it does by itself on macOS and Windows."""
+
+
+def module() -> Any:
+    """The package `ray`.
+
+    Raises:
+        MissingExtra: If it is not installed.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError:
+        raise MissingExtra("ray", "ray", "sharing work among workers") from None
+    return ray
+
+
+@contextmanager
+def entered(address: str | None, *, cpus: int, gpus: float | None) -> Iterator[Any]:
+    """Starts a Ray on this machine, or joins one.
+
+    Arguments:
+        address: "auto" for the cluster that runs here, or HOST:PORT; None starts one.
+        cpus: How many processors one that is started says it has.
+        gpus: How many GPUs; None takes those that are found.
+
+    Yields:
+        The package `ray`, connected.
+
+    Raises:
+        MissingExtra: If Ray is not installed.
+        SpecError: If no cluster answers at the address.
+    """
+    if address is None and "ray" not in sys.modules:  # these are read when ray is imported
+        os.environ.setdefault(LOOPBACK, "0")
+        os.environ.setdefault(
+            "RAY_worker_niceness", "0"
+        )  # workers are the work, not the background
+        os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # a machine may be busy
+        if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token":
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    ray = module()
+    if ray.is_initialized():  # by whoever called us: theirs, and theirs to stop
+        yield ray
+        return
+    try:
+        _start(ray, cpus, gpus) if address is None else _join(ray, address)
+        # else a worker's death is told on our standard output, `log_to_driver` or not
+        ray._private.worker._worker_logs_enabled = False
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _start(ray: Any, cpus: int, gpus: float | None) -> None:
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, sys.path)
+    )  # workers import what we can
+    try:
+        ray.init(address="local", num_cpus=cpus, num_gpus=gpus, **QUIET)
+    finally:
+        del os.environ["PYTHONPATH"]
+        os.environ.update({} if before is None else {"PYTHONPATH": before})
+    here = ray.util.get_node_ip_address()
+    if here not in ("127.0.0.1", "::1"):
+        raise SpecError(
+            f"Ray was imported before and listens on {here} instead of the loopback interface; set {LOOPBACK}=0 "
+            "before it is imported, or give the address of a cluster"
+        )
+
+
+def _join(ray: Any, address: str) -> None:
+    if "://" in address:
+        raise SpecError(f"'{address}' is not the address of a cluster; give auto, or HOST:PORT")
+    if address != "auto":
+        _answers(address)
+    try:
+        ray.init(
+            address=address, **{key: QUIET[key] for key in ("logging_level", "log_to_driver")}
+        )
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise SpecError(
+            f"no Ray cluster can be joined at '{address}' ({reason}); start one with `ray start --head`, or leave "
+            "out --ray for one of this machine"
+        ) from None
+
+
+def _answers(address: str) -> None:
+    """Sees whether anybody listens at HOST:PORT."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit():
+        raise SpecError(f"'{address}' is not the address of a cluster; give auto, or HOST:PORT")
+    try:
+        socket.create_connection((host, int(port)), timeout=PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise SpecError(
+            f"no Ray cluster answers at '{address}' within {PATIENCE:g} seconds ({error}); start one with "
+            "`ray start --head`, or leave out --ray for one of this machine"
+        ) from None
