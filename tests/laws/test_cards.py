@@ -8,7 +8,7 @@ import torch
 from latentzoo import zoo
 
 NAMES = zoo.names()
-READ_FROM_FILE = ("stylegan_xl", "ddpm", "scoresde", "flow", "ldm_diffusers")
+READ_FROM_FILE = ("stylegan3", "stylegan_xl", "ddpm", "scoresde", "flow", "ldm_diffusers")
 """Families whose sizes are written in the checkpoint only."""
 
 
