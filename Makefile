@@ -41,7 +41,8 @@ types: $(VENV)/dev
 	$(BIN)/pyright
 
 docs: $(VENV)/docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir site
+	$(BIN)/zensical build --strict --clean
+	$(BIN)/python tools/site/finish.py site
 
 # breaks the code one line at a time and says whether the fast tests notice; takes half an hour
 mutants: $(VENV)/dev

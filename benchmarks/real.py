@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,12 +33,12 @@ GOAL = {"attribute": ("happy", 5.0), "age": ("70 +- 5", 1.0)}
 class Plain(nn.Module):
     """Creates the synthesis written as its graph is: channels first, one operation after the other."""
 
-    def __init__(self, network: family.MobileStyleGAN) -> None:
+    def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, w: Tensor) -> Tensor:
-        net = self.network
+        net: Any = self.network
         x = net.const.permute(2, 0, 1).expand(len(w), -1, -1, -1)
         x = x * (family.gain(net.conv.weight) * net.conv.affine(w))[:, :, None, None]
         x = F.conv2d(x, net.conv.weight, padding=1) + net.conv.noise
@@ -51,7 +52,7 @@ class Plain(nn.Module):
         return wavelets(x, last.haar)
 
 
-def separable(x: Tensor, w: Tensor, layer: family.Separable) -> Tensor:
+def separable(x: Tensor, w: Tensor, layer: Any) -> Tensor:
     scale = family.gain(layer.depthwise) / x.shape[1] ** 0.5 * layer.affine(w)
     x = F.conv2d(x, layer.depthwise, padding=1, groups=x.shape[1]) * scale[:, :, None, None]
     x = F.conv2d(x, layer.pointwise[:, :, None, None]) + layer.noise
@@ -66,15 +67,16 @@ def wavelets(x: Tensor, haar: Tensor) -> Tensor:
 class PlainFaces(lz.Generator):
     """Creates the map whose synthesis is plain."""
 
-    def __init__(self, network: family.MobileStyleGAN) -> None:
+    def __init__(self, network: Any) -> None:
         super().__init__()
         self.network, self.plain = network, Plain(network)
         self.space, self.size = network.space, network.size
 
     def forward(self, z: Tensor) -> Tensor:
-        w, mean = self.network.mapping(z), self.network.w_mean
-        centre = mean(self.network.mapping, like=self.network.const)
-        return (self.plain(centre + self.network.truncation * (w - centre)) + 1) / 2
+        network: Any = self.network
+        w, mean = network.mapping(z), network.w_mean
+        centre = mean(network.mapping, like=network.const)
+        return (self.plain(centre + network.truncation * (w - centre)) + 1) / 2
 
 
 def target(generator: lz.Generator) -> lz.Posterior:
@@ -130,7 +132,7 @@ def main() -> None:
     torch.manual_seed(0)
     if given.memory:
         return memory()
-    ours = zoo.load(NAME)
+    ours: Any = zoo.load(NAME)
     plain, z = PlainFaces(ours), torch.randn(1, 512)
     with torch.no_grad():
         w = ours.mapping(z)

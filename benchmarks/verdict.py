@@ -96,7 +96,8 @@ def judge(target: Known, kernel: str, chains: int, steps: int, results: list[Res
         verdicts[found.verdict] += 1
         false += found.trustworthy and not worst(result.z) < WRONG
         why.update(reason[:60] for reason in (found.reasons or found.missing)[:1])
-    knows = {"": True, "shares": kernels.load(kernel).weighs, "blind": kernel in ("slice", "pcn")}
+    weighs = kernel == "auto" or kernels.load(kernel).weighs  # auto jumps between modes
+    knows = {"": True, "shares": weighs, "blind": kernel in ("slice", "pcn")}
     mark = "-" if target.hidden else "=" if answer == "right" and not knows[target.asks] else " "
     most = why.most_common(1)[0][0] if why else ""
     return Row(
@@ -113,19 +114,17 @@ def line(row: Row) -> str:
     return f"{row.mark} {told}{count}  {row.why}"
 
 
-def page(rows: list[Row]) -> Iterator[str]:
+def page(rows: list[Row], kernel: str) -> Iterator[str]:
     """The table as Markdown: a line per target, a cell per size, with the answer and how many runs were trusted."""
-    sizes = list(
-        dict.fromkeys((row.chains, row.steps) for row in rows if row.kernel == kernels.DEFAULT)
-    )
+    sizes = list(dict.fromkeys((row.chains, row.steps) for row in rows if row.kernel == kernel))
     cells = {row.key: f"{row.mark.strip()}{row.answer[0]} {row.trusted}" for row in rows}
     yield f"| target | {' | '.join(f'{chains}x{steps}' for chains, steps in sizes)} |"
     yield f"|---|{'---|' * len(sizes)}"
     for target in dict.fromkeys(row.target for row in rows):
-        told = (cells.get((target, kernels.DEFAULT, *size), "") for size in sizes)
+        told = (cells.get((target, kernel, *size), "") for size in sizes)
         yield f"| {target} | {' | '.join(told)} |"
     for row in rows:
-        if row.kernel != kernels.DEFAULT:
+        if row.kernel != kernel:
             yield f"| {row.target}, {row.kernel} {row.chains}x{row.steps} | {cells[row.key]} |{' |' * (len(sizes) - 1)}"
 
 
@@ -183,7 +182,7 @@ def main() -> int:
         rows.append(row)
         print(line(row), flush=True)
     if options.page:
-        print(*page(rows), sep="\n")
+        print(*page(rows, options.kernels[0]), sep="\n")
     bad = 0
     for name, (count, total) in rates(rows).items():
         bad += count > LIMITS[name] * total

@@ -16,8 +16,3 @@ def affine() -> Affine:
 @pytest.fixture
 def bright() -> Bright:
     return Bright()
-
-
-def pytest_configure(config):
-    """Most tests load files that do not say all; zoo/test_assumed.py is about what is said of it."""
-    config.addinivalue_line("filterwarnings", "ignore::latentzoo.errors.Assumption")

@@ -3,6 +3,7 @@
 import base64
 import io
 import math
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -37,6 +38,23 @@ def read(path: str | Path, size: tuple[int, int] | None = None) -> Float[Tensor,
     if deep:
         return torch.from_numpy(np.array(picture)).expand(1, 3, -1, -1).clone()
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
+
+
+def read_square(path: str | Path) -> Float[Tensor, "1 3 H W"]:
+    """Reads a picture that is going to be seen as a square, and warns if it is none: it will be squeezed.
+
+    Raises:
+        ImageError: As in `read`.
+    """
+    picture = read(path)
+    height, width = picture.shape[2:]
+    if height != width:
+        warnings.warn(
+            f"{path}: its {width} x {height} pixels are squeezed to a square; cut out the face as FFHQ aligns it, "
+            "or give its landmarks",
+            stacklevel=2,
+        )
+    return picture
 
 
 def read_mask(

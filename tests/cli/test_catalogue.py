@@ -38,8 +38,15 @@ def test_one_is_shown(command: Command, name: str) -> None:
 def test_the_list_fits_a_screen_and_takes_a_filter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     whole = CliRunner().invoke(app, ["list"]).output
-    assert len(whole.splitlines()) <= 40 and max(map(len, whole.splitlines())) <= 90
-    for word in ("avatar-turbo", "stylegan2 12", "imagereward:ImageReward.pt", "clip", "anneal"):
+    assert len(whole.splitlines()) <= 44 and max(map(len, whole.splitlines())) <= 90
+    for word in (
+        "avatar-turbo",
+        "stylegan2 14",
+        "imagereward:ImageReward.pt",
+        "clip",
+        "anneal",
+        "pipelines",
+    ):
         assert word in whole
     some = CliRunner().invoke(app, ["list", "StyleGAN2"]).output.splitlines()
     shown = {line.split()[0] for line in some[1:]}

@@ -1,6 +1,7 @@
 """Energies with options, and sweeps, from the command line to run folders."""
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import yaml
 from click.testing import Result
 from typer.testing import CliRunner
 
-from latentzoo import picture
+from latentzoo import energies, picture
 from latentzoo.cli import app
-from latentzoo.record import execute, spec
+from latentzoo.guides import networks
+from latentzoo.record import execute, spec, words
 
 
 @pytest.fixture(autouse=True)
@@ -129,7 +131,18 @@ def test_a_sweep_cannot_change_what_is_there(tmp_path: Path) -> None:
     record = tmp_path / "runs" / "one" / "run.yaml"
     before = record.read_bytes()
     assert call("sweep", "sweep.yaml", "--set", "chains=2").exit_code == 0
-    assert call("sweep", "sweep.yaml", "--set", "kernel=anneal").exit_code == 0
+    assert call("sweep", "sweep.yaml", "--set", "kernel=auto").exit_code == 0
     done = call("sweep", "sweep.yaml", "--set", "chains=3")
     assert done.exit_code == 2 and "with other values than --set gives" in done.output
     assert record.read_bytes() == before
+
+
+def test_every_energy_that_the_documents_name_is_one() -> None:
+    root = Path(__file__).parents[2]
+    named = [root / "README.md", root / "Makefile", *(root / "docs").glob("*.md")]
+    for path in filter(Path.exists, named):  # a copy may lack the Makefile
+        for written in re.findall(r'--(?:energy|held-out) "([^"]+)"', path.read_text()):
+            term = words.term(written, energy="")
+            assert term.energy in energies.known(), (path.name, written)
+            card = networks.known().get(term.model or "")
+            assert card is None or term.energy in card.uses, (path.name, written)

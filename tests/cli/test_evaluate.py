@@ -9,15 +9,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from energies import guides
 from latentzoo import energies, picture
 from latentzoo.cli import app
+from latentzoo.energies.base import Function
 from latentzoo.errors import MissingExtra, SpecError
 from latentzoo.guides import features
-from latentzoo.record import spec
+from latentzoo.record import plain, spec
 from latentzoo.record.saved import SavedRun
 from latentzoo.report import page
 from latentzoo.report.evaluation import Evaluator
@@ -108,6 +110,35 @@ def test_the_command_writes_what_the_report_shows(
     assert told["numbers"]["Frechet"]["low"] is None and told["notes"]
     html = page.render([SavedRun(run) for run in runs])
     assert "held-out reward by clip" in html and "kernel" in html
+
+
+def test_how_much_of_a_gain_is_held_out(tmp_path: Path) -> None:
+    """Four pictures that become brighter; the judge sees the whole of it, each by its own prompt."""
+    dark, light = pictures(4) / 4, pictures(4) / 4 + 0.5
+    prompts = ["a", "b", "a", "b"]
+    brightness = dark.mean((1, 2, 3)), light.mean((1, 2, 3))
+    run = write(tmp_path / "run", light, [(-v).tolist() for v in brightness])
+    record = plain.read(run / "run.yaml")
+    terms, options = [spec.Term(energy="reward", model="x")], {"prompt": prompts}
+    record = replace(record, energies=terms, options=options)
+    (run / "run.yaml").write_text(spec.to_yaml(record).replace("term.clip", "term.reward"))
+    table = (run / "trace.csv").read_text().replace("term.clip", "term.reward")
+    (run / "trace.csv").write_text(table)
+    (run / "start").mkdir()
+    for i, pixels in enumerate(picture.to_uint8(dark)):
+        picture.write(run / "start" / f"{i:05d}.png", pixels)
+    judge = Evaluator(held_out=[spec.Term(energy="reward", model="m", name="held")])
+    seen = []
+
+    def made(name: str, generator: str, target: str) -> object:
+        seen.append(target)
+        return Function(lambda image: -3 * image.mean((1, 2, 3)))
+
+    judge._judge = made  # pyright: ignore[reportAttributeAccessIssue]
+    found = judge(SavedRun(run))
+    assert found.numbers["held, share of the gain"].value == pytest.approx(1, abs=0.05)
+    assert "reward hacking: the gain of 'held' is 1 of the optimised one" in found.notes
+    assert seen[:4] == prompts
 
 
 def test_similarity_to_a_person_by_another_network(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ def test_a_run_leaves_everything(command: Command, tmp_path: Path) -> None:
         "images",
         "start",
         "grid.png",
+        "pairs.png",
         "latents.safetensors",
         "trace.csv",
         "diagnosis.json",
@@ -46,6 +47,7 @@ def test_a_run_leaves_everything(command: Command, tmp_path: Path) -> None:
     seeds = [7 * 2**32 + chain for chain in range(4)]
     assert record["record"]["seeds"] == seeds and set(record["record"]["inputs"]) == {
         "generator",
+        "settings of the generator",
         "energy clip",
     }
     assert record["kernel"]["settings"]  # every default of the kernel is written out

@@ -111,6 +111,19 @@ def module(name: str, known: dict[str, Path]) -> str | None:
     )
 
 
+def test_files_are_read_in_one_go_and_functions_fit_on_a_screen() -> None:
+    """Families alone may be longer: each is the whole of one official network."""
+    for path in FILES:
+        if room(path) == "zoo":
+            continue
+        text = path.read_text()
+        assert len(text.splitlines()) <= 350, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                assert lines <= 60 or path.parent.name == "builtin", f"{path}: {node.name}"
+
+
 def test_a_family_never_imports_another() -> None:
     for path in (ROOT / "zoo").glob("[a-z]*.py"):
         others = {name for name in imports(path) if name.startswith("zoo.")}

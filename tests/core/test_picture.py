@@ -1,5 +1,6 @@
 """Pictures of every mode, depth and orientation are read right; what is no picture is one clear error."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +118,18 @@ def test_a_mask_is_what_is_white_or_opaque(tmp_path: Path) -> None:
     assert torch.equal(picture.read_mask(tmp_path / "x.png", alpha=True), known)
     Image.fromarray((known[0, 0].numpy() * 255).astype(np.uint8)).save(tmp_path / "mask.png")
     assert torch.equal(picture.read_mask(tmp_path / "mask.png"), known)
+
+
+@pytest.mark.parametrize(("size", "words"), [((6, 4), "6 x 4"), ((4, 12), "4 x 12"), ((5, 5), "")])
+def test_a_reference_that_is_not_square_is_said_to_be_squeezed(tmp_path, size, words):
+    """Two faces side by side, three on top of each other, a landscape: as they are, or by the energy."""
+    from latentzoo import energies
+
+    path = tmp_path / "reference.png"
+    Image.new("RGB", size, (90, 60, 30)).save(path)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        energies.load("identity", str(path), model="avatar-id")
+    said = [str(w.message) for w in told]
+    assert len(said) == bool(words)
+    assert all(f"{words} pixels are squeezed" in line and "landmarks" in line for line in said)

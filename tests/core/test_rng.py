@@ -72,7 +72,12 @@ def test_no_two_domains_and_no_domain_and_no_chain_share_a_number() -> None:
 
 
 def test_only_chains_draw_from_the_domain_of_chains() -> None:
-    chains = {"run/sampling.py", "record/experiment.py", "builtin/study/evaluate.py"}
+    chains = {
+        "run/sampling.py",
+        "record/experiment.py",
+        "record/parts.py",
+        "builtin/study/evaluate.py",
+    }
     root = Path(latentzoo.__file__).parent
     for path in root.rglob("*.py"):
         where = path.relative_to(root).as_posix()

@@ -72,6 +72,26 @@ def clip(folder: Path, *, act: str = "quick_gelu", seed: int = 0) -> Path:
     return save(CLIPModel(config), folder, seed)
 
 
+def siglip(folder: Path) -> Path:
+    """A SigLIP repository of `transformers`, without its tokenizer."""
+    from transformers import SiglipConfig, SiglipModel
+
+    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    size |= {"num_attention_heads": 2}
+    words = {"vocab_size": 40, "max_position_embeddings": 16}
+    config = SiglipConfig(
+        text_config={**size, **words}, vision_config={**size, "image_size": 32, "patch_size": 8}
+    )
+    save(SiglipModel(config), folder)
+    write_json(
+        folder / "preprocessor_config.json",
+        image_processor_type="SiglipImageProcessor",
+        **{"size": {"height": 32, "width": 32}, "resample": 2},
+        **{"image_mean": [0.5] * 3, "image_std": [0.5] * 3},
+    )
+    return folder
+
+
 def save(network: Any, folder: Path, seed: int = 0) -> Path:
     """Writes a network of `transformers` with every weight shaken, so that no part is silent."""
     shake(network, seed)

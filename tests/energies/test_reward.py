@@ -106,8 +106,8 @@ def test_any_function_of_pictures_and_a_prompt_is_a_reward() -> None:
 
 
 def test_what_is_no_reward_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UnknownName, match="did you mean 'hpsv2'"):
-        reward.load("hpsv3:x.pt")
+    with pytest.raises(UnknownName, match="did you mean 'hpsv"):
+        reward.load("hpsv4:x.pt")
     torch.save(
         {"layers.0.weight": torch.ones(3, 24), "layers.0.bias": torch.ones(3)}, folder / "a"
     )

@@ -47,28 +47,14 @@ def test_texts_are_cleaned_as_openai_does() -> None:
     )  # no compatibility form of anything else
 
 
-def siglip(folder: Path) -> Path:
-    from transformers import SiglipConfig, SiglipModel
-
-    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
-    size |= {"num_attention_heads": 2}
-    words = {"vocab_size": 40, "max_position_embeddings": 16}
-    config = SiglipConfig(
-        text_config={**size, **words}, vision_config={**size, "image_size": 32, "patch_size": 8}
-    )
-    guides.save(SiglipModel(config), folder)
+def _siglip(folder: Path) -> text_image.TextImage:
+    guides.siglip(folder)
     bert(folder)
-    guides.write_json(
-        folder / "preprocessor_config.json",
-        image_processor_type="SiglipImageProcessor",
-        **{"size": {"height": 32, "width": 32}, "resample": 2},
-        **{"image_mean": [0.5] * 3, "image_std": [0.5] * 3},
-    )
-    return folder
+    return text_image.load(str(folder))
 
 
 def test_siglip_reads_its_padding_and_sees_a_squashed_picture(tmp_path: Path) -> None:
-    model = text_image.load(str(siglip(tmp_path)))
+    model = _siglip(tmp_path)
     theirs = transformers.SiglipModel.from_pretrained(tmp_path).eval()
     numbers = torch.tensor([[2, 5, 6, 3, *[0] * 12]])
     with torch.no_grad():

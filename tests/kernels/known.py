@@ -55,6 +55,7 @@ def settled(name: str, step: float, *, tail: float = 0.0) -> Kernel:
     """A kernel with a fixed step size and, if it anneals, its ramp behind it."""
     special = {
         "anneal": {"tail": tail},
+        "auto": {"tail": tail},
         "smc": {"tail": tail},
         "ghmc": {"ramp": 0.0},
         "tempering": {"rungs": 3},

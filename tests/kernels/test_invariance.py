@@ -79,7 +79,7 @@ def test_untested_steps_have_the_exact_variance(gamma: float, kappa: float, part
 EXACT = [name for name in known.SAMPLERS if kernels.load(name).adjusted]
 
 
-@pytest.mark.parametrize("name", [*EXACT, "anneal"])
+@pytest.mark.parametrize("name", [*EXACT, "anneal", "auto"])
 def test_tested_steps_are_reversible(name: str) -> None:
     """E[f(z) g(z') - f(z') g(z)] = 0 between the two wells of a lopsided energy.
 
@@ -154,7 +154,7 @@ def test_ranks_of_the_truth_are_uniform_one_data_set_at_a_time(name: str) -> Non
     assert uniformity(torch.stack(rank), draws=9) < 2.33
 
 
-@pytest.mark.parametrize("name", [*(n for n in EXACT if n not in ALONE), "anneal"])
+@pytest.mark.parametrize("name", [*(n for n in EXACT if n not in ALONE), "anneal", "auto"])
 def test_data_and_latent_keep_their_joint_law(name: str) -> None:
     """Geweke's test: redraw the data, make a step, and the latent's law is still the prior."""
     sigma, rng = 0.7, Rng(*range(CHAINS))

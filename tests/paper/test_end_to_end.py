@@ -24,7 +24,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "zoo")]
 import official  # noqa: E402
 from test_paper import rows, write_cfg  # noqa: E402
 
-LEFT = {"run.yaml", "images", "start", "grid.png", "latents.safetensors", "trace.csv"}
+LEFT = {"run.yaml", "images", "start", "grid.png", "pairs.png", "latents.safetensors", "trace.csv"}
 LEFT |= {"diagnosis.json", "report.html", "state.safetensors", ".lock"}
 
 

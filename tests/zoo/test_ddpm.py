@@ -1,12 +1,15 @@
 import json
+import shutil
 import sys
 
 import pytest
 import torch
 from repositories import UNET, diffusers, draw, flatten, load, network, repository
 
+from latentzoo import zoo
 from latentzoo.errors import MissingExtra, SpecError, UnknownName
 from latentzoo.hub.checkpoint import Checkpoint
+from latentzoo.hub.folder import files
 from latentzoo.rng import Rng
 from latentzoo.zoo import ddpm, flow, scoresde
 from laws import obey
@@ -214,9 +217,27 @@ def test_old_repositories_are_read(tmp_path, unet):
     )
 
 
-def test_a_folder_with_the_network_alone_is_read(tmp_path, unet):
+def test_a_folder_with_the_network_alone_takes_a_schedule_for_granted_and_says_so(tmp_path, unet):
     unet.save_pretrained(tmp_path)
-    assert load(ddpm, tmp_path, steps=5).space.dim == 48
+    alone = zoo.load(tmp_path, steps=5)
+    assert "scheduler" in alone.assumed and alone.space.dim == 48
+    told = zoo.load(tmp_path, steps=5, scheduler={"beta_schedule": "squaredcos_cap_v2"})
+    assert not told.assumed and told.pairs != alone.pairs
+
+
+@pytest.mark.parametrize("place", ["unet", "checkpoint-500/unet"])
+def test_the_folder_of_a_network_takes_the_schedule_of_its_pipeline(tmp_path, unet, place):
+    scheduler = diffusers.DDIMScheduler(beta_schedule="squaredcos_cap_v2", clip_sample=False)
+    folder = repository(tmp_path / "repo", unet, scheduler)
+    if place != "unet":
+        (folder / "checkpoint-500").mkdir()
+        shutil.move(folder / "unet", folder / place)
+    ours = zoo.load(folder / place, steps=5)
+    x = draw(2, 3, 4, 4)
+    assert not ours.assumed
+    theirs = render(unet, scheduler, x, steps=5)
+    torch.testing.assert_close(ours(x.flatten(1)), theirs, atol=1e-4, rtol=0)
+    assert folder / "scheduler" / "scheduler_config.json" in files(folder / place)
 
 
 def test_only_unconditional_pipelines_are_recognised(tmp_path, unet):

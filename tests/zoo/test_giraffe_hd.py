@@ -183,8 +183,3 @@ def test_codes_are_in_the_order_of_the_latent():
 def test_wrong_arguments_are_named(wrong):
     with pytest.raises(SpecError):
         tiny(**wrong)
-
-
-def test_unknown_refiners_are_named():
-    with pytest.raises(SpecError, match="kernels of 1"):
-        giraffe_hd.read({"size": 32, "refine_kernal_size": 1})

@@ -82,7 +82,7 @@ FAMILIES: dict[str, tuple[Write, dict[str, Any]]] = {
     ),
 }
 LEFT = {
-    *("run.yaml", "images", "start", "grid.png", "latents.safetensors", "trace.csv"),
+    *("run.yaml", "images", "start", "grid.png", "pairs.png", "latents.safetensors", "trace.csv"),
     *("diagnosis.json", "report.html", "state.safetensors", ".lock"),
 }
 

@@ -1,8 +1,12 @@
+import json
+import shutil
+
 import pytest
 import torch
 
 from latentzoo import zoo
-from latentzoo.errors import SpecError
+from latentzoo.errors import LatentzooError, SpecError
+from latentzoo.hub import fit
 from latentzoo.hub.keys import translate
 from latentzoo.hub.read import read
 from latentzoo.zoo import ldm_diffusers
@@ -113,5 +117,81 @@ def test_the_names_of_2022_are_read(repository, tmp_path):
 def test_schedules_that_are_not_supported_are_refused():
     with pytest.raises(SpecError, match="clip_sample"):
         ldm_diffusers.chain({**SCHEDULER, "clip_sample": True}, 5)
+    with pytest.raises(SpecError, match="prediction_type"):
+        ldm_diffusers.chain({**SCHEDULER, "prediction_type": "v_prediction"}, 5)
     with pytest.raises(SpecError, match="steps"):
-        ldm_diffusers.chain(SCHEDULER, 1000)
+        ldm_diffusers.chain(SCHEDULER, 1001)
+
+
+OTHER = {
+    "down_block_types": ("DownEncoderBlock2D", "DownEncoderBlock2D"),
+    "block_out_channels": (32, 64),
+    "act_fn": "relu",
+    "norm_num_groups": 16,
+    "norm_type": "spatial",
+    "vq_embed_dim": 2,
+    "shift_factor": 0.3,
+    "latents_mean": [0.1, 0.2, 0.3],
+    "latents_std": [1.1, 1.2, 1.3],
+    "scaling_factor": 0.5,
+    "layers_per_block": 2,
+    "num_vq_embeddings": 7,
+    "latent_channels": 2,
+}
+"""Another value for each key that is no number of samples, and no switch."""
+
+
+@pytest.mark.parametrize("kind", ["vqvae", "vae"])
+def test_every_key_of_an_autoencoder_is_followed_or_refused(kind):
+    """One at a time, and each left out; the codes are decoded as diffusers does, with its scale."""
+    base = autoencoder(kind)
+    keys = [k for k in base.config if k[:1] != "_"]
+    for key, change in [
+        (None, None),
+        *((key, c) for key in keys for c in ("changed", "left out")),
+    ]:
+        given = {k: v for k, v in base.config.items() if k[:1] != "_"}
+        if change == "changed":
+            old = given[key]
+            given[key] = OTHER.get(key, not old if isinstance(old, bool) else 5)
+        elif key is not None:
+            del given[key]
+        if key in ("up_block_types", "sample_size") or (
+            kind == "vqvae" and key == "scaling_factor"
+        ):
+            continue  # mirrors the way down; no meaning; without one it is 1, as published, and said
+        torch.manual_seed(0)
+        try:
+            stage = type(base)(**given)
+        except (ValueError, TypeError, NotImplementedError, IndexError):
+            continue  # diffusers has no such network either
+        randomise(stage)
+        config = {"_class_name": type(base).__name__, **given}
+        try:
+            ours = ldm_diffusers.first_stage(config, quantise=True)
+            rules = ldm_diffusers.autoencoder(ours.factor.bit_length())
+            fit.fit(ours, stage.state_dict(), rules, source="stage")
+        except LatentzooError as error:
+            assert "\n" not in str(error)
+            continue
+        code = torch.randn(
+            1, stage.config.latent_channels if kind == "vae" else ours.channels, 4, 4
+        )
+        with torch.no_grad():
+            image = stage.decode(code / stage.config.scaling_factor).sample
+            found = ours.decode(code / ldm_diffusers.scaling(config))
+        torch.testing.assert_close(found, image, atol=1e-4, rtol=1e-3, msg=f"{key} {change}")
+
+
+def test_a_scale_that_is_not_there_is_said_and_can_be_set(repository, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(repository[-1], folder)
+    place = next(folder.glob("v*/config.json"))
+    config = json.loads(place.read_text())
+    known = config.pop("scaling_factor")
+    place.write_text(json.dumps(config))
+    alone = zoo.load(folder, steps=2)
+    assert "scale" in alone.assumed
+    told = zoo.load(folder, steps=2, scale=known)
+    z = torch.randn(1, told.space.dim)
+    assert not told.assumed and torch.equal(told(z), zoo.load(repository[-1], steps=2)(z))

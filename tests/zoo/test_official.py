@@ -62,6 +62,7 @@ def test_guided_by_the_text_energy_from_the_command_line(name, tmp_path):
         "run.yaml",
         "images",
         "grid.png",
+        "pairs.png",
         "latents.safetensors",
         "trace.csv",
         "diagnosis.json",

@@ -74,6 +74,7 @@ def _overview(found: dict[str, dict[str, dict[str, Any]]]) -> None:
     table = _grid()
     table.add_row("built in", ", ".join(packaged))
     table.add_row("families", f"{', '.join(counted)} ({count(families.total(), 'card')})")
+    table.add_row("pipelines", "any of diffusers that takes a text, by its folder or repository")
     table.add_row("guides", ", ".join(found["guide"]))
     _print(table)
     for kind in ("energy", "kernel"):
@@ -128,18 +129,18 @@ def check(
     debug: Debug = False,
 ) -> None:
     """Check that a generator is a map: repeatable, batch-independent, in range, differentiable in every block."""
+    from latentzoo.diagnosis.check import Law
     from latentzoo.diagnosis.check import check as measure
 
     made = _made(generator, family, card, options(option, prompt))
     report = measure(made, seed=seed)
+    taken = [Law(f"assumed: {names}", 0, said, True) for names, said in made.assumed.items()]
     if as_json:
-        for names, said in made.assumed.items():
-            emit("assumed", options=names, taken=said)
-        for law in report.laws:
+        for law in (*taken, *report.laws):
             emit("law", **dataclasses.asdict(law))
     else:
         table = _grid(f"the laws on {generator}", "measured", "allowed", "")
-        for law in report.laws:
+        for law in (*taken, *report.laws):
             verdict = "ok" if law.holds else f"BREACH {law.why}".rstrip()
             table.add_row(law.name, f"{law.measured:.3g}", law.allowed, verdict)
         _print(table)

@@ -180,7 +180,7 @@ MODEL = (
     "The network that judges the texts; default the generator's companion, or else CLIP ViT-B/32."
 )
 STEP_SIZE = "The kernel's step size; default adapted, or the kernel's own."
-PRECONDITION = "auto: learn the few directions that matter and walk in their scale, if they are few; default none."
+PRECONDITION = "auto: learn the directions that matter, if few, and walk in their scale; none: do not. Default auto."
 OPTION = "An argument of the map, KEY=VALUE, e.g. truncation=0.7."
 
 Many = list[str] | None

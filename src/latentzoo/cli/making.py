@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import typer
 
 from latentzoo.cli.app import interruptible
-from latentzoo.cli.progress import emit, tracked, watcher
+from latentzoo.cli.progress import climber, emit, tracked, watcher
 from latentzoo.cli.shared import count
 from latentzoo.record import plain, spec
 from latentzoo.record.shard import Shard, launched
@@ -54,7 +54,8 @@ def make(
     if shard is not None:
         _make_shard(record, out, shard, force=force, voice=voice)
         return
-    making = lambda watch: execute.make(record, out, force=force, watch=watch)
+    climbing = lambda: climber(quiet=voice.quiet, as_json=voice.as_json)
+    making = lambda watch: execute.make(record, out, force=force, watch=watch, climbing=climbing)
     with tracked(voice.track, lambda: record) as track:
         _walk(out, making, voice, track)
 
@@ -67,7 +68,9 @@ def _make_shard(record: spec.Run, whole: Path, shard: Shard, *, force: bool, voi
         voice = voice._replace(quiet=voice.quiet or shard.index > 0)
         _take_gpu(int(os.environ.get("LOCAL_RANK", "0")))
     _say(voice, f"shard {shard}: chains {chains[0]} to {chains[-1]}")
-    making = lambda watch: execute.make(record, out, shard=shard, force=force, watch=watch)
+    given = {"shard": shard, "force": force}
+    climbing = lambda: climber(quiet=voice.quiet, as_json=voice.as_json)
+    making = lambda watch: execute.make(record, out, **given, watch=watch, climbing=climbing)
     with tracked(voice.track, lambda: record) as track:
         _walk(out, making, voice, track)
     _say(voice, f"shard {shard} is made; when all are: latentzoo merge {whole}")

@@ -12,7 +12,7 @@ from latentzoo.files import to_json
 if TYPE_CHECKING:
     from latentzoo.record.spec import Run
     from latentzoo.run.chain import Frame
-    from latentzoo.run.progress import Watch
+    from latentzoo.run.progress import Climb, Watch
     from latentzoo.run.walk import Walk
 
 
@@ -35,6 +35,22 @@ def watcher(*, quiet: bool, as_json: bool) -> "Iterator[Watch]":
         yield _json
         return
     with watched(shown=not quiet) as watch:
+        yield watch
+
+
+@contextmanager
+def climber(*, quiet: bool, as_json: bool) -> "Iterator[Climb]":
+    """Chooses who watches the search for a strength.
+
+    Yields:
+        The function to call after each step of it.
+    """
+    from latentzoo.run.progress import climbed
+
+    if as_json:
+        yield lambda done, total, note: emit("strength", gradients=done, of=total, note=note)
+        return
+    with climbed(shown=not quiet) as watch:
         yield watch
 
 

@@ -77,7 +77,7 @@ def _rows(name: str) -> dict[str, Any]:
     if name in kernels.known():
         entry = kernels.known()[name]
         kernel = entry.load()
-        said = {field.name: field.default for field in dataclasses.fields(kernel)}
+        said = kernels.settings(kernel)
         return _module(name, entry.module) | {"settings": _explained(said, kernel)}
     if name in energies.known():
         return _energy(name)

@@ -70,8 +70,7 @@ def lines(found: Diagnosis) -> list[str]:
         f"is the spread right? {_spread(found)}",
         f"is one chain enough? {_averages(found)}",
     ]
-    if found.ancestors is not None:
-        told.append(f"how much was asked for? {_strength(found)}")
+    told.append(f"how much was asked for? {_strength(found)}")
     told += [f"note: {note}" for note in found.notes]
     told += [f"not trustworthy: {reason}" for reason in found.reasons]
     if not found.reasons:
@@ -140,6 +139,8 @@ def _averages(found: Diagnosis) -> str:
 
 
 def _strength(found: Diagnosis) -> str:
+    if found.nats is None:
+        return "not measured: this kernel cannot vouch for it; smc can, and a strength in nats can be asked for"
     return (
         f"{_number(found.nats)} ± {_number(found.nats_error)} nats; log Z {_number(found.log_z)} ± "
         f"{_number(found.log_z_error)}, from {found.ancestors} of {found.chains} starts"

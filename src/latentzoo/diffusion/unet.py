@@ -124,24 +124,30 @@ KEYS: dict[str, Callable[[Generator], list[Rule]]] = {
 """The rules for each place."""
 
 
-def recognise(checkpoint: Checkpoint, *schedulers: str) -> dict[str, Any] | None:
-    """Describes a model of pixels in diffusers format, if its scheduler is one of the given.
+def recognise(
+    checkpoint: Checkpoint, *classes: str, given: str | None = None
+) -> dict[str, Any] | None:
+    """Describes a model of pixels in diffusers format, if its scheduler is of one of the given classes.
 
     Arguments:
         checkpoint: What was read from the folder.
-        schedulers: The beginnings of the schedulers' class names; none for any.
+        classes: The schedulers' classes.
+        given: The class that is taken where there is no scheduler; None refuses such a folder.
 
     Returns:
-        The arguments of `build` and the dialect of the names; None for another kind of file, and
+        The arguments of `build`, the dialect of the names, and what is assumed; None for another kind of file, and
         for a pipeline with further networks, such as a latent diffusion.
     """
     records = checkpoint.records
     place = next((name for name in COMPONENTS if isinstance(records.get(name), Mapping)), None)
     if place is None or records[place].get("_class_name") != "UNet2DModel":
         return None
-    scheduler = records.get("scheduler") or {}
-    if schedulers and not str(scheduler.get("_class_name")).startswith(schedulers):
+    scheduler, assumed = dict(records.get("scheduler") or {}), {}
+    if not scheduler and given is not None:
+        assumed["scheduler"] = f"the defaults of {given}, which fit many networks and not all"
+    elif scheduler.get("_class_name", given) not in classes:
         return None
     if place != "config" and not all(k.startswith(f"{place}.") for k in checkpoint.tensors):
         return None
-    return {"config": {"unet": dict(records[place]), "scheduler": dict(scheduler)}, "keys": place}
+    config = {"unet": dict(records[place]), "scheduler": scheduler}
+    return {"config": config, "keys": place, "assumed": assumed}

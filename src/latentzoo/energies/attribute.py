@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from latentzoo.energies.base import Energy
 from latentzoo.errors import SpecError
-from latentzoo.guides import networks
+from latentzoo.guides import networks, resnet
 from latentzoo.guides.classifier import TIMM, Classifier, signed
 from latentzoo.guides.classifier import load as load_named
 from latentzoo.guides.preprocess import at_least_single, in_type_of
@@ -101,6 +101,9 @@ class Described(Energy):
         self.network, self.usual = network, network.usual
         self.understood = network.understand(words)
 
+    def about(self, target: str) -> "Described":
+        return Described(self.network, target)
+
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
         return at_least_single(
             self.network.surprise(in_type_of(image, self.network), self.understood)
@@ -143,7 +146,8 @@ def build(
 
     Arguments:
         target: The attribute; `=0` after it says that it is not wanted.
-        model: A card's name (`latentzoo show attribute`), the file of a CelebA classifier, a repository or folder of
+        model: A card's name (`latentzoo show attribute`), the file of a CelebA classifier, a folder of several
+            (`<attribute>/best.pth`, the target is then `Young,Eyeglasses=0`), a repository or folder of
             `transformers`, `timm:NAME`, or `module:Class`.
         face: Where the face is in a picture, for networks of faces: "ffhq" (their default) as FFHQ aligns it, "whole",
             or its left, top and side in shares of the longer side.
@@ -156,6 +160,8 @@ def build(
         raise SpecError(
             "an attribute needs its classifier; give the path of its best.pth, or a repository, as the model"
         )
+    if is_ensemble(model, target):
+        return ensemble(model, target, **options)
     judge = None
     if not model.startswith(TIMM):
         judge = networks.load(model, "attribute", Attributes, face=face)
@@ -166,3 +172,31 @@ def build(
     if Path(model).is_file() or Path(model).suffix in FILES:
         return Attribute([load_celeba(model)], [signed(target)[1]], **options)
     return Described(load_named(model), target, **options)
+
+
+def is_ensemble(model: str, target: str) -> bool:
+    """Whether a target is of several CelebA classifiers: of a folder, or named for those of one file."""
+    path = Path(model)
+    return any(path.glob(resnet.FILES)) or (path.is_file() and "," in target)
+
+
+def ensemble(model: str, target: str, **options: Any) -> Attribute:
+    """Reads `Young,Eyeglasses=0` for several CelebA classifiers, which are one energy.
+
+    Arguments:
+        model: A folder with `<attribute>/best.pth`, or one file of all of them in the order of the target.
+        target: The attributes; `=0` after one says that it is not wanted.
+        options: Further arguments of the energy.
+
+    Raises:
+        SpecError: If an attribute has another value than 0 or 1.
+    """
+    parts = [part.strip().partition("=") for part in target.split(",")]
+    for name, _, value in parts:
+        if value not in ("", "0", "1"):
+            raise SpecError(f"the attribute '{name}={value}' is not one; write {name} or {name}=0")
+    if Path(model).is_dir():
+        found = [resnet.in_folder(model, name) for name, _, _ in parts]
+    else:
+        found = resnet.load_all(model, count=len(parts))
+    return Attribute(found, [value != "0" for _, _, value in parts], **options)

@@ -32,9 +32,11 @@ class Energy(nn.Module, ABC):
 
     Attributes:
         usual: The weight that a run gives it where the user gives none; 1 if it is a negative log-likelihood.
+        reward: Whether it is a score that can be raised without end, so that a run says how its latents look.
     """
 
     usual: float = 1.0
+    reward: bool = False
 
     @abstractmethod
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
@@ -59,6 +61,11 @@ class Energy(nn.Module, ABC):
         """The energy of the chains at `index`; itself where all have the same target."""
         del index
         return self
+
+    def about(self, target: str) -> "Energy | None":
+        """The same energy of another target, with the same networks; None where it is made anew."""
+        del target
+        return None
 
     def __add__(self, other: "Energy") -> "Sum":
         return Sum(*Sum.terms(self), *Sum.terms(other))

@@ -75,6 +75,10 @@ class Clip(Energy):
             target = each if per_chain else F.normalize(each.mean(0), dim=0)
             self.register_buffer("target", target, persistent=False)
 
+    def about(self, target: str) -> "Clip":
+        same = {"copies": self.copies, "seed": self.seed, "antialias": self.antialias}
+        return Clip(target, self.model, draws=self.draws, **same)
+
     @property
     def chains(self) -> int | None:
         return len(self.target) if self.target.ndim == 2 else None

@@ -19,7 +19,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentzoo.energies.base import Energy
-from latentzoo.guides.reward import PICKSCORE, RewardModel, load
+from latentzoo.guides.reward import PICKSCORE, load
+from latentzoo.guides.roles import RewardModel
 
 
 class Reward(Energy):
@@ -34,6 +35,7 @@ class Reward(Energy):
         CheckpointError: If the model cannot be had.
     """
 
+    reward = True
     understood: Tensor
 
     def __init__(
@@ -46,6 +48,9 @@ class Reward(Energy):
             understood = self.model.understand(prompt)
         self.register_buffer("understood", understood, persistent=False)
 
+    def about(self, target: str) -> "Reward":
+        return Reward(target, self.model)
+
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
         if isinstance(self.model, RewardModel):
             return -self.model.rate(image, self.understood)
@@ -53,14 +58,24 @@ class Reward(Energy):
 
 
 def build(
-    target: str, *, model: str | None = None, texts: str | None = None, clip: str | None = None
+    target: str,
+    *,
+    model: str | None = None,
+    texts: str | None = None,
+    clip: str | None = None,
+    template: str | None = None,
+    combine: str | None = None,
 ) -> Reward:
     """Creates the energy of a reward.
 
     Arguments:
-        target: The prompt.
+        target: The prompt; for `vqa:MODEL` also questions, "Is there a dog? | How many cats are there? two".
         model: The reward model's name; None takes PickScore from its repository.
         texts: The repository or folder of the model's tokenizer, where it is not the official one.
         clip: The text-image model whose embeddings an aesthetic head rates; None takes OpenAI's ViT-L/14.
+        template: The file of HPSv3's instruction, with {text_prompt} in it.
+        combine: How the answers to several questions count: product (of probabilities, as its logarithm), mean or
+            geometric.
     """
-    return Reward(target, load(model or PICKSCORE, texts=texts, model=clip))
+    options = {"texts": texts, "model": clip, "template": template, "combine": combine}
+    return Reward(target, load(model or PICKSCORE, **options))

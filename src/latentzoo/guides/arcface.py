@@ -138,12 +138,12 @@ def crop(image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 112 112"]:
 
 
 def read_reference(path: str | Path) -> Float[Tensor, "1 3 h w"]:
-    """Reads a reference as the paper did: its shorter edge becomes 112 pixels.
+    """Reads a reference as the paper did: its shorter edge becomes 112 pixels; one that is no square is warned of.
 
     Raises:
         ImageError: If it is not a picture.
     """
-    pixels = picture.to_uint8(picture.read(path))[0]
+    pixels = picture.to_uint8(picture.read_square(path))[0]
     height, width = pixels.shape[:2]
     short = min(height, width)
     size = (int(SIDE * width / short), int(SIDE * height / short))

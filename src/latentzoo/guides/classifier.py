@@ -26,6 +26,8 @@ from latentzoo.guides.preprocess import at_least_single, in_type_of
 from latentzoo.guides.pretrained import load as pretrained
 from latentzoo.guides.pretrained import package
 from latentzoo.guides.roles import Attributes
+from latentzoo.hub import cache
+from latentzoo.hub.offline import obeyed
 
 TIMM = "timm:"
 
@@ -132,12 +134,14 @@ def load(name: str) -> Classifier:
 
 
 def _timm(name: str) -> Classifier:
-    library: Any = package("timm", "timm", f"the classifier '{name}'")
     try:
-        network = library.create_model(name, pretrained=True)
+        with obeyed():
+            library: Any = package("timm", "timm", f"the classifier '{name}'")
+            network = library.create_model(name, pretrained=True)
     except (OSError, RuntimeError) as error:
         line = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"timm cannot make '{name}' ({line}); check the name") from error
+        cure = "unset LATENTZOO_OFFLINE" if cache.offline() else "check the name"
+        raise CheckpointError(f"timm cannot make '{name}' ({line}); {cure}") from error
     subset = library.data.infer_imagenet_subset(network)
     if subset is None:
         raise CheckpointError(

@@ -5,12 +5,17 @@ References:
     | https://arxiv.org/abs/1801.03924
 """
 
+import io
+from contextlib import redirect_stdout
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from latentzoo.errors import CheckpointError
 from latentzoo.guides.pretrained import package
+from latentzoo.hub.offline import obeyed
 
 SIDE, BATCH = 256, 16
 
@@ -20,9 +25,18 @@ def load(purpose: str) -> nn.Module:
 
     Raises:
         MissingExtra: If lpips is not installed.
+        CheckpointError: If its weights cannot be had.
     """
-    library = package("lpips", "lpips", purpose)
-    return library.LPIPS(net="vgg", verbose=False).eval().requires_grad_(False)
+    try:
+        with obeyed(), redirect_stdout(io.StringIO()):  # torch.hub prints where it downloads to
+            library = package("lpips", "lpips", purpose)
+            network = library.LPIPS(net="vgg", verbose=False)
+    except (OSError, RuntimeError) as error:
+        line = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"the weights of lpips cannot be had ({line}); load them once with the network"
+        ) from error
+    return network.eval().requires_grad_(False)
 
 
 @torch.no_grad()

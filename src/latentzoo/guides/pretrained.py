@@ -12,6 +12,7 @@ from torch import nn
 
 from latentzoo.errors import CheckpointError, MissingExtra
 from latentzoo.hub import cache
+from latentzoo.hub.offline import obeyed
 
 
 def package(name: str, extra: str, purpose: str) -> Any:
@@ -40,9 +41,8 @@ def load(kind: str, source: str) -> Any:
     options: dict[str, Any] = {"local_files_only": cache.offline()}
     if kind.startswith("Auto"):
         options["trust_remote_code"] = False
-    library = package("transformers", "clip", f"the model '{source}'")
     try:
-        with quiet(library):
+        with obeyed(), quiet(library := package("transformers", "clip", f"the model '{source}'")):
             found = getattr(library, kind).from_pretrained(source, **options)
     except (OSError, ValueError) as error:
         line = " ".join(str(error).split())[:200]

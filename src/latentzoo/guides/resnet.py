@@ -7,12 +7,14 @@ References:
     | Deep Learning Face Attributes in the Wild (Liu et al., 2014), https://arxiv.org/abs/1411.7766
 """
 
+import re
 from collections import OrderedDict
 from pathlib import Path
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from latentzoo.errors import CheckpointError, UnknownName
 from latentzoo.guides.preprocess import Normalise, Preprocess, Resize
 from latentzoo.hub.fit import fit
 from latentzoo.hub.read import read
@@ -94,16 +96,60 @@ class Bottleneck(nn.Module):
         return (self.downsample(x) + self.bn3(self.conv3(y))).relu()
 
 
+FILES = "*/best.pth"
+"""How a folder of classifiers is laid out, `<attribute>/best.pth`."""
+SEVERAL = re.compile(r"classifiers\.(\d+)\.model\.(.+)")
+
+
 def load(path: str | Path) -> AttributeClassifier:
     """Reads `ckpts/celeba/<attribute>/best.pth`, or a file of the same layout.
 
     Raises:
-        CheckpointError: If the file is another network's.
+        CheckpointError: If the file is another network's, or holds several.
     """
-    tensors = read(path).tensors
+    (network,) = load_all(path, count=1)
+    return network
+
+
+def load_all(path: str | Path, *, count: int) -> list[AttributeClassifier]:
+    """Reads the classifiers of one file: one, or several as the authors' ensembles name them.
+
+    Arguments:
+        path: The file.
+        count: How many are expected.
+
+    Raises:
+        CheckpointError: If the file is another network's, or holds another number.
+    """
+    tensors, groups = read(path).tensors, dict[int, dict[str, Tensor]]()
+    for name, tensor in tensors.items():
+        if (found := SEVERAL.fullmatch(name)) is not None:
+            groups.setdefault(int(found[1]), {})[found[2]] = tensor
+    parts = [groups[i] for i in sorted(groups)] or [tensors]
+    if len(parts) != count:
+        raise CheckpointError(
+            f"{path}: holds {len(parts)} classifiers and {count} attributes are asked for; name one for each"
+        )
+    return [_load(part, source=str(path)) for part in parts]
+
+
+def in_folder(path: str | Path, name: str) -> AttributeClassifier:
+    """Reads the classifier of an attribute from a folder of several.
+
+    Raises:
+        UnknownName: If the folder has none of this name.
+        CheckpointError: If its file is another network's.
+    """
+    known = {file.parent.name: file for file in Path(path).glob(FILES)}
+    if name not in known:
+        raise UnknownName(f"attribute of {path}:", name, known)
+    return load(known[name])
+
+
+def _load(tensors: dict[str, Tensor], *, source: str) -> AttributeClassifier:
     width = tensors["resnet.fc.weight"].shape[0] if "resnet.fc.weight" in tensors else 2048
     network = AttributeClassifier(_layers(tensors), width)
-    return fit(network, tensors, source=str(path))
+    return fit(network, tensors, source=source)
 
 
 def _layers(tensors: dict[str, Tensor]) -> tuple[int, ...]:

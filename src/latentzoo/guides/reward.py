@@ -4,8 +4,11 @@ yuvalkirstain/PickScore_v1        any CLIP of `transformers`:  e^s cos(I(x), T(c
 hpsv2:HPS_v2.1_compressed.pt      a CLIP with OpenAI's tensor names and exact GELU:  cos(I(x), T(c))
 aesthetic:HEAD.pth                LAION's predictors: an affine map of the unit embedding of a picture; no prompt
 imagereward:ImageReward.pt        BLIP: the prompt reads the picture, an affine map of its first token
+mps:MPS_overall_checkpoint.pth    a CLIP whose picture looks at the words of preference, see `mps`
+hpsv3:HPSv3.safetensors           a Qwen2-VL with a head, see `hpsv3`
+vqa:Qwen/Qwen3-VL-8B-Instruct     the probability of answers to questions, see `questions`
 
-The last two have several linear layers with nothing between them, which are one affine map.
+Heads of several linear layers with nothing between them are one affine map.
 
 References:
     | Pick-a-Pic: An Open Dataset of User Preferences for Text-to-Image Generation (Kirstain et al., 2023)
@@ -18,8 +21,8 @@ References:
     | https://arxiv.org/abs/2304.05977
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any
 
 import torch
@@ -27,9 +30,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentzoo.errors import CheckpointError, UnknownName
-from latentzoo.guides import networks, pretrained, text_image
+from latentzoo.errors import CheckpointError, SpecError, UnknownName
+from latentzoo.guides import hpsv3, mps, networks, pretrained, questions, text_image
 from latentzoo.guides.preprocess import at_least_single, centred, in_type_of
+from latentzoo.guides.roles import RewardModel
 from latentzoo.guides.text_image import OPENAI, TextImage
 from latentzoo.hub.fit import KEEP, fit
 from latentzoo.hub.keys import Rule
@@ -39,22 +43,6 @@ from latentzoo.registry import written
 PICKSCORE = "yuvalkirstain/PickScore_v1"
 EMBEDDING = "openai/clip-vit-large-patch14"
 WORDS = "bert-base-uncased"
-
-
-class RewardModel(nn.Module, ABC):
-    """A frozen network that rates pictures for a prompt."""
-
-    @abstractmethod
-    def understand(self, prompt: str) -> Tensor:
-        """Computes what does not depend on the pictures, once."""
-
-    @abstractmethod
-    def rate(self, image: Float[Tensor, "B 3 H W"], understood: Tensor) -> Float[Tensor, "B"]:
-        """Rates pictures in [0, 1] for a prompt that was understood."""
-
-    def forward(self, image: Float[Tensor, "B 3 H W"], prompt: str) -> Float[Tensor, "B"]:
-        """Rates pictures in [0, 1] for a prompt; larger is better."""
-        return self.rate(image, self.understand(prompt))
 
 
 class Preference(RewardModel):
@@ -136,25 +124,36 @@ class ImageReward(RewardModel):
         return (self.head(state)[:, 0] - self.MEAN) / self.STD
 
 
-def load(name: str, *, texts: str | None = None, model: str | None = None) -> RewardModel:
+def load(name: str, **options: str | None) -> RewardModel:
     """Loads a reward model by name; see the top of this file for the grammar.
 
     Arguments:
         name: The name.
-        texts: The repository or folder of the tokenizer, where it is not the official one.
-        model: The text-image model whose embeddings an aesthetic head rates.
+        options: texts, the repository or folder of the tokenizer, where it is not the official one; model, the
+            text-image model whose embeddings an aesthetic head rates; template, the file of HPSv3's instruction;
+            combine, how answers are.
 
     Raises:
         CheckpointError: If a file or repository is another model's.
         UnknownName: If there is no such kind of reward.
+        SpecError: If an option is not one of that kind.
     """
+    given = {key: value for key, value in options.items() if value is not None}
     kind, colon, path = name.partition(":")
     if not colon or (kind not in KINDS and written(name) is not None):
-        found = networks.load(name, "reward", RewardModel, texts=texts, model=model)
-        return preference(name, texts=texts) if found is None else found
+        found = networks.load(name, "reward", RewardModel, **given)
+        return _made(preference, name, given) if found is None else found
     if kind not in KINDS:
         raise UnknownName("kind of reward", kind, KINDS)
-    return KINDS[kind](path, texts=texts, model=model).eval().requires_grad_(False)
+    return _made(KINDS[kind], path, given).eval().requires_grad_(False)
+
+
+def _made(build: Callable[..., RewardModel], source: str, given: Mapping[str, str]) -> RewardModel:
+    known = signature(build).parameters
+    if others := sorted(given.keys() - known.keys()):
+        shown = {"model": "clip"}.get(others[0], others[0])
+        raise SpecError(f"the reward '{source}' has no option {shown}; leave it out")
+    return build(source, **given)
 
 
 def preference(repository: str, *, texts: str | None = None) -> Preference:
@@ -171,12 +170,12 @@ def preference(repository: str, *, texts: str | None = None) -> Preference:
     return Preference(clip, float(clip.network.logit_scale.exp()))
 
 
-def _hpsv2(path: str, *, texts: str | None, model: str | None) -> RewardModel:
+def _hpsv2(path: str, *, texts: str | None = None) -> RewardModel:
     tokenizer = None if texts is None else pretrained.load("AutoTokenizer", texts)
     return Preference(text_image.openai(path, tokenizer, exact=True))
 
 
-def _aesthetic(path: str, *, texts: str | None, model: str | None) -> RewardModel:
+def _aesthetic(path: str, *, model: str | None = None) -> RewardModel:
     tensors = read(path).tensors
     prefix = "" if "weight" in tensors else "layers."
     return Aesthetic(text_image.load(model or EMBEDDING), affine(tensors, prefix, source=path))
@@ -209,7 +208,7 @@ def affine(tensors: Mapping[str, Tensor], prefix: str, *, source: str) -> nn.Lin
     return head
 
 
-def _image_reward(path: str, *, texts: str | None, model: str | None) -> RewardModel:
+def _image_reward(path: str, *, texts: str | None = None) -> RewardModel:
     library = pretrained.package("transformers", "clip", "ImageReward")
     tensors = read(path).tensors
     blip = {k: v for k, v in tensors.items() if k.startswith("blip.")}
@@ -272,4 +271,7 @@ KINDS: dict[str, Callable[..., RewardModel]] = {
     "hpsv2": _hpsv2,
     "aesthetic": _aesthetic,
     "imagereward": _image_reward,
+    "mps": mps.build,
+    "hpsv3": hpsv3.build,
+    "vqa": questions.build,
 }

@@ -1,7 +1,6 @@
 """What a network must be able to do to guide: the roles that a plug-in's networks may have.
 
-A text-image model is a `latentzoo.guides.text_image.TextImage`, a reward a `latentzoo.guides.reward.RewardModel`; here
-are the others.
+A text-image model is a `latentzoo.guides.text_image.TextImage`; here are the others.
 """
 
 from abc import ABC, abstractmethod
@@ -80,8 +79,8 @@ class Faces(nn.Module, Settling, ABC):
         return 1 - seen @ others.T
 
     def read(self, path: str | Path) -> Float[Tensor, "1 3 h w"]:
-        """Reads a reference as the network expects it."""
-        return picture.read(path)
+        """Reads a reference as the network expects it; one that is no square is warned of."""
+        return picture.read_square(path)
 
     def references(self, paths: Sequence[str | Path]) -> list[Float[Tensor, "1 3 h w"]]:
         """Reads all references of a person.
@@ -112,3 +111,19 @@ class Features(nn.Module, ABC):
     @abstractmethod
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B F"]:
         """The features of pictures in [0, 1]."""
+
+
+class RewardModel(nn.Module, ABC):
+    """A frozen network that rates pictures for a prompt."""
+
+    @abstractmethod
+    def understand(self, prompt: str) -> Tensor:
+        """Computes what does not depend on the pictures, once."""
+
+    @abstractmethod
+    def rate(self, image: Float[Tensor, "B 3 H W"], understood: Tensor) -> Float[Tensor, "B"]:
+        """Rates pictures in [0, 1] for a prompt that was understood."""
+
+    def forward(self, image: Float[Tensor, "B 3 H W"], prompt: str) -> Float[Tensor, "B"]:
+        """Rates pictures in [0, 1] for a prompt; larger is better."""
+        return self.rate(image, self.understand(prompt))

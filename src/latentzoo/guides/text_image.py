@@ -19,7 +19,9 @@ from latentzoo.errors import CheckpointError
 from latentzoo.guides import declared, networks, pretrained, words
 from latentzoo.guides.clip import CLIP, config
 from latentzoo.guides.preprocess import Preprocess, at_least_single, centred, in_type_of
+from latentzoo.hub import cache
 from latentzoo.hub.fit import fit
+from latentzoo.hub.offline import obeyed
 from latentzoo.hub.read import read
 
 TOKENS = "openai/clip-vit-base-patch32"
@@ -205,6 +207,16 @@ def from_transformers(repository: str, processor: str | None = None) -> Transfor
 
 
 def _open_clip(model: str, pretrained_on: str = "openai") -> OpenClip:
-    package = pretrained.package("open_clip", "open_clip", f"the text-image model '{model}'")
-    network, _, _ = package.create_model_and_transforms(model, pretrained=pretrained_on)
-    return OpenClip(network, package.get_tokenizer(model), source=model)
+    try:
+        with obeyed():
+            purpose = f"the text-image model '{model}'"
+            package = pretrained.package("open_clip", "open_clip", purpose)
+            network, _, _ = package.create_model_and_transforms(model, pretrained=pretrained_on)
+            tokenizer = package.get_tokenizer(model)
+    except (OSError, RuntimeError, ValueError) as error:
+        line = " ".join(str(error).split())[:200]
+        cure = "unset LATENTZOO_OFFLINE" if cache.offline() else "check the name"
+        raise CheckpointError(
+            f"open_clip cannot make '{model}' of '{pretrained_on}' ({line}); {cure}"
+        ) from error
+    return OpenClip(network, tokenizer, source=model)

@@ -21,7 +21,7 @@ from filelock import FileLock
 
 from latentzoo.errors import CheckpointError, LatentzooError
 from latentzoo.files import write_json
-from latentzoo.hub import archive, cache
+from latentzoo.hub import archive, cache, offline
 
 Progress = Callable[[int, int | None], None]  # bytes done, bytes in all if known
 
@@ -228,6 +228,11 @@ def from_hub(url: str, *, progress: Progress | None = None, local_only: bool = F
     Raises:
         DownloadError: If it is not in the cache and may not, or cannot, be downloaded.
     """
+    with offline.obeyed():
+        return _from_hub(url, progress, local_only)
+
+
+def _from_hub(url: str, progress: Progress | None, local_only: bool) -> Path:
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 

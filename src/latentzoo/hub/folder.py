@@ -51,8 +51,8 @@ def read(path: Path, tensors_of: Reader) -> tuple[dict[str, Tensor], dict[str, A
                 tensors |= {f"{name}.{k}": v for k, v in weights(component, tensors_of).items()}
     else:
         tensors, records = weights(path, tensors_of), {"config": settings(path)}
-        if (path / "scheduler_config.json").is_file():
-            records["scheduler"] = settings(path, "scheduler")
+        if (place := scheduler_of(path)) is not None:
+            records["scheduler"] = settings(place, "scheduler")
     if not tensors:
         raise CheckpointError(
             f"{path}: a folder without weights (*.safetensors or *.bin); give the file itself"
@@ -73,9 +73,19 @@ def files(path: Path) -> set[Path]:
         return {"": torch.empty(0)}
 
     read(path, note)
-    places = {path, *(file.parent for file in opened)} | {path / "scheduler"}
+    places = {path, *(file.parent for file in opened), path / "scheduler", scheduler_of(path)}
     names = ("model_index.json", *SETTINGS)
-    return opened | {p / n for p in places for n in names if (p / n).is_file()}
+    return opened | {p / n for p in places - {None} for n in names if (p / n).is_file()}
+
+
+def scheduler_of(path: Path) -> Path | None:
+    """Where the scheduler of a network stands: beside it, or where its pipeline keeps it.
+
+    A component is a folder of its pipeline, `unet`, or of a state of its training, `checkpoint-500/unet`.
+    """
+    near = (path, path.parent / "scheduler", path.parent.parent / "scheduler")
+    within = near if path.parent.name.startswith("checkpoint-") else near[:2]
+    return next((place for place in within if (place / "scheduler_config.json").is_file()), None)
 
 
 def at_root(path: Path, folders: Container[str]) -> dict[str, Path]:

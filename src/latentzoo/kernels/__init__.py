@@ -8,7 +8,7 @@ from latentzoo.registry import Entry, added, entries, find
 if TYPE_CHECKING:
     from latentzoo.kernels.types import Kernel
 
-DEFAULT = "anneal"
+DEFAULT = "auto"
 
 
 def known() -> dict[str, Entry]:

@@ -1,4 +1,4 @@
-r"""The default: underdamped Langevin, the prior rotated exactly, annealed and certified.
+r"""Underdamped Langevin, the prior rotated exactly; annealed, preconditioned and certified.
 
 Each step is B R O R B (see `baoab`) at one gradient. A run of N gradients goes through four
 phases:
@@ -208,6 +208,18 @@ class Anneal(Kernel):
         """The clock from which steps are tested."""
         return self.budget - int(self.tail * self.budget) if self.tail > 0 else math.inf
 
+    def _freeze(self, state: AnnealState) -> float:
+        """The clock from which the step size stays."""
+        landed, anew = int(state.landed[0]), isinstance(self.precondition, Reference)
+        early = self.budget // 2
+        if anew or bool(state.scale.any()):  # the step is tuned anew in other coordinates
+            early += self.budget // 8
+        return min(max(early, landed + 20) if landed else math.inf, self._tail)
+
+    def turns(self, state: AnnealState) -> bool:
+        """Whether the next step begins or ends a phase, so that none can take its place."""
+        return int(state.clock[0]) in (self._freeze(state) - 1, self._tail - 1, self._tail)
+
     def learned(self, state: AnnealState) -> dict[str, Any]:
         return {"precondition": self.reference(state) or "none"}
 
@@ -256,9 +268,7 @@ class Anneal(Kernel):
 
     def _tune(self, old: AnnealState, new: AnnealState, info: Info) -> AnnealState:
         """Corrects the step size according to the phase of the run."""
-        n, landed = int(old.clock[0]), int(new.landed[0])
-        early = self.budget // 2 + (self.budget // 8 if bool(old.scale.any()) else 0)
-        freeze = min(max(early, landed + 20) if landed else math.inf, self._tail)
+        n, landed, freeze = int(old.clock[0]), int(new.landed[0]), self._freeze(new)
         log_h, mean = old.log_h, old.mean_log_h
         relative, accept = self._work(old, new, info)
         if n < freeze:

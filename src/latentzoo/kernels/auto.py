@@ -2,7 +2,7 @@ r"""The default: the annealed kernel, which changes its mind where its chains co
 
 Until N/2 it is `anneal`. Over the last fifth before that, the chains are followed along the main directions of their
 gradients, and if they sit in groups that none of them leaves, every fifth step from then on is a jump between the
-groups (`jumps`), at one gradient like any other. How many chains the ramp brought to each mode is then
+groups (`jumps`), at one gradient like any other, unless it begins or ends a phase. How many chains the ramp brought to each mode is then
 forgotten within a few jumps, and the shares of modes are the posterior's, in every chain and with no weights. Where
 there is one group, the run is that of `anneal`, bit for bit; where jumps are hardly ever taken,
 because the modes do not look alike, the groups remain, and the verdict says so: `smc` weighs them.
@@ -13,16 +13,17 @@ schedule and the maps walks alone as it walked in its batch.
 References: see `anneal` and `jumps`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from latentzoo.errors import SpecError
-from latentzoo.kernels.adapt import follow
+from latentzoo.kernels.adapt import Schedule, follow
 from latentzoo.kernels.anneal import Anneal, AnnealState
 from latentzoo.kernels.jumps import Followed, Maps, shared_uniform
+from latentzoo.kernels.lowrank import Reference
 from latentzoo.kernels.types import Info, Kernel, Point, Potential, where
 from latentzoo.rng import Rng
 
@@ -39,7 +40,7 @@ AutoState = NamedTuple("AutoState", tuple((AnnealState.__annotations__ | _FOLLOW
 
 
 @dataclass(frozen=True)
-class Auto(Anneal, Kernel):
+class Auto(Kernel):
     """Creates the default kernel.
 
     Arguments:
@@ -56,32 +57,48 @@ class Auto(Anneal, Kernel):
         schedule: The (beta, h) of each step of another run, to follow instead of adapting.
     """
 
+    step_size: float | None = None
+    gamma: float = 1.0
+    cess: float = 0.5
+    ramp: float = 0.4
+    work: float = 0.2
+    tail: float = 0.25
+    precondition: str | Reference = "auto"
     jumps: str | Maps = "auto"
+    schedule: Schedule | None = None
+    anneals: ClassVar[bool] = True
     State: ClassVar[type[Any]] = AutoState
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        _ = self._moves  # which looks at its own settings
         if isinstance(self.jumps, str) and self.jumps not in ("auto", "none"):
             raise SpecError(f"jumps is '{self.jumps}'; give auto or none")
 
+    @property
+    def _moves(self) -> Anneal:
+        return Anneal(**{field.name: getattr(self, field.name) for field in fields(Anneal)})
+
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> AutoState:
-        return AutoState(*super().init(phi, z, rng), *Followed.nothing(z))
+        return AutoState(*self._moves.init(phi, z, rng), *Followed.nothing(z))
+
+    @property
+    def coupled(self) -> bool:
+        return self.schedule is None
 
     def step(self, phi: Potential, state: AutoState, rng: Rng) -> tuple[AutoState, Info]:
-        n = int(state.clock[0])
-        maps = self.maps(state)
-        if maps is not None and n % EVERY == 0:
+        moves, maps, old = self._moves, self.maps(state), _moving(state)
+        if maps is not None and int(old.clock[0]) % EVERY == 0 and not moves.turns(old):
             return self._jump(phi, state, rng, maps)
-        new, info = super().step(phi, state, rng)
-        return self._follow(new, phi), info
+        new, info = moves.step(phi, old, rng)
+        return self._follow(state._replace(**new._asdict()), phi), info
 
     def learned(self, state: AutoState) -> dict[str, Any]:
-        return super().learned(state) | {"jumps": self.maps(state) or "none"}
+        return self._moves.learned(_moving(state)) | {"jumps": self.maps(state) or "none"}
 
     def maps(self, state: AutoState) -> Maps | None:
         """What chains jump by, from the run's half on."""
         if isinstance(self.jumps, Maps):
-            return self.jumps if int(state.clock[0]) > self.budget // 2 else None
+            return self.jumps if int(state.clock[0]) >= self.budget // 2 else None
         return _followed(state).maps
 
     def _follow(self, state: AutoState, phi: Potential) -> AutoState:
@@ -110,6 +127,10 @@ class Auto(Anneal, Kernel):
             beta, h = follow(self.schedule, state.clock, state.phi)
         new = state._replace(**where(taken, there, here)._asdict(), clock=state.clock + 1)
         return new, Info(nan, h, beta, torch.zeros_like(one))
+
+
+def _moving(state: AutoState) -> AnnealState:
+    return AnnealState(*state[: len(AnnealState._fields)])
 
 
 def _followed(state: AutoState) -> Followed:

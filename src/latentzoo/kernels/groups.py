@@ -1,13 +1,14 @@
 r"""Groups of numbers on a line: Fisher's optimal partition, believed only where the groups are clear.
 
-Chains that stay in one mode each have averages :math:`m_b` that fall into groups. They are split into k so that the part
+Chains that stay in one mode each have averages :math:`m_b` that fall into groups. They are split into k so that the
+part
 
 .. math:: R_k^2 = 1 - \frac{\sum_{g} \sum_{b \in g} (m_b - \bar m_g)^2}{\sum_b (m_b - \bar m)^2}
 
-of their variance that lies between groups is largest. One slow mode spreads them too: the best k groups of a Gaussian
-explain 0.64, 0.81 and 0.88 for k = 2, 3, 4, of a uniform law :math:`1 - 1/k^2`. Groups are therefore believed only where
-they explain more than that, and where the gap between two is wider than the moves of the chains on either side of it: a
-rare draw in a long tail moves as far as it is away, a chain in a mode does not.
+of their variance that lies between groups is largest. One slow mode spreads them too: the best k groups of a
+Gaussian explain 0.64, 0.81 and 0.88 for k = 2, 3, 4, of a uniform law :math:`1 - 1/k^2`. Groups are therefore
+believed only where they explain more than that, and where the gap between two is wider than the moves of the
+chains on either side of it: a rare draw in a long tail moves as far as it is away, a chain in a mode does not.
 
 References:
     | On grouping for maximum homogeneity (Fisher, 1958)

@@ -109,7 +109,7 @@ class Followed(NamedTuple):
     Attributes:
         axis: One axis for each of the first chains, (B, 1, D); (B, 0, D) where there are none.
         holds: Which axis a chain holds, from 1, or 0, (B,).
-        count: How long the chains were followed, (B,).
+        steps: How long the chains were followed, (B,).
         mean: Each chain's mean along the axes, (B, R).
         square: Its mean square, (B, R).
         centre: The groups' means, the same for each chain, (B, G, R).
@@ -118,7 +118,7 @@ class Followed(NamedTuple):
 
     axis: Tensor
     holds: Tensor
-    count: Tensor
+    steps: Tensor
     mean: Tensor
     square: Tensor
     centre: Tensor
@@ -145,7 +145,7 @@ class Followed(NamedTuple):
         index = torch.arange(1, chains + 1, device=grad.device)
         zero, groups = grad.new_zeros(chains, rank), grad.new_zeros(chains, 0, rank)
         holds = torch.where(index <= rank, index, 0)
-        return cls(axis, holds, nothing.count, zero, zero, groups, groups)
+        return cls(axis, holds, nothing.steps, zero, zero, groups, groups)
 
     @property
     def axes(self) -> Float[Tensor, "D R"] | None:
@@ -167,11 +167,11 @@ class Followed(NamedTuple):
         """Follows the chains for one step more."""
         if (axes := self.axes) is None:
             return self
-        x, count = z @ axes, self.count + 1
-        rate = 1 / count[:, None]
+        x, steps = z @ axes, self.steps + 1
+        rate = 1 / steps[:, None]
         mean = self.mean + rate * (x - self.mean)
         square = self.square + rate * (x.square() - self.square)
-        return self._replace(count=count, mean=mean, square=square)
+        return self._replace(steps=steps, mean=mean, square=square)
 
     def grouped(self) -> "Followed":
         """Finds the groups; nothing is kept where there is but one."""

@@ -64,6 +64,10 @@ class MAMS(Kernel):
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> Tuned:
         return Tuned.begin(phi.evaluate(z), self.step_size or 0.2)
 
+    @property
+    def coupled(self) -> bool:
+        return self.step_size is None and self.schedule is None
+
     def step(self, phi: Potential, state: Tuned, rng: Rng) -> tuple[Tuned, Info]:
         here, h, dim = state.point, state.step_size(self.schedule), state.z.shape[1]
         length = torch.full_like(h, self.length)

@@ -105,6 +105,10 @@ class MCLMC(Kernel):
         rest = (zero, zero, zero, torch.zeros_like(z), zero, length)
         return MCLMCState(*point, p, one, log_h, *rest)
 
+    @property
+    def coupled(self) -> bool:
+        return self.step_size is None and self.schedule is None
+
     def step(self, phi: Potential, state: MCLMCState, rng: Rng) -> tuple[MCLMCState, Info]:
         one, h = torch.ones_like(state.phi), state.log_h.exp()
         if self.schedule is not None:

@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from latentzoo.nn import channels as pictures
 from latentzoo.nn.fir import decimate, interpolate, lowpass
+from latentzoo.nn.mapping import Linear, activate, normal
 from latentzoo.nn.modconv import modulated_conv2d
-from latentzoo.nn.style import Linear, activate, normal
 
 
 class Layer(NamedTuple):

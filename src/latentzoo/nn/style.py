@@ -1,19 +1,16 @@
-r"""The style-based networks of StyleGAN2.
+r"""The synthesis network of StyleGAN2.
 
-A mapping turns the latent into a style, :math:`w = f(z / \lVert z \rVert_\text{rms})`; a synthesis
-network turns a constant into an image by convolutions whose kernels depend on :math:`w`, each with
-noise, bias and leaky ReLU,
+It turns a constant into an image by convolutions whose kernels depend on the style :math:`w` (see
+`mapping`), each with noise, bias and leaky ReLU,
 
 .. math:: x \leftarrow \sqrt 2 \, \text{lrelu}(x * k(A w + b) + \sigma n + c)
 
-Parameters are stored with unit variance (divided by the learning rate multiplier) and scaled where
-they are used, the equalised learning rate; for the convolutions, demodulation does it.
+Parameters are stored with unit variance; demodulation scales the convolutions.
 
 The attributes bear NVIDIA's names (`b8.conv1.affine`), except that the constant belongs to the whole
 network. `latentzoo.hub.dialects` has the rules for the dialects in which official files are written.
 
-Users: StyleGAN2(-ADA), Diffusion-StyleGAN2, EG3D, StyleSDF, GIRAFFE-HD; `Linear` and `Mapping` also
-StyleGAN-XL, StyleNeRF, StyleSwin.
+Users: StyleGAN2(-ADA), Diffusion-StyleGAN2, EG3D, StyleSDF, GIRAFFE-HD.
 
 References:
     | Analyzing and Improving the Image Quality of StyleGAN (Karras et al., 2020)
@@ -28,97 +25,13 @@ from functools import partial, reduce
 from math import sqrt
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentzoo.errors import SpecError
 from latentzoo.nn.fir import upsample
+from latentzoo.nn.mapping import Linear, activate, normal
 from latentzoo.nn.modconv import modulated_conv2d
-
-
-def normalize(z: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
-    """Divides each row by its root mean square."""
-    return z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
-
-
-def activate(
-    x: Float[Tensor, "*B"], gain: float = 1.0, clamp: float | None = None
-) -> Float[Tensor, "*B"]:
-    r"""Leaky ReLU of slope 0.2 times :math:`\sqrt 2`; the gain multiplies the clamp too."""
-    x = F.leaky_relu(x, 0.2) * (sqrt(2) * gain)
-    return x if clamp is None else x.clamp(-clamp * gain, clamp * gain)
-
-
-def normal(*shape: int, std: float = 1.0) -> nn.Parameter:
-    """A parameter that begins with normal numbers; `torch.nn.init` can be told not to draw them."""
-    weight = nn.Parameter(torch.empty(shape))
-    nn.init.normal_(weight, std=std)
-    return weight
-
-
-class Linear(nn.Module):
-    r"""Creates a linear layer of equalised learning rate, :math:`y = \lambda (W x / \sqrt I + b)`.
-
-    Arguments:
-        inputs: The number of inputs I.
-        outputs: The number of outputs.
-        lr: The multiplier :math:`\lambda`; the weights are stored with standard deviation 1/lr.
-        bias: Where the effective bias starts.
-    """
-
-    def __init__(self, inputs: int, outputs: int, *, lr: float = 1.0, bias: float = 0.0) -> None:
-        super().__init__()
-        self.weight = normal(outputs, inputs, std=1 / lr)
-        self.bias = nn.Parameter(torch.full((outputs,), bias / lr))
-        self.lr = lr
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x * (self.lr / sqrt(x.shape[-1])), self.weight, self.bias * self.lr)
-
-
-class Mapping(nn.ModuleDict):
-    """Creates the mapping from the latent, and a condition if there is one, to the style.
-
-    Arguments:
-        z_dim: The number of latent coordinates.
-        w_dim: The number of style coordinates.
-        layers: The number of layers `fc0`, `fc1`, ...
-        c_dim: The number of coordinates of the condition; 0 for none.
-        features: The width between the layers; `w_dim` unless given.
-        embed_features: The width of the embedded condition; `w_dim` unless given.
-        lr: The learning rate multiplier.
-    """
-
-    def __init__(
-        self,
-        z_dim: int,
-        w_dim: int,
-        *,
-        layers: int = 8,
-        c_dim: int = 0,
-        features: int | None = None,
-        embed_features: int | None = None,
-        lr: float = 0.01,
-    ) -> None:
-        super().__init__()
-        self.z_dim, self.c_dim = z_dim, c_dim
-        embedded = (embed_features or w_dim) if c_dim else 0
-        if c_dim:
-            self["embed"] = Linear(c_dim, embedded)
-        widths = [z_dim + embedded, *[features or w_dim] * (layers - 1), w_dim]
-        self.names = [f"fc{i}" for i in range(layers)]
-        for name, i, o in zip(self.names, widths, widths[1:], strict=False):
-            self[name] = Linear(i, o, lr=lr)
-
-    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        """Maps latents (B, z_dim), and conditions (B, c_dim), to styles (B, w_dim)."""
-        x = normalize(z)
-        if c is not None:
-            x = torch.cat([x, normalize(self["embed"](c))], dim=1)
-        for name in self.names:
-            x = activate(self[name](x))
-        return x
 
 
 class SynthesisLayer(nn.Module):
@@ -131,6 +44,7 @@ class SynthesisLayer(nn.Module):
         size: The height and width of the output, and of the stored noise map.
         up: Whether the output is twice as large as the input.
         clamp: Where the result is cut off on both sides, if it is.
+        kernel: The side of the convolution's kernels.
         noisy: Whether there is noise.
     """
 
@@ -145,11 +59,12 @@ class SynthesisLayer(nn.Module):
         *,
         up: bool = False,
         clamp: float | None = None,
+        kernel: int = 3,
         noisy: bool = True,
     ) -> None:
         super().__init__()
         self.affine = Linear(w_dim, inputs, bias=1.0)
-        self.weight = normal(outputs, inputs, 3, 3)
+        self.weight = normal(outputs, inputs, kernel, kernel)
         self.bias = nn.Parameter(torch.zeros(outputs))
         if noisy:
             self.noise_strength = nn.Parameter(torch.zeros(()))

@@ -9,6 +9,7 @@
 
 import platform
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,12 @@ from latentzoo.record.shard import Shard
 from latentzoo.record.shard import read as read_shard
 from latentzoo.run.chain import Frame
 from latentzoo.run.result import Result, finish
+from latentzoo.run.strength import Watch as Climb
 from latentzoo.run.trace import Trace
 from latentzoo.run.walk import Walk
 
 Watch = Callable[[Frame, Walk], Any]
+Climbing = Callable[[], AbstractContextManager[Climb | None]]
 
 
 def make(
@@ -37,6 +40,7 @@ def make(
     shard: Shard | None = None,
     force: bool = False,
     watch: Watch | None = None,
+    climbing: Climbing = nullcontext,
 ) -> Result:
     """Makes the run of a record in a new folder.
 
@@ -46,13 +50,15 @@ def make(
         shard: Which of its chains are made; None makes all. See `parts.merge`.
         force: Whether a run that is there is replaced.
         watch: Called after every step.
+        climbing: Who watches the search for a strength: a context that gives what is called after its steps.
 
     Raises:
         SpecError: If the folder is taken, the record cannot be meant, or an input was exchanged.
         KeyboardInterrupt: If the user stops it; what was reached is in the folder.
     """
     with RunFolder(out, force=force) as folder:
-        experiment, notes = Experiment(run, shard).scaled()
+        with climbing() as climb:
+            experiment, notes = Experiment(run, shard).scaled(climb)
         measured = measure(experiment)
         inputs.compare(run.record.get("inputs", {}), measured["inputs"], source=str(out))
         if not run.energies:

@@ -19,8 +19,8 @@ from latentzoo.rng import Domain, Rng
 from latentzoo.run.probe import probe
 from latentzoo.run.sampling import seeds, usable
 from latentzoo.run.starts import usual_tries
-from latentzoo.run.strength import find
-from latentzoo.run.walk import Walk
+from latentzoo.run.strength import Watch, find
+from latentzoo.run.walk import Walk, require_targets
 from latentzoo.views.camera import Viewable, fan
 from latentzoo.views.orbit import EachView, Views
 
@@ -107,7 +107,8 @@ class Experiment:
                 f"the energy '{term.energy}' has no target, and the generator no prompt; write "
                 f"{term.energy}=TARGET"
             )
-        each = {prompt: rate(prompt) for prompt in dict.fromkeys(prompts)}
+        first = rate(prompts[0])
+        each = {prompt: first.about(prompt) or rate(prompt) for prompt in dict.fromkeys(prompts)}
         return PerChain([each[prompt] for prompt in prompts])
 
     @cached_property
@@ -123,8 +124,14 @@ class Experiment:
 
     @cached_property
     def whole(self) -> Posterior:
-        """The posterior of all of the run's chains."""
-        return Posterior(self.generator, self.energies, micro_batch=self.run.micro_batch)
+        """The posterior of all of the run's chains.
+
+        Raises:
+            SpecError: If its targets are one per chain, and of another number.
+        """
+        phi = Posterior(self.generator, self.energies, micro_batch=self.run.micro_batch)
+        require_targets(phi, self.run.chains)
+        return phi
 
     @cached_property
     def posterior(self) -> Posterior:
@@ -159,8 +166,11 @@ class Experiment:
         kernel = replace(run.kernel, settings=kernels.settings(self.kernel))
         return replace(run, energies=terms, kernel=kernel, tries=self.tries)
 
-    def scaled(self) -> tuple["Experiment", tuple[str, ...]]:
-        """Finds the factor of the weights for the strength that is asked for, by one ramp.
+    def scaled(self, climb: Watch | None = None) -> tuple["Experiment", tuple[str, ...]]:
+        """Finds the factor of the weights for the strength that is asked for, by one ladder.
+
+        Arguments:
+            climb: Called after every step of it.
 
         Returns:
             The experiment at that strength, itself if nothing is to be found, and what was found in
@@ -171,9 +181,8 @@ class Experiment:
             return self, ()
         _ = self.probed  # before the ramp takes its time
         dim = self.generator.space.dim
-        found = find(
-            self.posterior, run.strength, dim=dim, steps=max(run.steps, 100), seed=run.seed
-        )
+        budget = {"steps": max(run.steps, 100), "seed": run.seed, "watch": climb}
+        found = find(self.posterior, run.strength, dim=dim, **budget)
         other = self._same(Experiment(replace(run, scale=found.factor), self.shard))
         other.__dict__["probed"] = self.probed
         return other, (found.note,)

@@ -25,8 +25,7 @@ def kernel(run: spec.Run) -> Kernel:
         SpecError: If the record follows a run that is not finished, or its kernel refuses the settings.
         UnknownName: If there is no such kernel or setting.
     """
-    name, given = run.kernel.name, run.kernel.settings
-    settings = {key: tuple(x) if isinstance(x, list) else x for key, x in given.items()}
+    name, settings = run.kernel.name, _settings(run.kernel)
     if run.schedule is not None:
         table = _finished(Path(run.schedule))
         if "schedule" in kernels.settings(kernels.load(name)):
@@ -64,7 +63,12 @@ def followed(folder: Path, table: layout.Table) -> dict[str, Any]:
         SpecError: If its chains shared no schedule.
     """
     record = plain.read(folder / layout.RECORD).kernel
-    kernel = kernels.load(record.name, **record.settings)
-    saved = state.read(folder / layout.STATE, kernel)
+    walked = kernels.load(record.name, **_settings(record))
     rows = schedule(table.column("beta"), table.column("step_size"))
-    return {"schedule": rows, **kernel.learned(saved.frame.state)}
+    saved = state.read(folder / layout.STATE, walked)
+    return {"schedule": rows, **walked.learned(saved.frame.state)}
+
+
+def _settings(record: spec.KernelSettings) -> dict[str, Any]:
+    given = record.settings.items()
+    return {key: tuple(x) if isinstance(x, list) else x for key, x in given}

@@ -11,6 +11,8 @@ import yaml
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from latentzoo import kernels
+
 __all__ = ["KernelSettings", "Run", "Term", "replace", "schema", "to_yaml"]
 
 Count = Annotated[int, Meta(ge=1)]
@@ -53,7 +55,7 @@ class Term(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class KernelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A kernel by its name, with the fields of its record."""
 
-    name: Annotated[str, Meta(description="The kernel (`latentzoo list`).")] = "anneal"
+    name: Annotated[str, Meta(description="The kernel (`latentzoo list`).")] = kernels.DEFAULT
     settings: Annotated[
         dict[str, Any], Meta(description="The kernel's settings (`latentzoo show KERNEL`).")
     ] = {}

@@ -3,6 +3,7 @@
 energy, per term       mean over the chains kept, of the states whose pictures were saved
 held-out energies      other networks than those that guided, on the saved pictures and on those of the start; and what
                        they read there in units of their own: years, a probability, a similarity
+their gain             how much of what a reward gained they see too, see `hacking`
 diversity              mean distance of two pictures: LPIPS at 256 pixels as in the paper, and in features
 distance to pictures   Frechet and kernel distance to a folder of them, in features
 cost                   gradients per chain, seconds
@@ -30,8 +31,13 @@ from latentzoo.guides import perceptual
 from latentzoo.record import spec
 from latentzoo.record.layout import START
 from latentzoo.record.saved import SavedRun
+from latentzoo.report import hacking
 
 BATCH = 16
+FEW = 4
+"""How many chains a gain needs."""
+OWN = ""
+"""The name of an energy's value among what its network reads."""
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -97,7 +103,7 @@ class Evaluator:
         self.terms = {_name(term): term for term in held_out}
         if len(self.terms) < len(held_out):
             raise SpecError("two held-out energies have one name; give them (name=...)")
-        self._judges: dict[tuple[str, str | None], Energy] = {}
+        self._judges: dict[tuple[str, str | None, str], Energy] = {}
         self.features, self.lpips = features, perceptual.load("--lpips") if lpips else None
         self.paths = [] if pictures is None else found(pictures)
         self._seen: dict[
@@ -120,11 +126,13 @@ class Evaluator:
         image = torch.cat([picture.read(saved.pictures()[i]) for i in kept])
         numbers = {name: metrics.mean(values) for name, values in reached(saved, kept).items()}
         for name in self.terms:
-            judge = self._judge(name, saved.record.card or saved.record.generator)
-            numbers |= judged(name, judge, image)
+            ends = self._rate(name, saved, image)
+            numbers |= _means(name, ends)
             if starts := saved.pictures(START):
                 before = torch.cat([picture.read(starts[i]) for i in kept])
-                numbers |= judged(f"{name} at the start", judge, before)
+                begun = self._rate(name, saved, before)
+                numbers |= _means(f"{name} at the start", begun)
+                notes += self._hacked(name, saved, (begun[OWN], ends[OWN]), numbers)
         if len(kept) > 1:
             if self.lpips is not None:
                 numbers["LPIPS"] = metrics.diversity(perceptual.distances(self.lpips, image))
@@ -140,14 +148,51 @@ class Evaluator:
             notes=tuple(notes),
         )
 
-    def _judge(self, name: str, generator: str) -> Energy:
+    def _rate(self, name: str, saved: SavedRun, image: Tensor) -> dict[str, Tensor]:
+        """A held-out energy of the pictures of the chains kept, and what its network reads of them, by name.
+
+        An energy without a target takes the prompts of the chains.
+        """
+        record, target = saved.record, self.terms[name].target
+        maker = record.card or record.generator
+        prompts = target if target.strip() else record.options.get("prompt", target)
+        if isinstance(prompts, str):
+            return judged(self._judge(name, maker, prompts), image)
+        each = [
+            judged(self._judge(name, maker, prompts[saved.numbers[i]]), shown)
+            for i, shown in zip(saved.kept, image.split(1), strict=True)
+        ]
+        return {quantity: torch.cat([found[quantity] for found in each]) for quantity in each[0]}
+
+    def _hacked(
+        self,
+        name: str,
+        saved: SavedRun,
+        held_out: tuple[Tensor, Tensor],
+        numbers: dict[str, Estimate],
+    ) -> list[str]:
+        """Adds how much of the gain of a reward a held-out energy sees; says it in words."""
+        rewarded = any(term.energy == "reward" for term in saved.record.energies)
+        if not rewarded or len(saved.kept) < FEW:
+            return []
+        phi = saved.column("phi")[:, list(saved.kept)]
+        begun, done = (torch.from_numpy(row) for row in (phi[0], at(saved, saved.kept, phi)))
+        found = hacking.share((begun, done), held_out)
+        numbers[f"{name}, share of the gain"] = found
+        return [f"reward hacking: the gain of '{name}' is {found.value:.2g} of the optimised one"]
+
+    def _judge(self, name: str, generator: str, target: str) -> Energy:
         """The network of a held-out energy; where none is named, the companion of the run's generator."""
         term = self.terms[name]
         model = term.model or zoo.companion(generator, term.energy)
-        if (name, model) not in self._judges:
-            judge = energies.load(term.energy, term.target, model=model, **term.options)
-            self._judges[name, model] = judge
-        return self._judges[name, model]
+        key = name, model, target
+        if key not in self._judges:
+            others = (e for k, e in self._judges.items() if k[:2] == key[:2])
+            again = next((e.about(target) for e in others), None)
+            self._judges[key] = again or energies.load(
+                term.energy, target, model=model, **term.options
+            )
+        return self._judges[key]
 
     def _compare(
         self, image: Tensor, numbers: dict[str, Estimate], features: str | None
@@ -184,22 +229,29 @@ def reached(saved: SavedRun, kept: Sequence[int]) -> dict[str, Float[Tensor, "N"
     values = {name: saved.column(name)[:, list(kept)] for name in saved.terms}
     if not values:
         return {}
-    steps = len(next(iter(values.values())))
-    at = np.full(len(kept), steps - 1)
-    if saved.record.best is not None and steps > 1:
-        at = np.nanargmin(values[saved.record.best][:-1], axis=0)
-    return {name: torch.from_numpy(v[at, np.arange(len(kept))]) for name, v in values.items()}
+    return {name: torch.from_numpy(at(saved, kept, v)) for name, v in values.items()}
+
+
+def at(saved: SavedRun, kept: Sequence[int], values: np.ndarray) -> np.ndarray:
+    """A column (steps, N) of the trace at the states whose pictures were saved, (N,)."""
+    best, last = saved.record.best, np.full(len(kept), len(values) - 1)
+    if best is not None and len(values) > 1:
+        last = np.nanargmin(saved.column(best)[:-1, list(kept)], axis=0)
+    return values[last, np.arange(len(kept))]
 
 
 @torch.no_grad()
-def judged(name: str, judge: Energy, image: Float[Tensor, "N 3 H W"]) -> dict[str, Estimate]:
-    """A held-out energy of pictures, and what its network reads of them."""
-    found = {name: metrics.mean(batched(judge, image))}
-    parts = [judge.readings(part) for part in image.split(BATCH)]
-    for quantity in parts[0]:
-        values = torch.cat([part[quantity] for part in parts])
-        found[f"{name}, {quantity}"] = metrics.mean(values)
-    return found
+def judged(judge: Energy, image: Float[Tensor, "N 3 H W"]) -> dict[str, Tensor]:
+    """An energy of pictures, and what its network reads of them, (N,) each."""
+    parts = [{OWN: judge(part), **judge.readings(part)} for part in image.split(BATCH)]
+    return {quantity: torch.cat([part[quantity] for part in parts]) for quantity in parts[0]}
+
+
+def _means(name: str, found: dict[str, Tensor]) -> dict[str, Estimate]:
+    return {
+        name if quantity == OWN else f"{name}, {quantity}": metrics.mean(values)
+        for quantity, values in found.items()
+    }
 
 
 @torch.no_grad()

@@ -12,6 +12,8 @@ from latentzoo.run.chain import Frame
 from latentzoo.run.walk import Walk
 
 Watch = Callable[[Frame, Walk], None]
+Climb = Callable[[float, int, str], None]
+Count = Callable[[int, int, Callable[[], str]], None]
 Log = Callable[[Mapping[str, float], int], Any]
 """What a tracker of experiments is: it takes the numbers of a step by name, and the step."""
 EVERY = 30.0
@@ -52,13 +54,36 @@ def watched(*, shown: bool = True) -> Iterator[Watch]:
     Yields:
         The function to call after each step.
     """
+    with counted("sampling", "step", shown=shown) as count:
+        yield lambda frame, walk: count(frame.step, walk.length, lambda: words(frame, walk))
+
+
+@contextmanager
+def climbed(*, shown: bool = True) -> Iterator[Climb]:
+    """Watches the search for a strength on standard error; see `watched`."""
+    with counted("finding the strength", "gradient", shown=shown) as count:
+        yield lambda done, total, note: count(int(done), total, lambda: note)
+
+
+@contextmanager
+def counted(title: str, unit: str, *, shown: bool) -> Iterator[Count]:
+    """Counts on standard error: a bar where somebody looks, else a line now and then.
+
+    Arguments:
+        title: What is done.
+        unit: What is counted.
+        shown: Whether anything is shown at all.
+
+    Yields:
+        The function to call with how many are done, of how many, and a word on it, made where it is shown.
+    """
     if not shown:
-        yield lambda frame, walk: None
+        yield lambda done, total, note: None
     elif sys.stderr.isatty() or _in_notebook():
-        with _bar() as watch:
-            yield watch
+        with _bar(title) as count:
+            yield count
     else:
-        yield _lines()
+        yield _lines(unit)
 
 
 def _in_notebook() -> bool:
@@ -67,7 +92,7 @@ def _in_notebook() -> bool:
 
 
 @contextmanager
-def _bar() -> Iterator[Watch]:
+def _bar(title: str) -> Iterator[Count]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -78,27 +103,33 @@ def _bar() -> Iterator[Watch]:
     )
 
     columns = [
-        TextColumn("sampling"),
+        TextColumn(title),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     ]
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("sampling", total=None, note="")
-        yield lambda frame, walk: progress.update(
-            task, total=walk.length, completed=frame.step, note=words(frame, walk)
-        )
+    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = progress.add_task(title, total=None, note="")
+
+    def count(done: int, total: int, note: Callable[[], str]) -> None:
+        progress.start()  # with the first count, since another bar may be there until then
+        progress.update(task, total=total, completed=done, note=note())
+
+    try:
+        yield count
+    finally:
+        progress.stop()
 
 
-def _lines() -> Watch:
+def _lines(unit: str) -> Count:
     last = time.monotonic()
 
-    def watch(frame: Frame, walk: Walk) -> None:
+    def count(done: int, total: int, note: Callable[[], str]) -> None:
         nonlocal last
         if time.monotonic() - last >= EVERY:
             last = time.monotonic()
-            sys.stderr.write(f"step {frame.step} of {walk.length}  {words(frame, walk)}\n")
+            sys.stderr.write(f"{unit} {done} of {total}  {note()}\n")
             sys.stderr.flush()
 
-    return watch
+    return count

@@ -1,5 +1,6 @@
 """What a run leaves: a frozen record, from which pictures and a verdict follow."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jaxtyping import Float
 from torch import Tensor
 
+from latentzoo.diagnosis import latents
 from latentzoo.diagnosis.verdict import Diagnosis, diagnose
 from latentzoo.errors import SpecError
 from latentzoo.generator import Generator, images
@@ -83,7 +85,7 @@ class Result:
             kernel=self.kernel,
             state=self.state,
             failures=self.failures,
-            notes=self.notes,
+            notes=(*self.notes, *rewarded(self)),
             chosen=self.kernel is not None and self.state is None,
         )
 
@@ -119,6 +121,15 @@ class Result:
         shown = "" if self.generator is None else embedded(grid(to_uint8(self.images)))
         picture = f'<img src="{shown}" alt="the pictures of the chains">' if shown else ""
         return f"{picture}<pre>{self if self.kernel is None else self.diagnosis}</pre>"
+
+
+def rewarded(result: Result) -> Iterator[str]:
+    """Says how the latents look where a reward was an energy."""
+    if result.kernel is None or not isinstance(result.potential, Posterior):
+        return
+    parts = (part for _, energy in result.potential.terms.values() for part in energy.modules())
+    if result.generator is not None and any(getattr(part, "reward", False) for part in parts):
+        yield latents.described(result.z, result.generator.space)
 
 
 def finish(walk: Walk, *, stopped: bool = False) -> Result:

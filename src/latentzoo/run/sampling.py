@@ -15,7 +15,7 @@ from latentzoo.posterior import Posterior
 from latentzoo.rng import Rng
 from latentzoo.run.chain import Frame
 from latentzoo.run.probe import probe
-from latentzoo.run.progress import Log, logged, watched
+from latentzoo.run.progress import Log, climbed, logged, watched
 from latentzoo.run.result import Result, finish
 from latentzoo.run.starts import usual_tries
 from latentzoo.run.strength import find
@@ -65,13 +65,10 @@ def sample(
     watch: Callable[[Frame], Any] | None = None,
     log: Log | None = None,
 ) -> Result:
-    """Samples N(z; 0, I) exp(-phi(z)).
-
-    Ctrl-C stops after the last whole step and gives back the result so far.
+    """Samples N(z; 0, I) exp(-phi(z)); Ctrl-C gives back the result up to the last whole step.
 
     Arguments:
-        target: A `Posterior`; any differentiable potential, (B, D) -> (B,), together with `dim`;
-            or a generator alone, which draws from the prior.
+        target: A `Posterior`, a generator (which draws from the prior), or a potential (B, D) -> (B,).
         dim: The latent's dimension, for a bare potential.
         chains: How many chains B.
         steps: The budget of each chain in gradients.
@@ -87,29 +84,32 @@ def sample(
         dtype: The number type of the latents, float32 or float64; networks keep theirs.
         progress: Whether a bar, or lines in a log, are shown on standard error.
         watch: Called with every frame.
-        log: Called after every step with its mean numbers by name, and the step; see
-            `tracker`.
+        log: Called after every step with its mean numbers by name, and the step; see `tracker`.
 
     Raises:
-        SpecError: If `dim` is missing for a bare potential, or what is given cannot be used.
-        EnergyError: If the potential cannot be used; see `probe` and `Posterior.evaluate`.
+        SpecError, EnergyError: If what is given, or its potential, cannot be used; see `probe`.
     """
     rng = Rng(*seeds(seed, chains, stream), device=usable(device or _home(target)), dtype=dtype)
     if isinstance(target, Generator):
-        z = rng.normal(target.space.dim)
-        return Result(z=z, start=z, trace=Trace(rng.seeds), generator=target)
+        return _prior(target, rng)
     phi, dim = _potential(target, dim)
     chosen = kernel if isinstance(kernel, Kernel) else kernels.load(kernel or kernels.DEFAULT)
     first = None if start is None else _given(start, chains, dim).to(rng.device, rng.dtype)
     notes = probe(phi, _unspent(rng).normal(dim) if first is None else first)
     if strength is not None:
-        found = find(phi, strength, dim=dim, steps=max(steps, 100), seed=seed)
+        with climbed(shown=progress) as count:
+            found = find(phi, strength, dim=dim, steps=max(steps, 100), seed=seed, watch=count)
         phi, notes = phi.scaled(found.factor), (*notes, found.note)
     tries = usual_tries(tries, phi, chosen, steps, given=start is not None)
     walk = Walk(phi, chosen, rng, steps=steps, tries=tries, best=best, keep=keep)
     walk.notes = notes
     z = walk.draw(dim) if first is None else first
     return _walked(walk, z, progress=progress, watch=watch, log=log)
+
+
+def _prior(generator: Generator, rng: Rng) -> Result:
+    z = rng.normal(generator.space.dim)
+    return Result(z=z, start=z, trace=Trace(rng.seeds), generator=generator)
 
 
 def _unspent(rng: Rng) -> Rng:

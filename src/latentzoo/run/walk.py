@@ -55,6 +55,19 @@ class Counted(Potential):
         return self if self.chains is None else Counted(self.phi.select(index), self.tally)
 
 
+def require_targets(phi: Potential, chains: int) -> None:
+    """Checks that targets which are one per chain are as many as the chains of a run.
+
+    Raises:
+        SpecError: If they are not.
+    """
+    if phi.chains not in (None, chains):
+        raise SpecError(
+            f"the energies have {phi.chains} targets, one per chain, and the run has {chains} chains; "
+            f"give chains={phi.chains}"
+        )
+
+
 class Walk:
     """Creates a run of chains with a budget of gradients; iterate over it to make it.
 
@@ -102,11 +115,7 @@ class Walk:
     ) -> None:
         if best is not None and best not in phi.names:
             raise UnknownName("energy to keep the best of", best, phi.names)
-        if phi.chains not in (None, len(rng)):
-            raise SpecError(
-                f"the energies have {phi.chains} targets, one per chain, and the run has {len(rng)} chains; "
-                f"give chains={phi.chains}"
-            )
+        require_targets(phi, len(rng))
         if keep is not None and keep < 1:
             raise SpecError(
                 f"keep is {keep}; give every how many steps a draw is kept, at least 1"

@@ -250,6 +250,11 @@ def recognise(
     if (plan := network(checkpoint, candidates)) is not None:
         return plan
     some = ", ".join(list(checkpoint.tensors)[:4])
+    scheduler = (checkpoint.records.get("scheduler") or {}).get("_class_name")
+    if family is None and scheduler is not None:
+        raise CheckpointError(
+            f"{checkpoint.path}: no family reads its networks with its scheduler, {scheduler}"
+        )
     if family is not None:
         fact = f"is not of the family '{family}': it has the tensors {some}, ..."
     else:

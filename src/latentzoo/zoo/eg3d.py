@@ -38,7 +38,8 @@ from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.dialects import nvidia
 from latentzoo.hub.keys import Rule
 from latentzoo.nn.fir import upsample
-from latentzoo.nn.style import Linear, Mapping, Synthesis, SynthesisLayer, ToRGB, noise_blocks
+from latentzoo.nn.mapping import Linear, Mapping
+from latentzoo.nn.style import Synthesis, SynthesisLayer, ToRGB, noise_blocks
 from latentzoo.nn.truncation import require, truncate
 from latentzoo.nn.volume import composite, in_chunks, pixels, rays, refine, stratify, visibility
 from latentzoo.views.camera import Camera, Solid, Viewable
@@ -402,6 +403,9 @@ def build(
     z_dim: int = 512,
     w_dim: int = 512,
     layers: int = 2,
+    mapping_features: int | None = None,
+    embed_features: int | None = None,
+    mapping_lr: float = 0.01,
     plane_channels: int = 32,
     hidden: int = 64,
     features: int = 32,
@@ -431,6 +435,9 @@ def build(
         z_dim: The size of the latent.
         w_dim: The size of the style.
         layers: The number of layers of the mapping.
+        mapping_features: The width between them; `w_dim` unless given.
+        embed_features: The size of the embedded camera in it; `w_dim` unless given.
+        mapping_lr: Its learning rate multiplier.
         plane_channels: The channels of each plane.
         hidden: The width of the field's network.
         features: The number of colour channels.
@@ -470,7 +477,15 @@ def build(
         clamp=enlarger_clamp,
     )
     network = EG3DNetwork(
-        Mapping(z_dim, w_dim, layers=layers, c_dim=25),
+        Mapping(
+            z_dim,
+            w_dim,
+            layers=layers,
+            c_dim=25,
+            features=mapping_features,
+            embed_features=embed_features,
+            lr=mapping_lr,
+        ),
         Synthesis(widths, w_dim, channels=3 * plane_channels, clamp=clamp),
         nn.ModuleList(
             [
@@ -510,6 +525,7 @@ KEYS: dict[str, Callable[[Any], list[Rule]]] = {"official": official}
 def read(arguments: Record) -> dict[str, Any]:
     """Translates the arguments of the official constructor into those of `build`."""
     rendering, sr = arguments["rendering_kwargs"], arguments.get("sr_kwargs", {})
+    mapping = arguments.get("mapping_kwargs", {})
     kind = rendering["superresolution_module"].rpartition("Hybrid")[2]
     side = arguments.get("plane_resolution", 256)
     base, most = arguments.get("channel_base", 32768), arguments.get("channel_max", 512)
@@ -521,7 +537,10 @@ def read(arguments: Record) -> dict[str, Any]:
         "widths": [min(base // side, most) for side in sides],
         "z_dim": arguments["z_dim"],
         "w_dim": arguments["w_dim"],
-        "layers": arguments.get("mapping_kwargs", {}).get("num_layers", 8),
+        "layers": mapping.get("num_layers", 8),
+        "mapping_features": mapping.get("layer_features"),
+        "embed_features": mapping.get("embed_features"),
+        "mapping_lr": mapping.get("lr_multiplier", 0.01),
         "plane_channels": arguments.get("plane_channels", 32),
         "hidden": arguments.get("decoder_hidden_dim", 64),
         "features": arguments.get("decoder_output_dim", 32),
@@ -555,14 +574,30 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     arguments = attributes.get("_init_kwargs")
     if arguments is None:
         assumed = options.defaults(build, *SCENE, "resolution", why="as for FFHQ")
-        return {"config": {}, "keys": "official", "assumed": assumed}
+        config = widths_of(checkpoint.tensors)
+        return {"config": config, "keys": "official", "assumed": assumed}
     rendering = attributes.get("rendering_kwargs", arguments["rendering_kwargs"])
-    config = read({**arguments, "rendering_kwargs": rendering})
+    config = read({**arguments, "rendering_kwargs": rendering}) | widths_of(checkpoint.tensors)
     config["resolution"] = attributes.get("neural_rendering_resolution", 128)
     assumed = options.defaults(build, "fov", why="as for FFHQ, AFHQ")
     if "neural_rendering_resolution" not in attributes:
         assumed |= options.defaults(build, "resolution", why="as for FFHQ")
     return {"config": config, "keys": "official", "assumed": assumed}
+
+
+def widths_of(tensors: Record[str, Tensor]) -> dict[str, Any]:
+    """What the tensors tell of the mapping, whose layers may differ in width."""
+    shapes = {n: t.shape for n, t in tensors.items() if n.startswith("backbone.mapping.")}
+    layers = sum(n.endswith("weight") and ".fc" in n for n in shapes)
+    embed = shapes["backbone.mapping.embed.weight"][0]
+    first, last = (shapes[f"backbone.mapping.fc{i}.weight"] for i in (0, layers - 1))
+    return {
+        "z_dim": first[1] - embed,
+        "w_dim": last[0],
+        "layers": layers,
+        "mapping_features": first[0] if layers > 1 else None,
+        "embed_features": embed,
+    }
 
 
 SCENE = (

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
+from latentzoo.diffusion import schedulers
 from latentzoo.diffusion import unet as networks
 from latentzoo.diffusion.generator import Diffusion, Reading
 from latentzoo.diffusion.memory import Recompute
@@ -26,13 +27,15 @@ from latentzoo.errors import SpecError, UnknownName
 from latentzoo.hub.checkpoint import Checkpoint
 
 SAMPLERS = {"euler": DDIM(), "heun": Heun()}
+CLASSES = {"euler": schedulers.FLOW_EULER, "heun": schedulers.FLOW_HEUN}
+OWN = {scheduler.name: sampler for sampler, scheduler in CLASSES.items()}
 
 
 def build(
     unet: Mapping[str, Any],
     scheduler: Mapping[str, Any],
     *,
-    sampler: str = "euler",
+    sampler: str | None = None,
     steps: int = 50,
     class_index: int = 0,
     recompute: Recompute = "auto",
@@ -42,7 +45,7 @@ def build(
     Arguments:
         unet: The network's `config.json`.
         scheduler: The repository's `scheduler_config.json`.
-        sampler: "euler", or "heun" of second order with two network calls per step.
+        sampler: "euler", or "heun" of second order with two network calls per step; None for the repository's.
         steps: The number of steps.
         class_index: The class, if the network knows any.
         recompute: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
@@ -52,11 +55,13 @@ def build(
         SpecError: If an option is out of range, or the repository asks for what is not there.
         UnknownName: If the sampler is unknown.
     """
+    sampler = OWN.get(str(scheduler.get("_class_name")), "euler") if sampler is None else sampler
     if sampler not in SAMPLERS:
         raise UnknownName("sampler", sampler, SAMPLERS)
-    N = scheduler.get("num_train_timesteps", 1000)
+    told = CLASSES[sampler].read(scheduler)
+    N, shift = int(told["num_train_timesteps"]), float(told["shift"])
     network = networks.UNet2D(unet, class_index=class_index)
-    levels = Flow().levels([*times(scheduler, N, steps), 0.0])
+    levels = Flow().levels([*times(shift, N, steps), 0.0])
     return Diffusion(
         network,
         reading=Reading(kind="flow", hertz=N),
@@ -68,7 +73,7 @@ def build(
     )
 
 
-def times(scheduler: Mapping[str, Any], N: int, steps: int) -> list[float]:
+def times(rho: float, N: int, steps: int) -> list[float]:
     r"""The times of a chain, falling from 1; they are shifted towards the noise,
 
     .. math:: t' = \frac{\rho \, t}{1 + (\rho - 1) \, t}
@@ -80,18 +85,14 @@ def times(scheduler: Mapping[str, Any], N: int, steps: int) -> list[float]:
     """
     if steps < 1:
         raise SpecError(f"{steps} steps do not make a chain; give 1 or more")
-    for option in ("use_dynamic_shifting", "use_karras_sigmas", "use_exponential_sigmas"):
-        if scheduler.get(option):
-            raise SpecError(f"the scheduler's {option} is not supported; set it to false")
-    rho = float(scheduler.get("shift", 1.0))
     shift = lambda t: rho * t / (1 + (rho - 1) * t)
     low = shift(1 / N)
     return [shift(1 + (low - 1) * i / max(steps - 1, 1)) for i in range(steps)]
 
 
 def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """Describes a diffusers folder with a flow matching scheduler."""
-    return networks.recognise(checkpoint, "FlowMatch")
+    """Describes a diffusers folder with a deterministic flow matching scheduler."""
+    return networks.recognise(checkpoint, *OWN)
 
 
 KEYS = networks.KEYS

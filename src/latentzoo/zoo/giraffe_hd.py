@@ -26,6 +26,7 @@ References:
 """
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Record
 from dataclasses import replace
@@ -41,7 +42,8 @@ from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.dialects import rosinality
 from latentzoo.hub.keys import Rule, prefixed
-from latentzoo.nn.style import Mapping, Synthesis, SynthesisLayer, ToRGB, noise_blocks
+from latentzoo.nn.mapping import Mapping
+from latentzoo.nn.style import Synthesis, SynthesisLayer, ToRGB, noise_blocks
 from latentzoo.nn.volume import (
     composite,
     encode,
@@ -404,12 +406,16 @@ class Refiner(nn.Module):
         w_dim: The number of style coordinates.
         size: The side of the image.
         layers: The number of convolutions.
+        kernel: The side of their kernels.
     """
 
-    def __init__(self, channels: int, outputs: int, w_dim: int, size: int, layers: int) -> None:
+    def __init__(
+        self, channels: int, outputs: int, w_dim: int, size: int, layers: int, kernel: int = 3
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            SynthesisLayer(channels, channels, w_dim, (size, size)) for _ in range(layers)
+            SynthesisLayer(channels, channels, w_dim, (size, size), kernel=kernel)
+            for _ in range(layers)
         )
         self.torgb = ToRGB(channels, outputs, w_dim)
 
@@ -428,6 +434,7 @@ def build(
     layers: int = 8,
     lr: float = 0.01,
     refine_layers: int = 2,
+    refine_kernel: int = 3,
     mask: bool = False,
     resolution: int = 16,
     samples: int = 64,
@@ -447,6 +454,7 @@ def build(
         layers: The number of layers of the mappings.
         lr: The learning rate multiplier of the mappings.
         refine_layers: The number of convolutions of the refiner.
+        refine_kernel: The side of their kernels.
         mask: Whether the mask comes from the object's renderer, or from the refiner.
         resolution: The side of the rendered maps.
         samples: The number of depths along a ray.
@@ -466,7 +474,7 @@ def build(
         Field(64, 3, z_dim_bg, features, downscale=12.0, views=views),
         painter(z_dim, 4 if mask else 3),
         painter(z_dim_bg, 3),
-        Refiner(widths[-1], 3 if mask else 4, z_dim_bg, size, refine_layers),
+        Refiner(widths[-1], 3 if mask else 4, z_dim_bg, size, refine_layers, refine_kernel),
         resolution=resolution,
         samples=samples,
         styled=styled,
@@ -520,21 +528,13 @@ KEYS: dict[str, Callable[[Any], list[Rule]]] = {"official": official}
 
 
 def read(arguments: Record[str, Any]) -> dict[str, Any]:
-    """Translates the arguments of the official constructor into those of `build`.
-
-    Raises:
-        SpecError: If the kernels of the refiner have another side than 3.
-    """
+    """Translates the arguments of the official constructor into those of `build`."""
     a, m = arguments, 2
     start = a.get("resolution_vol", a.get("res_vol", 16))
     table = {4: 256, 8: 256, 16: 256, 32: 256, 64: 256, 128: 128 * m, 256: 64 * m}
     table |= {512: 32 * m, 1024: 16 * m}
     table |= {int(side): channels for side, channels in a.get("channels", {}).items()}
     sides = [start << k for k in range((a["size"] // start).bit_length())]
-    if a.get("refine_kernal_size", 3) != 3:
-        raise SpecError(
-            f"refiners with kernels of {a['refine_kernal_size']} pixels are not known; only 3 are"
-        )
     return {
         "widths": [table[side] for side in sides],
         "z_dim": a["z_dim"],
@@ -543,6 +543,7 @@ def read(arguments: Record[str, Any]) -> dict[str, Any]:
         "layers": a.get("n_mlp", 8),
         "lr": a.get("lr_mlp", 0.01),
         "refine_layers": a.get("refine_n_styledconv", 2),
+        "refine_kernel": a.get("refine_kernal_size", 3),
         "mask": a.get("fg_gen_mask", False),
         "resolution": start,
         "samples": a.get("overrides", {}).get("n_ray_samples", 64),
@@ -565,13 +566,17 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     arguments = checkpoint.records.get("args")
     if arguments is None:
         assumed = options.defaults(build, *SCENE, why="as for FFHQ")
-        return {"config": {}, "keys": "official", "assumed": assumed}
+        refiner = [t for n, t in checkpoint.tensors.items() if REFINER.fullmatch(n)]
+        config = {"refine_layers": len(refiner)}
+        config |= {"refine_kernel": refiner[0].shape[-1]} if refiner else {}
+        return {"config": config, "keys": "official", "assumed": assumed}
     inject = 2 if arguments["size"] <= 256 else 4
     assumed = {"inject": f"{inject}, as the authors take for {arguments['size']} pixels"}
     config = {**read(arguments), "inject": inject}
     return {"config": config, "keys": "official", "assumed": assumed}
 
 
+REFINER = re.compile(r"refine_renderer\.(?!to_rgb).*conv\.weight")
 SCENE = (
     *("resolution", "samples", "styled", "appearance", "views", "follow", "fov", "heights"),
     *("turns", "scales", "places", "inject", "lr"),

@@ -18,15 +18,36 @@ References:
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from latentzoo.diffusion import memory
+from latentzoo.diffusion import memory, schedulers
 from latentzoo.diffusion.latent import LDM
 from latentzoo.diffusion.sampler import Pairs
-from latentzoo.diffusion.schedule import Discrete, Level, scaled_linear_betas
 from latentzoo.diffusion.unet import RULES, UNet2D
 from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule, prefixed
 from latentzoo.nn.autoencoder import KL, VQ, FirstStage
+
+EXPECTED = {
+    "act_fn": "silu",
+    "norm_num_groups": 32,
+    "norm_type": "group",
+    "mid_block_add_attention": True,
+    "lookup_from_codebook": False,
+    "use_quant_conv": True,
+    "use_post_quant_conv": True,
+    "shift_factor": None,
+    "latents_mean": None,
+    "latents_std": None,
+    "in_channels": 3,
+    "out_channels": 3,
+}
+"""The keys of an autoencoder's `config.json` that must have this value."""
+READ = {
+    *("latent_channels", "block_out_channels", "layers_per_block", "down_block_types"),
+    *("vq_embed_dim", "num_vq_embeddings", "scaling_factor"),
+}
+IDLE = {"sample_size", "force_upcast", "up_block_types"}
+"""Those that change nothing; the blocks of the way up mirror those down, or their tensors are missing."""
 
 
 def first_stage(config: Mapping[str, Any], *, quantise: bool) -> FirstStage:
@@ -35,52 +56,59 @@ def first_stage(config: Mapping[str, Any], *, quantise: bool) -> FirstStage:
     Raises:
         SpecError: If it is of another kind.
     """
-    name, channels = config["_class_name"], config["latent_channels"]
+    name = config["_class_name"]
     if name not in ("VQModel", "AutoencoderKL"):
         raise SpecError(f"an autoencoder of class {name} is not supported; give a VQModel")
-    if config.get("norm_num_groups", 32) != 32:
-        raise SpecError(f"{config['norm_num_groups']} groups are not supported; give 32")
-    widths, downs = config["block_out_channels"], config["down_block_types"]
+    for key, value in config.items():
+        if key[:1] != "_" and key not in READ | IDLE | EXPECTED.keys():
+            raise SpecError(f"the autoencoder's {key}={value!r} is not known; leave it out")
+        if key in EXPECTED and value != EXPECTED[key]:
+            raise SpecError(
+                f"the autoencoder's {key}={value!r} is not supported, {EXPECTED[key]!r} is"
+            )
+    channels = config.get("latent_channels", 3 if name == "VQModel" else 4)
+    widths = config.get("block_out_channels", (64,))
+    downs = config.get("down_block_types", ("DownEncoderBlock2D",))
+    for kind in downs:
+        if kind not in ("DownEncoderBlock2D", "AttnDownEncoderBlock2D"):
+            raise SpecError(f"an autoencoder with blocks of class {kind} is not supported")
+    if any(w % widths[0] for w in widths):
+        raise SpecError(f"the autoencoder's widths {widths} are no multiples of the first one")
     shape: dict[str, Any] = {
         "latent": channels,
         "picture": config.get("in_channels", 3),
         "width": widths[0],
         "mult": [w // widths[0] for w in widths],
-        "depth": config["layers_per_block"],
+        "depth": config.get("layers_per_block", 1),
         "attention": [2**i for i, kind in enumerate(downs) if kind.startswith("Attn")],
     }
     if name == "AutoencoderKL":
         return KL(channels=channels, **shape)
     codes = config.get("vq_embed_dim") or channels
-    return VQ(config["num_vq_embeddings"], channels=codes, quantise=quantise, **shape)
+    return VQ(config.get("num_vq_embeddings", 256), channels=codes, quantise=quantise, **shape)
 
 
 def chain(scheduler: Mapping[str, Any], steps: int) -> Pairs:
-    """The steps of a `scheduler_config.json`, of DDIM with leading times.
+    """The steps of a `scheduler_config.json`, of DDIM without clipping.
 
     Raises:
         SpecError: If it describes another schedule, or has not so many times.
     """
-    known = {
-        "beta_schedule": "scaled_linear",
-        "clip_sample": False,
-        "prediction_type": "epsilon",
-        "timestep_spacing": "leading",
-        "trained_betas": None,
-    }
-    for key, value in known.items():
-        if scheduler.get(key, value) != value:
-            raise SpecError(
-                f"the scheduler's {key}={scheduler[key]!r} is not supported, {value!r} is"
-            )
-    N = scheduler.get("num_train_timesteps", 1000)
-    if not 0 < steps < N:
-        raise SpecError(f"{steps} steps do not fit {N} times; give a number from 1 to {N - 1}")
-    betas = scaled_linear_betas(scheduler["beta_start"], scheduler["beta_end"], n=N)
-    schedule, stride = Discrete.from_betas(betas), N // steps
-    end = Level(-1, 1.0, 0.0) if scheduler.get("set_alpha_to_one", True) else schedule(0)
-    times = [i * stride + scheduler.get("steps_offset", 0) for i in reversed(range(steps))]
-    return [(schedule(t), schedule(t - stride) if t >= stride else end) for t in times]
+    told = schedulers.DDIM.read(scheduler)
+    for key, value in {"clip_sample": False, "prediction_type": "epsilon"}.items():
+        if told[key] != value:
+            raise SpecError(f"the scheduler's {key}={told[key]!r} is not supported, {value!r} is")
+    schedule, spacing = schedulers.path(told), str(told["timestep_spacing"])
+    return schedulers.chain(schedule, told, sampler="ddim", steps=steps, spacing=spacing)
+
+
+def scaling(vae: Mapping[str, Any]) -> float:
+    """The scale of an autoencoder's codes."""
+    return float(vae.get("scaling_factor", SCALES.get(vae["_class_name"], 1.0)))
+
+
+SCALES = {"AutoencoderKL": 0.18215}
+"""The scale that diffusers takes where a file has none."""
 
 
 def build(
@@ -94,13 +122,14 @@ def build(
     white_box_steps: int | None = None,
     seed: int = 0,
     quantise: bool = True,
+    scale: float | None = None,
     recompute: memory.Recompute = "auto",
 ) -> LDM:
     """Creates a latent diffusion generator.
 
     Arguments:
         unet: The U-Net's `config.json`.
-        vae: The autoencoder's `config.json`; a code without `scaling_factor` has 1, as published.
+        vae: The autoencoder's `config.json`.
         scheduler: The repository's `scheduler_config.json`.
         steps: The number of DDIM steps, less than the number of times.
         class_index: The class, if the network knows any.
@@ -108,6 +137,8 @@ def build(
         white_box_steps: How many noises are latent, the first ones; None for all.
         seed: The seed of the others.
         quantise: Whether a code is replaced by entries of the codebook before it is decoded.
+        scale: What codes are divided by before they are decoded; None for the `scaling_factor` of the autoencoder.
+            Without one it is 0.18215 for `AutoencoderKL`, as in diffusers, and 1 for `VQModel`, as published.
         recompute: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
 
     Raises:
@@ -122,7 +153,7 @@ def build(
         eta=eta,
         white_box_steps=white_box_steps,
         seed=seed,
-        scale=vae.get("scaling_factor", 1.0),
+        scale=scaling(vae) if scale is None else scale,
         recompute=recompute,
     )
 
@@ -186,7 +217,15 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     records = checkpoint.records
     folder = next((name for name in KEYS if name in records), None)
     unet = records.get("unet") or {}
-    if folder is None or unet.get("_class_name") != "UNet2DModel" or "scheduler" not in records:
+    scheduler = records.get("scheduler") or {}
+    if folder is None or unet.get("_class_name") != "UNet2DModel":
         return None
-    config = {"unet": unet, "vae": records[folder], "scheduler": records["scheduler"]}
-    return {"config": config, "keys": folder}
+    if scheduler.get("_class_name") not in (schedulers.DDIM.name, schedulers.DDPM.name):
+        return None
+    assumed = {}
+    if "scaling_factor" not in records[folder]:
+        assumed["scale"] = f"{scaling(records[folder])}, for its config.json has no scaling_factor"
+    if scheduler["_class_name"] == schedulers.DDPM.name:
+        assumed["scheduler"] = "DDIM with its settings, in the place of DDPM's random steps"
+    config = {"unet": unet, "vae": records[folder], "scheduler": scheduler}
+    return {"config": config, "keys": folder, "assumed": assumed}

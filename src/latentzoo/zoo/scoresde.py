@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
+from latentzoo.diffusion import schedulers
 from latentzoo.diffusion import unet as networks
 from latentzoo.diffusion.generator import Diffusion, Reading
 from latentzoo.diffusion.memory import Recompute
@@ -106,8 +107,8 @@ def explode(
 
     The network's sigma ends a little above sigma_min, at the scheduler's smallest time.
     """
-    schedule = VE(scheduler.get("sigma_min", 0.01), scheduler.get("sigma_max", 1348.0))
-    low = scheduler.get("sampling_eps", 1e-5)
+    told = schedulers.EXPLODING.read(scheduler)
+    schedule, low = VE(told["sigma_min"], told["sigma_max"]), told["sampling_eps"]
     levels = [
         Level(
             schedule(1 + (low - 1) * i / (steps - 1)).sigma,
@@ -117,8 +118,8 @@ def explode(
         for i in range(steps)
     ]
     if corrections is None:
-        corrections = int(scheduler.get("correct_steps", 1))
-    sampler = PredictorCorrector(corrections, snr=scheduler.get("snr", 0.15))
+        corrections = int(told["correct_steps"])
+    sampler = PredictorCorrector(corrections, snr=told["snr"])
     return list(pairwise([*levels, PICTURE])), Reading(kind="score"), sampler, schedule.start
 
 
@@ -132,16 +133,16 @@ def preserve(
     """
     if corrections:
         raise SpecError("the variance preserving path has no corrector; leave out corrections")
-    schedule = VP(scheduler.get("beta_min", 0.1), scheduler.get("beta_max", 20.0))
-    low = scheduler.get("sampling_eps", 1e-3)
+    told = schedulers.PRESERVING.read(scheduler)
+    schedule, low = VP(told["beta_min"], told["beta_max"]), told["sampling_eps"]
     levels = schedule.levels(1 + (low - 1) * i / (steps - 1) for i in range(steps))
-    reading = Reading(kind="eps", hertz=scheduler.get("num_train_timesteps", 2000) - 1)
+    reading = Reading(kind="eps", hertz=told["num_train_timesteps"] - 1)
     return list(pairwise([*levels, PICTURE])), reading, EulerMaruyama(schedule, steps), 1.0
 
 
 def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     """Describes a diffusers folder with a ScoreSDE scheduler."""
-    return networks.recognise(checkpoint, "ScoreSde")
+    return networks.recognise(checkpoint, schedulers.EXPLODING.name, schedulers.PRESERVING.name)
 
 
 KEYS = networks.KEYS

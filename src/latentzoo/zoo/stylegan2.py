@@ -33,12 +33,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentzoo import options
+from latentzoo.errors import SpecError
 from latentzoo.generator import Generator
 from latentzoo.hub import dialects
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn import channels as pictures
-from latentzoo.nn.style import Mapping, Synthesis, noise_blocks
+from latentzoo.nn.mapping import Mapping
+from latentzoo.nn.style import Synthesis, noise_blocks
 from latentzoo.nn.truncation import MeanStyle, require, truncate
 from latentzoo.rng import Domain, Rng
 from latentzoo.space import Space
@@ -59,6 +61,7 @@ class StyleGAN2(Generator):
             trained without noise has none.
         seed: The seed of the fixed maps, if the file has none.
         missing: What the file lacks, of "noise" and "w_mean".
+        means: How many mean styles the file has, one for each layer or one for all; 0 for one that is a vector.
 
     Raises:
         SpecError: If an argument is out of range.
@@ -78,6 +81,7 @@ class StyleGAN2(Generator):
         noise: str = "fixed",
         seed: int = 0,
         missing: Collection[str] = (),
+        means: int = 0,
     ) -> None:
         super().__init__()
         classes = mapping.c_dim
@@ -87,7 +91,12 @@ class StyleGAN2(Generator):
         self.truncation, self.cutoff, self.noise = truncation, cutoff, noise
         label = F.one_hot(torch.tensor(class_index), classes).float() if classes else None
         self.register_buffer("label", label, persistent=False)
-        w_avg = None if "w_mean" in missing else torch.zeros(synthesis.w_dim)
+        if means not in (0, 1, synthesis.styles):
+            raise SpecError(
+                f"{means} mean styles do not fit {synthesis.styles} layers; give one, or one for each"
+            )
+        shape = (means, synthesis.w_dim) if means else (synthesis.w_dim,)
+        w_avg = None if "w_mean" in missing else torch.zeros(shape)
         self.register_buffer("w_avg", w_avg)
         self.taken = MeanStyle(mapping.z_dim)
         rng = Rng(seed, domain=Domain.MAP)
@@ -111,11 +120,16 @@ class StyleGAN2(Generator):
         w, layers = self._style(z), self.synthesis.styles
         if self.truncation == 1:
             return w[:, None].expand(-1, layers, -1)
-        return truncate(w, self.w_mean, self.truncation, layers, self.cutoff)
+        if self.w_mean.ndim == 1:
+            return truncate(w, self.w_mean, self.truncation, layers, self.cutoff)
+        ws = w[:, None].expand(-1, layers, -1)  # each layer towards a mean of its own
+        near = self.w_mean + self.truncation * (ws - self.w_mean)
+        cutoff = layers if self.cutoff is None else self.cutoff
+        return torch.cat([near[:, :cutoff], ws[:, cutoff:]], dim=1)
 
     @property
-    def w_mean(self) -> Float[Tensor, "W"]:
-        """The mean style: the file's, or the mean over a fixed stream of latents, taken once."""
+    def w_mean(self) -> Float[Tensor, "*#L W"]:
+        """The mean style, or those of the layers: the file's, or the mean over a stream of latents, taken once."""
         if self.w_avg is not None:
             return self.w_avg
         return self.taken(self._style, like=next(self.mapping.parameters()))
@@ -253,6 +267,7 @@ def _from_rosinality(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
         "start": list(shapes["input.input"][2:]),
         "channels": shapes["to_rgb1.conv.weight"][1],
         "missing": [name for name, tensor in constants.items() if tensor not in shapes],
+        "means": mean[0] if len(mean := shapes.get("latent_avg", ())) == 2 else 0,
     }
 
 

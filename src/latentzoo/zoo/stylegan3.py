@@ -25,7 +25,7 @@ from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn import channels as pictures
 from latentzoo.nn.alias_free import Layer, Synthesis, read_layers
-from latentzoo.nn.style import Mapping
+from latentzoo.nn.mapping import Mapping
 from latentzoo.nn.truncation import require, truncate
 from latentzoo.space import Space
 

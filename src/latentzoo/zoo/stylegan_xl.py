@@ -28,7 +28,7 @@ from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn import channels as pictures
 from latentzoo.nn.alias_free import Layer, Synthesis, read_layers
-from latentzoo.nn.style import Linear, activate, normalize
+from latentzoo.nn.mapping import Linear, activate, normalize
 from latentzoo.nn.truncation import require, truncate
 from latentzoo.space import Space
 

@@ -37,7 +37,8 @@ from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn.fir import blur, upsample
-from latentzoo.nn.style import Linear, Mapping, ToRGB, activate, modulated_conv2d
+from latentzoo.nn.mapping import Linear, Mapping, activate
+from latentzoo.nn.style import ToRGB, modulated_conv2d
 from latentzoo.nn.truncation import require, truncate
 from latentzoo.nn.volume import (
     composite,

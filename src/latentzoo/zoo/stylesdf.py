@@ -36,7 +36,8 @@ from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.dialects import rosinality
 from latentzoo.hub.keys import Rule
-from latentzoo.nn.style import Mapping, Synthesis, noise_blocks
+from latentzoo.nn.mapping import Mapping
+from latentzoo.nn.style import Synthesis, noise_blocks
 from latentzoo.nn.truncation import MeanStyle, require
 from latentzoo.nn.volume import composite, in_chunks, pixels, rays, stratify, visibility
 from latentzoo.views.camera import Camera, Solid, Viewable

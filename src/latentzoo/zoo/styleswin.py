@@ -34,7 +34,7 @@ from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn import channels as pictures
 from latentzoo.nn import fir
-from latentzoo.nn.style import Linear, Mapping
+from latentzoo.nn.mapping import Linear, Mapping
 from latentzoo.nn.truncation import MeanStyle
 from latentzoo.space import Space
 

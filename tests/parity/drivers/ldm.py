@@ -74,7 +74,8 @@ def rules(network, config):
 
 def manifest(config):
     generator = ldm.build(**settings(config))
-    return generator, ldm.KEYS["official"](generator)
+    keys = "official" if config.get("use_ema", True) else "raw"
+    return generator, ldm.KEYS[keys](generator)
 
 
 def chain(network, inputs, options, config):

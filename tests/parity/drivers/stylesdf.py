@@ -95,7 +95,7 @@ def call(
     slope = 0.5 * network.resolution / focal
     jitter = inputs.get("t_rand")
     if jitter is not None:
-        jitter = jitter.flatten(1, 2).unflatten(1, (network.resolution**2, -1))
+        jitter = jitter.reshape(len(jitter), network.resolution**2, -1)  # one for all, or one each
     seen = network.render(w, inputs["extrinsics"], slope, near, far, jitter=jitter, chunk=29)
     if name.startswith("render"):
         extra = {

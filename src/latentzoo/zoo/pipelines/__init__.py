@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from latentzoo.hub.fetch import Progress
 
 INDEX = "model_index.json"
-FAMILIES = ("DDPMPipeline", "DDIMPipeline", "PNDMPipeline", "LDMPipeline", "ScoreSdeVePipeline")
+FAMILIES = (
+    *("DDPMPipeline", "DDIMPipeline", "PNDMPipeline", "LDMPipeline", "ScoreSdeVePipeline"),
+    "ConsistencyModelPipeline",
+)
 """Unconditional pipelines, which families of the zoo read."""
 
 
@@ -73,6 +76,7 @@ def load(
             import_module(package)
         except ImportError as error:
             raise MissingExtra(package, extra, "a text-to-image pipeline") from error
+    from latentzoo.hub.offline import obeyed
     from latentzoo.zoo.pipelines.quiet import quiet
 
     with quiet():
@@ -84,7 +88,8 @@ def load(
     known = inspect.signature(files.pipeline).parameters.keys() - {"folder", "file", "dtype"}
     how = {name: options.pop(name) for name in [*options] if name in known}
     if isinstance(source, Path):
-        source = files.pipeline(source, file=file, dtype=dtype, **how)
+        with obeyed():
+            source = files.pipeline(source, file=file, dtype=dtype, **how)
     elif how:
         raise SpecError(
             f"the option {', '.join(how)} is for a folder; do it to the pipeline that is handed over"
@@ -120,19 +125,21 @@ def _download(repository: str) -> Path:
 
     from latentzoo.hub import cache
     from latentzoo.hub.fetch import DownloadError
+    from latentzoo.hub.offline import obeyed
 
     own = (
         {"cache_dir": cache.folder() / "huggingface"} if os.environ.get("LATENTZOO_CACHE") else {}
     )
     repository, _, revision = repository.partition("@")
     try:
-        folder = DiffusionPipeline.download(
-            repository,
-            revision=revision or None,
-            local_files_only=cache.offline(),
-            trust_remote_code=False,
-            **own,
-        )
+        with obeyed():
+            folder = DiffusionPipeline.download(
+                repository,
+                revision=revision or None,
+                local_files_only=cache.offline(),
+                trust_remote_code=False,
+                **own,
+            )
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise DownloadError(f"{repository}: cannot be downloaded ({reason})") from error

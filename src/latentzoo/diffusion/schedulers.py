@@ -1,0 +1,247 @@
+"""What the `scheduler_config.json` of a repository says, by lists of what is understood.
+
+The sampler that is asked for reads the file as `from_config` of diffusers' class of that name would: a key that is not
+there has the default of *that* class (times are "leading" for DDIM and "linspace" for DPM-Solver++), and keys that the
+class does not have belong to another sampler. Every key of the class itself is in one of three lists: what is
+understood, what must be as expected, and what changes nothing here. Any other is refused by name.
+
+References:
+    | Diffusers: State-of-the-art diffusion models (von Platen et al., 2022)
+    | https://github.com/huggingface/diffusers
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from latentzoo.diffusion.sampler import Pairs
+from latentzoo.diffusion.schedule import (
+    Discrete,
+    Level,
+    cosine_betas,
+    linear_betas,
+    scaled_linear_betas,
+)
+from latentzoo.errors import SpecError, UnknownName
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    """Creates the record of a class of diffusers' schedulers.
+
+    Arguments:
+        name: The class.
+        understood: The keys whose value is followed, and their defaults.
+        expected: The keys that must have this value.
+        idle: The keys that change nothing here.
+    """
+
+    name: str
+    understood: Mapping[str, Any]
+    expected: Mapping[str, Any] = field(default_factory=dict)
+    idle: frozenset[str] = frozenset()
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The keys that the class has."""
+        return frozenset((*self.understood, *self.expected, *self.idle))
+
+    def read(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The value of each key that is understood.
+
+        Arguments:
+            config: A `scheduler_config.json`, of this class or another.
+
+        Raises:
+            SpecError: If a key has a value that is not expected, or is not known of a class that is.
+        """
+        unset = config.get("_use_default_values", ())
+        given = {k: v for k, v in config.items() if k[:1] != "_" and k not in unset}
+        owner = BY_NAME.get(config.get("_class_name", self.name))
+        for key, value in given.items():
+            if owner is not None and key not in owner.keys:
+                raise SpecError(f"the scheduler's {key}={value!r} is not known; leave it out")
+            if key in self.expected and value != self.expected[key]:
+                raise SpecError(
+                    f"the scheduler's {key}={value!r} is not supported, {self.expected[key]!r} is; "
+                    "set it so, or take another sampler"
+                )
+        return {**self.understood, **{k: v for k, v in given.items() if k in self.understood}}
+
+
+TRAINING = {
+    "num_train_timesteps": 1000,
+    "beta_start": 1e-4,
+    "beta_end": 0.02,
+    "beta_schedule": "linear",
+    "trained_betas": None,
+    "prediction_type": "epsilon",
+}
+"""What a network is trained with."""
+CLIPPING = {"clip_sample": True, "clip_sample_range": 1.0}
+PLAIN = {"thresholding": False, "rescale_betas_zero_snr": False}
+THRESHOLDS = frozenset({"dynamic_thresholding_ratio", "sample_max_value"})
+SPACED = {"timestep_spacing": "leading", "steps_offset": 0}
+SIGMAS = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas")
+
+DDIM = Scheduler(
+    "DDIMScheduler",
+    {**TRAINING, **CLIPPING, **SPACED, "set_alpha_to_one": True},
+    PLAIN,
+    THRESHOLDS,
+)
+DDPM = Scheduler(
+    "DDPMScheduler",
+    {**TRAINING, **CLIPPING, **SPACED, "variance_type": "fixed_small"},
+    PLAIN,
+    THRESHOLDS,
+)
+MULTISTEP = Scheduler(
+    "DPMSolverMultistepScheduler",
+    {**TRAINING, **SPACED, "timestep_spacing": "linspace"},
+    {
+        **PLAIN,
+        **dict.fromkeys(
+            (*SIGMAS, "use_lu_lambdas", "use_flow_sigmas", "use_dynamic_shifting"), False
+        ),
+        "solver_order": 2,
+        "algorithm_type": "dpmsolver++",
+        "solver_type": "midpoint",
+        "final_sigmas_type": "zero",
+        "lambda_min_clipped": -math.inf,
+    },
+    # the last step leads into the picture and is of first order in any case
+    THRESHOLDS
+    | {"lower_order_final", "euler_at_final", "variance_type", "flow_shift", "time_shift_type"},
+)
+FLOW = {"num_train_timesteps": 1000, "shift": 1.0}
+FLOW_EULER = Scheduler(
+    "FlowMatchEulerDiscreteScheduler",
+    FLOW,
+    {
+        **dict.fromkeys((*SIGMAS, "use_dynamic_shifting", "invert_sigmas"), False),
+        "stochastic_sampling": False,
+        "shift_terminal": None,
+    },
+    frozenset(
+        {"base_shift", "max_shift", "base_image_seq_len", "max_image_seq_len", "time_shift_type"}
+    ),
+)
+FLOW_HEUN = Scheduler("FlowMatchHeunDiscreteScheduler", FLOW)
+EXPLODING = Scheduler(
+    "ScoreSdeVeScheduler",
+    {
+        "sigma_min": 0.01,
+        "sigma_max": 1348.0,
+        "sampling_eps": 1e-5,
+        "correct_steps": 1,
+        "snr": 0.15,
+    },
+    idle=frozenset({"num_train_timesteps"}),
+)
+PRESERVING = Scheduler(
+    "ScoreSdeVpScheduler",
+    {"num_train_timesteps": 2000, "beta_min": 0.1, "beta_max": 20.0, "sampling_eps": 1e-3},
+)
+BY_NAME = {
+    s.name: s for s in (DDIM, DDPM, MULTISTEP, FLOW_EULER, FLOW_HEUN, EXPLODING, PRESERVING)
+}
+
+SAMPLERS = {"ddim": DDIM, "ddpm": DDPM, "dpm++": MULTISTEP}
+"""Which class a sampler of a chain of betas is."""
+OWN = {DDIM.name: "ddim", DDPM.name: "ddim", MULTISTEP.name: "dpm++"}
+"""The sampler of a repository, by the class of its scheduler."""
+OTHERS = {
+    *("DDIMParallelScheduler", "DDPMParallelScheduler", "DEISMultistepScheduler"),
+    *("DPMSolverSDEScheduler", "DPMSolverSinglestepScheduler", "EulerAncestralDiscreteScheduler"),
+    *("EulerDiscreteScheduler", "HeunDiscreteScheduler", "KDPM2AncestralDiscreteScheduler"),
+    *("KDPM2DiscreteScheduler", "LCMScheduler", "LMSDiscreteScheduler", "PNDMScheduler"),
+    *("SASolverScheduler", "TCDScheduler", "UniPCMultistepScheduler"),
+}
+"""Classes over a chain of betas whose own steps are not here; a sampler must be named."""
+BETAS: Mapping[str, Callable[[float, float, int], list[float]]] = {
+    "linear": lambda start, end, n: linear_betas(start, end, n=n),
+    "scaled_linear": lambda start, end, n: scaled_linear_betas(start, end, n=n),
+    "squaredcos_cap_v2": lambda start, end, n: cosine_betas(n=n),
+}
+SPACINGS = ("leading", "trailing", "linspace")
+
+
+def own(config: Mapping[str, Any]) -> str:
+    """The sampler of a repository where none is named.
+
+    Raises:
+        SpecError: If its scheduler's steps are not here.
+    """
+    name = str(config.get("_class_name", DDPM.name))
+    if name not in OWN:
+        raise SpecError(
+            f"the repository's scheduler is {name}, whose steps are not here; "
+            f"name a sampler ({', '.join(SAMPLERS)}), which reads it as diffusers' from_config does"
+        )
+    return OWN[name]
+
+
+def path(told: Mapping[str, Any]) -> Discrete:
+    """The schedule of what a scheduler was understood to say.
+
+    Raises:
+        UnknownName: If its betas have no such name.
+    """
+    if told["trained_betas"] is not None:
+        return Discrete.from_betas(told["trained_betas"])
+    name = told["beta_schedule"]
+    if name not in BETAS:
+        raise UnknownName("beta schedule", str(name), BETAS)
+    betas = BETAS[name](told["beta_start"], told["beta_end"], told["num_train_timesteps"])
+    return Discrete.from_betas(betas)
+
+
+def chain(
+    schedule: Discrete, told: Mapping[str, Any], *, sampler: str, steps: int, spacing: str
+) -> Pairs:
+    """The steps of a chain, as the scheduler of the same name in diffusers has them.
+
+    Those of DDIM go down by a whole N // steps, which for "linspace" is not quite to the next
+    time; those of the others go to the next time.
+    """
+    N, offset = len(schedule.alpha_bar), int(told["steps_offset"])
+    extra = 1 if sampler == "dpm++" and spacing != "trailing" else 0
+    times = timesteps(N, steps + extra, spacing=spacing, offset=offset)[:steps]
+    picture = Level(-1, 1.0, 0.0)
+    if sampler != "ddim":
+        return list(pairwise([*schedule.levels(times), picture]))
+    end = picture if told["set_alpha_to_one"] else schedule(0)
+    below = [t - N // steps for t in times]
+    return [
+        (schedule(t), schedule(s) if s >= 0 else end) for t, s in zip(times, below, strict=True)
+    ]
+
+
+def timesteps(N: int, steps: int, *, spacing: str, offset: int = 0) -> list[int]:
+    """The times of a chain, falling, out of 0, ..., N - 1.
+
+    Arguments:
+        N: The number of times.
+        steps: How many are taken.
+        spacing: "leading" (multiples of N // steps, from 0), "trailing" (down from N - 1 by
+            N / steps) or "linspace" (from N - 1 to 0).
+        offset: What is added to leading times.
+
+    Raises:
+        SpecError: If there are not so many times.
+        UnknownName: If there is no such spacing.
+    """
+    if not 0 < steps <= N:
+        raise SpecError(f"{steps} steps do not fit {N} times; give a number from 1 to {N}")
+    if spacing == "leading":
+        times = [i * (N // steps) + offset for i in reversed(range(steps))]
+    elif spacing == "trailing":
+        times = [round(N - i * N / steps) - 1 for i in range(steps)]
+    elif spacing == "linspace":
+        times = [round(i * (N - 1) / max(steps - 1, 1)) for i in reversed(range(steps))]
+    else:
+        raise UnknownName("timestep spacing", spacing, SPACINGS)
+    return times

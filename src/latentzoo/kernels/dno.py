@@ -1,0 +1,108 @@
+r"""Ascent that keeps the latent's statistics, as in DNO: an optimiser, whose results are no samples.
+
+.. math:: \min_z \; \phi(z) - \gamma\, E_\Pi \min\big(\log p_1(M_1(\Pi z)), \log p_2(M_2(\Pi z))\big)
+
+by Adam. The latent, its numbers in a random order :math:`\Pi`, is cut into m pieces of k numbers. Their mean and
+covariance, :math:`M_1 = |\bar z|` and :math:`M_2 = |\tfrac1m \sum_i z_i z_i^\top - I|_2`, are as improbable for a draw
+of the prior as these bounds say,
+
+.. math:: \log p_1(M) = \min\Big(0, \log 2 - \frac{m M^2}{2 k}\Big), \qquad
+    \log p_2(M) = \min\Big(0, \log 2 - \frac{m}{2} \max\big(0, \sqrt{1 + M} - 1 - \sqrt{k / m}\big)^2\Big)
+
+Below a threshold nothing is asked for, so that the latent is typical by these two statistics alone.
+
+References:
+    | Inference-Time Alignment of Diffusion Models with Direct Noise Optimization (Tang, Peng, Tang, Hong, Wang and
+    | Chen, 2024), https://arxiv.org/abs/2405.18881
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from latentzoo.errors import SpecError
+from latentzoo.kernels.adapt import require
+from latentzoo.kernels.types import Info, Kernel, Potential
+from latentzoo.rng import Rng
+
+
+class DnoState(NamedTuple):
+    """A point, the moving averages of the slope and its square (B, D), and the `clock` (B,)."""
+
+    z: Tensor
+    phi: Tensor
+    grad: Tensor
+    terms: Tensor
+    mean: Tensor
+    square: Tensor
+    clock: Tensor
+
+
+def improbability(z: Tensor, piece: int) -> Tensor:
+    """The larger of the two improbabilities of latents (B, D) in nats, (B,); 0 where they are typical."""
+    count = z.shape[1] // piece
+    parts = z[:, : count * piece].view(-1, count, piece)
+    first = parts.mean(1).square().sum(1) * count / (2 * piece)
+    spread = parts.mT @ parts / count - torch.eye(piece, device=z.device, dtype=z.dtype)
+    second = torch.linalg.matrix_norm(spread, ord=2)
+    over = (1 + second).sqrt() - 1 - math.sqrt(piece / count)
+    second = count / 2 * over.clamp(min=0).square()
+    return (torch.maximum(first, second) - math.log(2)).clamp(min=0)
+
+
+@dataclass(frozen=True)
+class Dno(Kernel):
+    """Creates the optimiser.
+
+    Arguments:
+        step_size: The learning rate.
+        gamma: The weight of the improbability, in units of phi per nat.
+        piece: How many numbers a piece has.
+        orders: How many random orders a step looks at.
+        forget: How much of the averages of slope and square a step keeps.
+    """
+
+    step_size: float = 0.05
+    gamma: float = 1.0
+    piece: int = 2
+    orders: int = 8
+    forget: tuple[float, float] = (0.9, 0.999)
+    samples: ClassVar[bool] = False
+    State: ClassVar[type[Any]] = DnoState
+
+    def __post_init__(self) -> None:
+        require(step_size=(self.step_size, 0, math.inf), gamma=(self.gamma, 0, math.inf))
+        if self.piece < 1 or self.orders < 1:
+            raise SpecError(
+                f"piece={self.piece} and orders={self.orders}: give at least 1 number and 1 order"
+            )
+
+    def init(self, phi: Potential, z: Tensor, rng: Rng) -> DnoState:
+        if z.shape[1] < self.piece:
+            raise SpecError(
+                f"a latent of {z.shape[1]} numbers has no piece of {self.piece}; give piece=1"
+            )
+        zero = torch.zeros_like(z)
+        clock = torch.ones(len(z), dtype=torch.long, device=z.device)
+        return DnoState(*phi.evaluate(z), zero, zero, clock)
+
+    def step(self, phi: Potential, state: DnoState, rng: Rng) -> tuple[DnoState, Info]:
+        (a, b), t = self.forget, state.clock[:, None]
+        slope = state.grad + self.gamma * self._slope(state.z, rng)
+        mean = a * state.mean + (1 - a) * slope
+        square = b * state.square + (1 - b) * slope**2
+        z = state.z - self.step_size * (mean / (1 - a**t)) / ((square / (1 - b**t)).sqrt() + 1e-8)
+        info = Info.unadjusted(state.phi, step_size=self.step_size)
+        return DnoState(*phi.evaluate(z), mean, square, state.clock + 1), info
+
+    def _slope(self, z: Tensor, rng: Rng) -> Tensor:
+        """The gradient of the mean improbability over random orders of the numbers, (B, D)."""
+        orders = [rng.normal(z.shape[1]).argsort(1) for _ in range(self.orders)]
+        with torch.enable_grad():
+            x = z.detach().requires_grad_()
+            each = [improbability(x.gather(1, order), self.piece) for order in orders]
+            total = torch.stack(each).mean(0).sum()
+        return torch.autograd.grad(total, x)[0]

@@ -1,0 +1,13 @@
+"""The tutorials are true: each is run as it stands, and prints what it says."""
+
+from pathlib import Path
+
+import pages
+import pytest
+
+PAGES = sorted(str(p.relative_to(pages.DOCS)) for p in (pages.DOCS / "tutorials").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_tutorial_does_what_it_says(page: str, tmp_path: Path) -> None:
+    assert pages.run(page, tmp_path) == ""

@@ -1,0 +1,152 @@
+"""Configurations of the official code beyond those of the published files: read, and equal to what they must be."""
+
+import sys
+from itertools import pairwise
+
+import official
+import pytest
+import torch
+
+from latentzoo import energies
+from latentzoo.errors import CheckpointError, SpecError, UnknownName
+from latentzoo.guides.resnet import AttributeClassifier
+from latentzoo.hub.checkpoint import Checkpoint
+from latentzoo.rng import Rng
+from latentzoo.zoo import _plan
+from laws import PARITY, randomise
+
+sys.path.insert(0, str(PARITY))
+
+
+def made(tensors, records=None, **options):
+    """The map of official tensors and records."""
+    file = Checkpoint(tensors, records or {})
+    name, seen, inner = _plan.recognise(file, None)
+    return _plan.Plan(name, seen["keys"], seen["config"], inner, None).build(**options)
+
+
+def test_mappings_of_eg3d_have_the_widths_of_their_tensors():
+    tensors, config = official.state("eg3d", "ffhq_8xdc")
+    prefix, noise = "backbone.mapping.", torch.Generator().manual_seed(0)
+    draw = lambda *shape: torch.randn(*shape, generator=noise)
+    z, w = config["z_dim"], config["w_dim"]
+    layers = sum(k.startswith(f"{prefix}fc") and k.endswith("weight") for k in tensors)
+    widths = [z + 9, *[13] * (layers - 1), w]
+    tensors |= {f"{prefix}embed.weight": draw(9, 25), f"{prefix}embed.bias": draw(9)}
+    for i in range(layers):
+        tensors[f"{prefix}fc{i}.weight"] = draw(widths[i + 1], widths[i])
+        tensors[f"{prefix}fc{i}.bias"] = draw(widths[i + 1])
+    records = {"modules": {"": {"_init_kwargs": config}}}
+    G = made(tensors, records, resolution=8)
+    shapes = [tuple(G.network.mapping[f"fc{i}"].weight.shape) for i in range(layers)]
+    assert shapes == [(o, i) for i, o in pairwise(widths)]
+    assert G(Rng(0).normal(G.space.dim)).isfinite().all()
+    _, seen, _ = _plan.network(Checkpoint(tensors), ["eg3d"])  # without records
+    assert seen["config"]["embed_features"] == 9 and seen["config"]["mapping_features"] == 13
+
+
+def test_refiners_of_giraffe_hd_with_kernels_of_one_pixel():
+    """The picture is that of kernels of three whose eight outer numbers are zero."""
+    tensors, config = official.state("giraffe_hd", "ffhq_like")
+    refiner = [k for k in tensors if k.startswith("refine_renderer.convs") and "conv.weight" in k]
+    assert refiner
+    middle = {k: tensors[k][..., 1:2, 1:2].clone() for k in refiner}
+    wide = {k: torch.nn.functional.pad(v, (1, 1, 1, 1)) for k, v in middle.items()}
+    one = made({**tensors, **middle}, {"args": {**config, "refine_kernal_size": 1}})
+    three = made({**tensors, **wide}, {"args": {**config, "refine_kernal_size": 3}})
+    z = Rng(0).normal(one.space.dim)
+    torch.testing.assert_close(one(z), three(z), atol=1e-5, rtol=1e-5)
+    seen = _plan.network(Checkpoint({**tensors, **middle}), ["giraffe_hd"])[1]["config"]
+    assert seen["refine_kernel"] == 1
+
+
+@pytest.mark.parametrize("card", ["ffhq_like", "afhq_like"])
+def test_the_jitter_of_stylesdf_is_one_for_a_ray_or_one_for_each_of_its_depths(card):
+    import check
+
+    config = check.read_json(PARITY / "cards" / "stylesdf" / f"{card}.json")["config"]
+    driver = check.driver("stylesdf")
+    G = driver.build(config).double()
+    randomise(G)
+    side, depths = G.network.resolution, G.network.samples
+    azimuth = torch.tensor([[0.1, 0.2]], dtype=torch.float64)
+    options = {"dist_radius": 0.12, "fov_ang": 6.0}
+    pose, focal, near, far = driver.camera(azimuth, options, side)
+    inputs = {"z": Rng(0).normal(G.space.dim).double(), "extrinsics": pose, "focal": focal}
+    inputs |= {"near": near, "far": far}
+    rays = torch.rand(1, side, side, 1, dtype=torch.float64)
+    render = lambda t: driver.call(G, "render_jitter", {**inputs, "t_rand": t}, options, config)
+    single, each = render(rays), render(rays.expand(-1, -1, -1, depths))
+    for name, value in single.items():
+        torch.testing.assert_close(each[name], value)
+    other = render(torch.rand(1, side, side, depths, dtype=torch.float64))
+    assert not torch.allclose(other["sdf"], single["sdf"])
+
+
+def stylegan2(average):
+    tensors, _ = official.state("stylegan2", "s32_d64_m4")
+    return {**tensors, "latent_avg": average}
+
+
+def test_mean_styles_of_layers():
+    """Equal rows are one mean; others are one for each layer, and any other number is refused."""
+    plain = made(stylegan2(torch.linspace(-1, 1, 64)), truncation=0.5)
+    rows, z = plain.synthesis.styles, Rng(0).normal(plain.space.dim)
+    mean = plain.w_avg
+    for count in (1, rows):
+        same = made(stylegan2(mean.expand(count, -1)), truncation=0.5)
+        torch.testing.assert_close(same.styles(z), plain.styles(z))
+    each = torch.randn(rows, 64, generator=torch.Generator().manual_seed(0))
+    own = made(stylegan2(each), truncation=0.5, cutoff=3)
+    whole = made(stylegan2(each)).styles(z)
+    expected = torch.cat([(each + whole)[:, :3] / 2, whole[:, 3:]], dim=1)
+    torch.testing.assert_close(own.styles(z), expected)
+    with pytest.raises(SpecError, match=f"5 mean styles do not fit {rows} layers"):
+        made(stylegan2(mean.expand(5, -1)))
+
+
+@pytest.fixture
+def classifiers(tmp_path):
+    """A folder of three small CelebA classifiers, and one file of all of them."""
+    found = {}
+    for i, name in enumerate(("Young", "Eyeglasses", "Male")):
+        torch.manual_seed(i)
+        network = AttributeClassifier((1, 1, 1, 1), 8)
+        randomise(network)
+        found[name] = network.state_dict()
+        (tmp_path / "celeba" / name).mkdir(parents=True)
+        torch.save({"model": found[name], "epoch": 3}, tmp_path / "celeba" / name / "best.pth")
+    whole = {
+        f"classifiers.{i}.model.{k}": v for i, s in enumerate(found.values()) for k, v in s.items()
+    }
+    torch.save(whole, tmp_path / "energy.pth")
+    return tmp_path
+
+
+def test_several_celeba_classifiers_are_one_guide(classifiers):
+    image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    folder = str(classifiers / "celeba")
+    load = lambda target, model: energies.load("attribute", target, model=str(model))(image)
+    single = lambda name, target: load(target, f"{folder}/{name}/best.pth")
+    both = load("Eyeglasses=0, Young", folder)
+    torch.testing.assert_close(
+        both, single("Eyeglasses", "Eyeglasses=0") + single("Young", "Young")
+    )
+    torch.testing.assert_close(load("Male=0", folder), single("Male", "Male=0"))
+    every = load("Young,Eyeglasses=0,Male", classifiers / "energy.pth")
+    torch.testing.assert_close(every, both + single("Male", "Male"))
+
+
+@pytest.mark.parametrize(
+    ("target", "place", "error", "match"),
+    [
+        ("Yung", "celeba", UnknownName, "'Young'"),
+        ("Young=2", "celeba", SpecError, "'Young=2' is not one"),
+        ("Young,Male", "energy.pth", CheckpointError, "3 classifiers and 2 attributes"),
+        ("Young", "energy.pth", CheckpointError, "3 classifiers and 1 attributes"),
+    ],
+)
+def test_guides_that_are_not_there_are_one_line(classifiers, target, place, error, match):
+    with pytest.raises(error, match=match) as found:
+        energies.load("attribute", target, model=str(classifiers / place))
+    assert "\n" not in str(found.value)
