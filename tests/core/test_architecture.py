@@ -33,6 +33,7 @@ ROOMS = (
     {"report"},
     {"bridges"},
     {"builtin"},
+    {"app"},
     {"cli"},
 )
 """The rooms in the order of the data; an import points to an earlier line, or stays in its room."""

@@ -5,7 +5,18 @@ not trustworthy (with --strict), 130 stopped by Ctrl-C.
 """
 
 # the import registers the commands
-from latentzoo.cli import catalogue, fetch, files, judge, latents, runs, shards, showing, sweeps
+from latentzoo.cli import (
+    catalogue,
+    fetch,
+    files,
+    judge,
+    latents,
+    play,
+    runs,
+    shards,
+    showing,
+    sweeps,
+)
 from latentzoo.cli.app import app
 
 __all__ = [
@@ -16,6 +27,7 @@ __all__ = [
     "judge",
     "latents",
     "main",
+    "play",
     "runs",
     "shards",
     "showing",

@@ -32,7 +32,9 @@ def obeyed() -> Iterator[None]:
     before = {name: os.environ.get(name) for name in switches}
     os.environ.update(switches)
     torch_hub = sys.modules.get("torch.hub")
-    places = [(place, "urlopen", _refuse) for place in (urllib.request, torch_hub)]
+    places: list[tuple[Any, str, Any]] = [
+        (place, "urlopen", _refuse) for place in (urllib.request, torch_hub)
+    ]
     places.append((hub, "HF_HUB_OFFLINE", True))
     changed = [(place, name, getattr(place, name), to) for place, name, to in places if place]
     for place, name, _, to in changed:
