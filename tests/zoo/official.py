@@ -163,6 +163,7 @@ FILES: dict[str, tuple[str, Callable[[Path], Path], dict[str, Any]]] = {
         {"truncation": -0.7},
     ),
     "stylegan_xl": ("stylegan_xl", pickled("stylegan_xl.pkl"), {"truncation": 0.7}),
+    "stylegan3": ("stylegan3", pickled("stylegan3.pkl"), {"truncation": 0.7}),
     "styleswin": (
         "styleswin",
         averaged("styleswin", "s32_d32_m3"),

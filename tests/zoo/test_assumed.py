@@ -19,7 +19,7 @@ from latentzoo.zoo import _plan
 
 FILES = official.FILES
 SILENT = {"nvae", "biggan_deep", "stylegan2-ada", "stylegan2-human", "stylegan_xl"}
-SILENT |= {"stylenerf", "dcgan"}
+SILENT |= {"stylegan3", "stylenerf", "dcgan"}
 """Families whose files say all."""
 
 

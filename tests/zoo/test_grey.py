@@ -68,6 +68,7 @@ FAMILIES = {
     ),
     "stylegan2-ada": Grey(*official.FILES["stylegan2-ada"][1:], r".*torgb\.(weight|bias)"),
     "stylegan_xl": Grey(*official.FILES["stylegan_xl"][1:], r"synthesis\.L9_32_3\.(weight|bias)"),
+    "stylegan3": Grey(*official.FILES["stylegan3"][1:], r"synthesis\.L6_16_3\.(weight|bias)"),
     "styleswin": Grey(
         official.FILES["styleswin"][1],
         {"samples": 100, "mean": 0.5, "std": 0.5},
@@ -133,9 +134,13 @@ def made(name: str, tmp_path: Path, channels: int) -> Generator:
             tensor, found = repeated(tensor, channels), found | {"outputs"}
         elif re.fullmatch(grey.inputs, key):
             tensor, found = repeated(tensor, channels) / channels, found | {"inputs"}
-        tensors[re.sub(r"(?<=\.L9_32_)3", str(channels), key)] = tensor
+        tensors[re.sub(r"(?<=\.L9_32_|\.L6_16_)3", str(channels), key)] = tensor
     assert "outputs" in found and ("inputs" in found) == (grey.inputs != r"(?!)")
-    records = {k: v for k, v in file.records.items() if k != "modules" or name != "stylegan_xl"}
+    records = {
+        k: v
+        for k, v in file.records.items()
+        if k != "modules" or name not in ("stylegan_xl", "stylegan3")
+    }
     if channels == 1:
         unet = {"in_channels": 1, "out_channels": 1}
         for part, more in (grey.more or {"unet": unet}).items():

@@ -9,10 +9,10 @@ from torch.nn import functional as F
 from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import translate
+from latentzoo.nn.alias_free import plan
 from latentzoo.nn.fir import decimate, interpolate, lowpass
 from latentzoo.rng import Rng
 from latentzoo.zoo import stylegan_xl
-from latentzoo.zoo.stylegan_xl import plan
 from laws import obey, official, randomise
 
 WIDTHS: dict[str, Any] = {"channel_base": 40, "channel_max": 6}

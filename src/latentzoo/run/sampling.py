@@ -91,8 +91,7 @@ def sample(
         workers: How many processes share the chains, which are the same for any number; None walks here.
 
     Raises:
-        SpecError: If `dim` is missing for a bare potential, or what is given cannot be used.
-        EnergyError: If the potential cannot be used; see `probe` and `Posterior.evaluate`.
+        SpecError, EnergyError: If what is given, or its potential, cannot be used; see `probe`.
     """
     rng = Rng(*seeds(seed, chains, stream), device=usable(device or _home(target)), dtype=dtype)
     if isinstance(target, Generator):

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from latentzoo.hub.keys import Rule
+from latentzoo.nn.alias_free import plan
 from latentzoo.nn.truncation import truncate
 from latentzoo.zoo import stylegan_xl
-from latentzoo.zoo.stylegan_xl import StyleGANXL, plan
+from latentzoo.zoo.stylegan_xl import StyleGANXL
 
 
 def build(config: dict[str, Any]) -> StyleGANXL:
