@@ -70,8 +70,7 @@ def sample(
     Ctrl-C stops after the last whole step and gives back the result so far.
 
     Arguments:
-        target: A `Posterior`; any differentiable potential, (B, D) -> (B,), together with `dim`;
-            or a generator alone, which draws from the prior.
+        target: A `Posterior`; a differentiable potential, (B, D) -> (B,), with `dim`; or a generator, for the prior.
         dim: The latent's dimension, for a bare potential.
         chains: How many chains B.
         steps: The budget of each chain in gradients.
@@ -87,8 +86,7 @@ def sample(
         dtype: The number type of the latents, float32 or float64; networks keep theirs.
         progress: Whether a bar, or lines in a log, are shown on standard error.
         watch: Called with every frame.
-        log: Called after every step with its mean numbers by name, and the step; see
-            `tracker`.
+        log: Called after every step with its mean numbers by name, and the step; see `tracker`.
 
     Raises:
         SpecError: If `dim` is missing for a bare potential, or what is given cannot be used.
