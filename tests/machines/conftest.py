@@ -1,4 +1,7 @@
-"""A real Ray of two nodes on this machine, for all tests of this folder; without Ray they are skipped by name."""
+"""A real Ray of two nodes on this machine, for the tests that ask for it; without Ray they are skipped by name.
+
+They take minutes, so they are slow: `pip install 'latentzoo[ray]'`, then `pytest -m slow tests/machines`.
+"""
 
 import os
 from collections.abc import Iterator
@@ -10,6 +13,15 @@ import pytest
 import recorded
 
 TESTS = str(Path(recorded.__file__).parent)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts a Ray is slow."""
+    for item in items:
+        if {"nodes", "place"} & set(
+            getattr(item, "fixturenames", ())
+        ) and "machines" in item.path.parts:
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")
