@@ -57,7 +57,8 @@ class Desk:
         """Goes on with a run that was stopped, or gives a finished one more steps.
 
         Raises:
-            LatentzooError: If the visitor has no such run, or its steps would be beyond the limits.
+            SpecError: If its steps would be beyond the limits.
+            LatentzooError: If the visitor has no such run.
         """
         saved = self.run(visitor, name)
         if not saved.finished:

@@ -100,20 +100,17 @@ def sample(
     chosen = kernel if isinstance(kernel, Kernel) else kernels.load(kernel or kernels.DEFAULT)
     first = None if start is None else _given(start, chains, dim).to(rng.device, rng.dtype)
     notes = probe(phi, _unspent(rng).normal(dim) if first is None else first)
-    phi, *found = _scaled(
-        phi, strength, dim=dim, steps=max(steps, 100), seed=seed, progress=progress
-    )
+    phi, *found = _scaled(phi, strength, dim, max(steps, 100), seed, progress)
     tries = usual_tries(tries, phi, chosen, steps, given=start is not None)
     walk = Walk(phi, chosen, rng, steps=steps, tries=tries, best=best, keep=keep)
     walk.notes = (*notes, *found)
     if workers is not None and _unwatched(watch, log):
         return _shared(walk, first, dim=dim, steps=steps, workers=workers, progress=progress)
-    z = walk.draw(dim) if first is None else first
-    return _walked(walk, z, progress=progress, watch=watch, log=log)
+    return _walked(walk, first, dim, progress=progress, watch=watch, log=log)
 
 
 def _scaled(
-    phi: Potential, strength: float | None, *, dim: int, steps: int, seed: int, progress: bool
+    phi: Potential, strength: float | None, dim: int, steps: int, seed: int, progress: bool
 ) -> tuple[Any, ...]:
     """The potential at a strength, and what was found, in words."""
     if strength is None:
@@ -177,14 +174,15 @@ def _shared(
 
 def _walked(
     walk: Walk,
-    z: Tensor,
+    start: Tensor | None,
+    dim: int,
     *,
     progress: bool,
     watch: Callable[[Frame], Any] | None,
     log: Log | None,
 ) -> Result:
     """Walks to the end, or to a Ctrl-C once the chains have begun."""
-    walk.begin(z)
+    walk.begin(walk.draw(dim) if start is None else start)
     track = None if log is None else logged(log)
     try:
         with watched(shown=progress) as show:

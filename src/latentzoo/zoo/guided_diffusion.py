@@ -164,7 +164,11 @@ def denoiser(
     resample: bool,
     classes: int,
 ) -> adm.UNet:
-    """Creates the U-Net; see `build`."""
+    """Creates the U-Net; see `build`.
+
+    Raises:
+        SpecError: If the heads are not given, or do not divide the channels.
+    """
     if heads is None and head_width is None:
         raise SpecError("the file does not say how many heads there are; give heads or head_width")
     order = adm.PARTS_FIRST if parts_first else adm.HEADS_FIRST
