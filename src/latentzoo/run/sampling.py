@@ -65,9 +65,7 @@ def sample(
     watch: Callable[[Frame], Any] | None = None,
     log: Log | None = None,
 ) -> Result:
-    """Samples N(z; 0, I) exp(-phi(z)).
-
-    Ctrl-C stops after the last whole step and gives back the result so far.
+    """Samples N(z; 0, I) exp(-phi(z)); Ctrl-C stops after the last whole step and gives back the result so far.
 
     Arguments:
         target: A `Posterior`; a differentiable potential, (B, D) -> (B,), with `dim`; or a generator, for the prior.
@@ -100,15 +98,24 @@ def sample(
     chosen = kernel if isinstance(kernel, Kernel) else kernels.load(kernel or kernels.DEFAULT)
     first = None if start is None else _given(start, chains, dim).to(rng.device, rng.dtype)
     notes = probe(phi, _unspent(rng).normal(dim) if first is None else first)
+    phi, found = _strong(phi, strength, dim, steps, seed, progress)
+    tries = usual_tries(tries, phi, chosen, steps, given=start is not None)
+    walk = Walk(phi, chosen, rng, steps=steps, tries=tries, best=best, keep=keep)
+    walk.notes = (*notes, *found)
+    z = walk.draw(dim) if first is None else first
+    return _walked(walk, z, progress=progress, watch=watch, log=log)
+
+
+def _strong(
+    phi: Potential, strength: float | None, dim: int, steps: int, seed: int, progress: bool
+) -> tuple[Potential, tuple[str, ...]]:
+    """The potential at a strength, and what was found for it."""
+    notes: tuple[str, ...] = ()
     if strength is not None:
         with climbed(shown=progress) as count:
             found = find(phi, strength, dim=dim, steps=max(steps, 100), seed=seed, watch=count)
         phi, notes = phi.scaled(found.factor), (*notes, found.note)
-    tries = usual_tries(tries, phi, chosen, steps, given=start is not None)
-    walk = Walk(phi, chosen, rng, steps=steps, tries=tries, best=best, keep=keep)
-    walk.notes = notes
-    z = walk.draw(dim) if first is None else first
-    return _walked(walk, z, progress=progress, watch=watch, log=log)
+    return phi, notes
 
 
 def _unspent(rng: Rng) -> Rng:
