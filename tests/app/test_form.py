@@ -82,6 +82,7 @@ def test_words_of_any_kind_never_name_a_file_or_a_module(tmp_path: Path) -> None
             assert term.options == {}
 
 
+@pytest.mark.filterwarnings("ignore:.*squeezed to a square")
 @pytest.mark.parametrize("use", USES)
 def test_the_command_line_says_the_same_run(use: str, upload: Path, tmp_path: Path) -> None:
     fields = FACE._replace(

@@ -76,6 +76,7 @@ def test_only_chains_draw_from_the_domain_of_chains() -> None:
         "run/sampling.py",
         "record/experiment.py",
         "record/parts.py",
+        "run/apart.py",
         "builtin/study/evaluate.py",
     }
     root = Path(latentzoo.__file__).parent

@@ -180,7 +180,7 @@ def test_a_strength_stays_in_the_record_with_what_it_came_to(tmp_path: Path) -> 
     kept = lz.open(tmp_path / "a").record
     assert kept.strength == 2.0 and kept.scale is not None and kept.scale != 1
     assert kept.energies[0].weight == HAT.weight
-    assert any("2 nats of guidance" in note for note in result.notes)
+    assert any("nats of guidance: the weights were multiplied" in note for note in result.notes)
     again = execute.make(msgspec.structs.replace(kept, record={}), tmp_path / "b")
     assert torch.equal(result.z, again.z)
 

@@ -105,6 +105,7 @@ def test_the_tensors_give_the_configuration():
 def test_the_config_beside_the_file_tells_which_blocks_double(tmp_path):
     expected, file = official("biggan_deep", "r64_w12")
     (tmp_path / "biggan-deep-64-config.json").write_text(json.dumps(expected))
+    (tmp_path / "biggan-deep-64-pytorch_model.bin").touch()
     file = type(file)(file.tensors, path=tmp_path / "biggan-deep-64-pytorch_model.bin")
     config = biggan_deep.infer(file)["config"]
     assert config == {k: v for k, v in expected.items() if k in config}

@@ -84,7 +84,7 @@ def test_the_tensors_give_the_configuration(name):
         "width": 16,
         "mult": [1, 2],
         "depth": 2,
-        "attention": [16],
+        "levels": [0],
         "code": 10,
         "style": 32,
         "mapping": 3,

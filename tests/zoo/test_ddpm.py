@@ -151,7 +151,7 @@ def test_the_multistep_solver_is_that_of_diffusers(generator, unet, spacing):
     ids=str,
 )
 def test_laws(generator, options):
-    obey(generator(**options), atol=1e-4)
+    obey(generator(**options))
 
 
 def test_white_box_steps_are_the_first_and_the_others_come_from_the_seed(generator):

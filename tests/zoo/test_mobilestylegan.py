@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 import plain_files as write
 from latentzoo import zoo
-from latentzoo.errors import CheckpointError, SpecError
+from latentzoo.errors import CheckpointError
 from latentzoo.rng import Rng
 from latentzoo.zoo import mobilestylegan
 from latentzoo.zoo.mobilestylegan import haar, upsampled
@@ -59,7 +59,7 @@ def official(folder, generator):
 def test_laws(truncation):
     generator = tiny(truncation=truncation)
     assert generator.size == (32, 32)
-    obey(generator, atol=1e-4)
+    obey(generator)
 
 
 def test_the_graphs_of_a_folder_are_the_map(tmp_path):
@@ -120,5 +120,4 @@ def test_truncation_draws_towards_the_mean_style():
     torch.testing.assert_close(
         images[:1], (free.synthesis(w_mean[None]) + 1) / 2, atol=0.05, rtol=0
     )
-    with pytest.raises(SpecError):
-        tiny(truncation=0.0)
+    assert torch.equal(*tiny(truncation=0.0)(Rng(0, 1).normal(6)))  # the mean style alone

@@ -42,6 +42,7 @@ OTHER_VALUES = {
     "predictor_order": (1,),
     "corrector_order": (1,),
     "original_inference_steps": (25,),
+    "solver_p": (),  # a scheduler as an object, which no file holds
     "tau_func": (),  # a function, which no file has
 }
 SEEN = {sampler: getattr(diffusers, s.name) for sampler, s in schedulers.SAMPLERS.items()}

@@ -36,12 +36,14 @@ class Scheduler:
         understood: The keys whose value is followed, and their defaults.
         expected: The keys that must have this value.
         idle: The keys that change nothing here.
+        replaced: The values of other classes that diffusers itself takes for another, by key.
     """
 
     name: str
     understood: Mapping[str, Any]
     expected: Mapping[str, Any] = field(default_factory=dict)
     idle: frozenset[str] = frozenset()
+    replaced: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def keys(self) -> frozenset[str]:
@@ -63,6 +65,7 @@ class Scheduler:
         for key, value in given.items():
             if owner is not None and key not in owner.keys:
                 raise SpecError(f"the scheduler's {key}={value!r} is not known; leave it out")
+            value = self.replaced[key].get(value, value) if key in self.replaced else value
             if key in self.expected and value != self.expected[key]:
                 raise SpecError(
                     f"the scheduler's {key}={value!r} is not supported, {self.expected[key]!r} is; "
@@ -115,6 +118,10 @@ MULTISTEP = Scheduler(
     # the last step leads into the picture and is of first order in any case
     THRESHOLDS
     | {"lower_order_final", "euler_at_final", "variance_type", "flow_shift", "time_shift_type"},
+    {
+        "algorithm_type": {"deis": "dpmsolver++"},
+        "solver_type": dict.fromkeys(("logrho", "bh1", "bh2"), "midpoint"),
+    },
 )
 FLOW = {"num_train_timesteps": 1000, "shift": 1.0}
 FLOW_EULER = Scheduler(

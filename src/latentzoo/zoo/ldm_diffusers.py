@@ -38,13 +38,11 @@ EXPECTED = {
     "shift_factor": None,
     "latents_mean": None,
     "latents_std": None,
-    "in_channels": 3,
-    "out_channels": 3,
 }
 """The keys of an autoencoder's `config.json` that must have this value."""
 READ = {
     *("latent_channels", "block_out_channels", "layers_per_block", "down_block_types"),
-    *("vq_embed_dim", "num_vq_embeddings", "scaling_factor"),
+    *("in_channels", "out_channels", "vq_embed_dim", "num_vq_embeddings", "scaling_factor"),
 }
 IDLE = {"sample_size", "force_upcast", "up_block_types"}
 """Those that change nothing; the blocks of the way up mirror those down, or their tensors are missing."""
@@ -66,6 +64,11 @@ def first_stage(config: Mapping[str, Any], *, quantise: bool) -> FirstStage:
             raise SpecError(
                 f"the autoencoder's {key}={value!r} is not supported, {EXPECTED[key]!r} is"
             )
+    if config.get("out_channels", 3) != config.get("in_channels", 3):
+        raise SpecError(
+            f"an autoencoder from {config.get('in_channels', 3)} to {config.get('out_channels', 3)} "
+            "channels is not supported; they must be as many"
+        )
     channels = config.get("latent_channels", 3 if name == "VQModel" else 4)
     widths = config.get("block_out_channels", (64,))
     downs = config.get("down_block_types", ("DownEncoderBlock2D",))

@@ -77,7 +77,7 @@ def test_the_map_is_the_pipelines_own_call(made):
 
 @pytest.mark.slow
 def test_the_laws_hold(made):
-    obey(made[1], atol=1e-3)
+    obey(made[1])
 
 
 def test_a_picture_by_its_path(tmp_path):

@@ -107,7 +107,7 @@ def test_a_recomputed_gradient_is_the_same_bit_for_bit(made):
 def test_the_laws_hold(made):
     about, _, generator, _, _ = made
     if about.exact:
-        obey(generator, atol=1e-3)
+        obey(generator)
         return
     z = Rng(1, 2).normal(generator.space.dim).requires_grad_()
     images = generator(z)
