@@ -206,14 +206,14 @@ def pictures(side: int = 40, count: int = 3) -> Tensor:
     return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0))
 
 
-def obey(energy: Energy, image: Tensor) -> Tensor:
+def obey(energy: Energy, image: Tensor, step: float = 3e-4) -> Tensor:
     """Asserts one number per picture, the same in every batch, with its true slope; gives the numbers."""
     value = energy(image.requires_grad_())
     assert value.shape == (len(image),) and value.std() > 0
     torch.testing.assert_close(energy(image[1:2]), value[1:2], rtol=1e-4, atol=1e-5)
     (slope,) = torch.autograd.grad(value.sum(), image)
     assert (slope.flatten(1).abs().amax(1) > 0).all()
-    x, step = image.detach(), 3e-4 * slope.sign()
+    x, step = image.detach(), step * slope.sign()
     measured = (energy(x + step) - energy(x - step)) / 2
     expected = (slope * step).flatten(1).sum(1)
     torch.testing.assert_close(measured, expected, rtol=3e-2, atol=1e-6)

@@ -1,5 +1,7 @@
 """The command that serves a page to play with."""
 
+import os
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -74,3 +76,7 @@ def play(
             time.sleep(3600)
     except KeyboardInterrupt:
         typer.echo("")
+        sys.stdout.flush()
+        os._exit(
+            0
+        )  # connections of browsers would keep the process; what runs reached is in their folders
