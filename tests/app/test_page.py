@@ -113,7 +113,7 @@ def begin(page, text: str, steps: int) -> None:
 def test_a_person_guides_stops_goes_on_and_downloads(
     page, server: tuple[str, Path], tmp_path: Path
 ) -> None:
-    begin(page, "a person with sunglasses and a hat", steps=150)
+    begin(page, "a person with sunglasses and a hat", steps=400)
     pictures: set[str] = set()
 
     def moved() -> bool:
@@ -130,7 +130,7 @@ def test_a_person_guides_stops_goes_on_and_downloads(
         lambda: page.locator("#runs input").input_value() != ""
     )  # the list has it, and chooses it
     page.locator("#more").click()
-    until(lambda: "finished" in now(page))
+    until(lambda: "finished" in now(page), seconds=900)
     assert "to tell" in page.locator("#verdict textarea").input_value()
     assert "latentzoo sample avatar-turbo" in page.locator("#command").inner_text()
     with page.expect_download() as download:
