@@ -4,9 +4,9 @@
         lz.sample(target, log=log)
 
 References:
-    | Trackio: https://pypi.org/project/trackio
-    | Weights & Biases: https://pypi.org/project/wandb
-    | TensorBoard: https://pypi.org/project/tensorboard
+    | Trackio: https://github.com/gradio-app/trackio
+    | Weights & Biases: https://github.com/wandb/wandb
+    | TensorBoard: https://github.com/tensorflow/tensorboard
 """
 
 from collections.abc import Callable, Iterator, Mapping
