@@ -58,19 +58,27 @@ def make(
         ChainFailed: If a chain failed.
         typer.Exit: If the user stopped it, or the sample is not trustworthy and that is a failure.
     """
-    from latentzoo.record import execute, workers
+    from latentzoo.record import workers
 
     if isinstance(who, Shard):
         _make_shard(record, out, who, force=force, voice=voice)
     elif who is None:
-        climbing = lambda: climber(quiet=voice.quiet, as_json=voice.as_json)
-        making = lambda watch: execute.make(
-            record, out, force=force, watch=watch, climbing=climbing
-        )
-        with tracked(voice.track, lambda: record) as track:
-            _walk(out, making, voice, track)
+        _make_here(record, out, None, force=force, voice=voice)
     else:
         _gather(out, lambda watch: workers.make(record, out, who, force=force, watch=watch), voice)
+
+
+def _make_here(
+    record: spec.Run, out: Path, shard: Shard | None, *, force: bool, voice: Voice
+) -> None:
+    """Makes a run, or a shard of it, in this process."""
+    from latentzoo.record import execute
+
+    given = {"shard": shard, "force": force}
+    climbing = lambda: climber(quiet=voice.quiet, as_json=voice.as_json)
+    making = lambda watch: execute.make(record, out, **given, watch=watch, climbing=climbing)
+    with tracked(voice.track, lambda: record) as track:
+        _walk(out, making, voice, track)
 
 
 def _gather(path: Path, making: "Callable[[Any], Result]", voice: Voice) -> None:
@@ -95,18 +103,14 @@ def _gather(path: Path, making: "Callable[[Any], Result]", voice: Voice) -> None
 
 
 def _make_shard(record: spec.Run, whole: Path, shard: Shard, *, force: bool, voice: Voice) -> None:
-    from latentzoo.record import execute, parts
+    from latentzoo.record import parts
 
     out, chains = parts.place(whole, shard), shard.chains(record)
     if launched() is not None:
         voice = voice._replace(quiet=voice.quiet or shard.index > 0)
         _take_gpu(int(os.environ.get("LOCAL_RANK", "0")))
     _say(voice, f"shard {shard}: chains {chains[0]} to {chains[-1]}")
-    given = {"shard": shard, "force": force}
-    climbing = lambda: climber(quiet=voice.quiet, as_json=voice.as_json)
-    making = lambda watch: execute.make(record, out, **given, watch=watch, climbing=climbing)
-    with tracked(voice.track, lambda: record) as track:
-        _walk(out, making, voice, track)
+    _make_here(record, out, shard, force=force, voice=voice)
     _say(voice, f"shard {shard} is made; when all are: latentzoo merge {whole}")
 
 

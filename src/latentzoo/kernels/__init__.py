@@ -21,7 +21,7 @@ def load(name: str, **settings: Any) -> "Kernel":
 
     Arguments:
         name: The kernel's name, e.g. "mala", or "module:Class".
-        settings: The fields of its record, e.g. `step_size=0.05`.
+        settings: The fields of its record, e.g. `step_size=0.05`; a list of plain data is a tuple there.
 
     Raises:
         UnknownName: If there is no such kernel or setting.
@@ -37,7 +37,7 @@ def load(name: str, **settings: Any) -> "Kernel":
         if setting not in names:
             raise UnknownName(f"setting of the kernel '{name}'", setting, names)
     try:
-        return kernel(**settings)
+        return kernel(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
     except (TypeError, ValueError) as error:
         raise SpecError(f"the kernel '{name}' refuses its settings: {error}") from error
 

@@ -15,6 +15,7 @@ References: see `anneal` and `jumps`.
 """
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -75,7 +76,7 @@ class Auto(Kernel):
         if isinstance(self.jumps, str) and self.jumps not in ("auto", "none"):
             raise SpecError(f"jumps is '{self.jumps}'; give auto or none")
 
-    @property
+    @cached_property
     def _moves(self) -> Anneal:
         return Anneal(**{field.name: getattr(self, field.name) for field in fields(Anneal)})
 

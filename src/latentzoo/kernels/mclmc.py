@@ -142,7 +142,7 @@ class MCLMC(Kernel):
     def _tune(self, new: MCLMCState, old: MCLMCState, info: Info) -> MCLMCState:
         """Corrects the step size by the work of the last step, until the half."""
         n = int(old.clock[0])
-        if self.step_size is not None or self.schedule is not None or n > self._half:
+        if not self.coupled or n > self._half:
             return new
         rate, h = max(1 / n, 0.1), info.step_size
         work2 = torch.lerp(old.work2, (info.error / h**3).square(), rate)

@@ -68,5 +68,4 @@ class PCNL(Kernel):
     @property
     def _settled(self) -> float:
         """The step from which the step size stays."""
-        adapts = self.step_size is None and self.schedule is None
-        return self.budget // 2 / self.gradients if adapts else 0
+        return self.budget // 2 / self.gradients if self.coupled else 0

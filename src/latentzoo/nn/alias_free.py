@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from latentzoo.errors import SpecError
 from latentzoo.nn import channels as pictures
 from latentzoo.nn.fir import decimate, interpolate, lowpass
 from latentzoo.nn.mapping import Linear, activate, normal
@@ -212,6 +213,28 @@ class Synthesis(nn.ModuleDict):
         for layer, w in zip(list(self.values())[1:], rest, strict=True):
             x = layer(x, w)
         return x * self.output_scale
+
+
+def planned(
+    layers: Sequence[Sequence[Any]] | None,
+    w_dim: int,
+    *,
+    kernel: int,
+    radial: bool,
+    output_scale: float,
+    clamp: float,
+) -> Synthesis:
+    """Creates the synthesis network of a plan, a list of the fields of `Layer`; see `Synthesis`.
+
+    Raises:
+        SpecError: If there is no plan.
+    """
+    if layers is None:
+        raise SpecError(
+            "this network's layers are listed in its file only; load the file, or give a plan"
+        )
+    options = {"kernel": kernel, "radial": radial, "output_scale": output_scale, "clamp": clamp}
+    return Synthesis([Layer(*layer) for layer in layers], w_dim, **options)
 
 
 def plan(

@@ -25,7 +25,7 @@ def kernel(run: spec.Run) -> Kernel:
         SpecError: If the record follows a run that is not finished, or its kernel refuses the settings.
         UnknownName: If there is no such kernel or setting.
     """
-    name, settings = run.kernel.name, _settings(run.kernel)
+    name, settings = run.kernel.name, dict(run.kernel.settings)
     if run.schedule is not None:
         table = _finished(Path(run.schedule))
         if "schedule" in kernels.settings(kernels.load(name)):
@@ -63,12 +63,7 @@ def followed(folder: Path, table: layout.Table) -> dict[str, Any]:
         SpecError: If its chains shared no schedule.
     """
     record = plain.read(folder / layout.RECORD).kernel
-    walked = kernels.load(record.name, **_settings(record))
+    walked = kernels.load(record.name, **record.settings)
     rows = schedule(table.column("beta"), table.column("step_size"))
     saved = state.read(folder / layout.STATE, walked)
     return {"schedule": rows, **walked.learned(saved.frame.state)}
-
-
-def _settings(record: spec.KernelSettings) -> dict[str, Any]:
-    given = record.settings.items()
-    return {key: tuple(x) if isinstance(x, list) else x for key, x in given}

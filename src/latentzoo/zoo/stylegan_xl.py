@@ -22,12 +22,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from latentzoo import options
-from latentzoo.errors import SpecError
 from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn import channels as pictures
-from latentzoo.nn.alias_free import Layer, Synthesis, read_layers
+from latentzoo.nn.alias_free import Synthesis, planned, read_layers
 from latentzoo.nn.mapping import Linear, activate, normalize
 from latentzoo.nn.truncation import require, truncate
 from latentzoo.space import Space
@@ -159,12 +158,8 @@ def build(
     Raises:
         SpecError: If there is no plan.
     """
-    if plan is None:
-        raise SpecError(
-            "this network's layers are listed in its file only; load the file, or give a plan"
-        )
-    synthesis = Synthesis(
-        [Layer(*layer) for layer in plan],
+    synthesis = planned(
+        plan,
         w_dim,
         kernel=kernel,
         radial=radial,
