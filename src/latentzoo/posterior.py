@@ -168,7 +168,7 @@ def _generator(given: Generator) -> Generator:
     cure = (
         "load it: lz.load(NAME)"
         if isinstance(given, str)
-        else "subclass lz.Generator and set its space and size, as the README shows"
+        else "subclass lz.Generator and set its space and size, as docs/tutorials/own-model.md shows"
     )
     raise SpecError(f"{said} is no generator; {cure}")
 
