@@ -32,7 +32,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentzoo.errors import SpecError
-from latentzoo.kernels.types import Point
+from latentzoo.kernels.types import Kernel, Point
 
 Schedule = tuple[tuple[float, float], ...]
 """The inverse temperature and the step size of each step of a run."""
@@ -90,6 +90,11 @@ class Tuned(NamedTuple):
         if t < until:
             log_h = robbins_monro(log_h, accept, target=target, t=t, longest=longest)
         return Tuned(*point, self.clock + 1, log_h)
+
+
+def settled(kernel: Kernel) -> float:
+    """The step from which a kernel with a `Tuned` state keeps its step size; 0 where it is given."""
+    return kernel.budget // 2 / kernel.gradients if kernel.coupled else 0
 
 
 def require(**settings: tuple[float | None, float, float]) -> None:

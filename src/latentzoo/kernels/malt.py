@@ -25,7 +25,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from latentzoo.kernels.adapt import Schedule, Tuned, require
+from latentzoo.kernels.adapt import Schedule, Tuned, require, settled
 from latentzoo.kernels.baoab import baoab
 from latentzoo.kernels.types import Info, Kernel, Potential, metropolis, where
 from latentzoo.rng import Rng
@@ -80,11 +80,6 @@ class MALT(Kernel):
         longest = min(1.0, math.pi / 2 / self.length)
         point = where(accepted, point, here)
         state = state.after(
-            point, accept, target=self.target, longest=longest, until=self._settled
+            point, accept, target=self.target, longest=longest, until=settled(self)
         )
         return state, Info(accept, h, one, work)
-
-    @property
-    def _settled(self) -> float:
-        """The step from which the step size stays."""
-        return self.budget // 2 / self.gradients if self.coupled else 0

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from latentzoo.kernels.adapt import Schedule, Tuned, require
+from latentzoo.kernels.adapt import Schedule, Tuned, require, settled
 from latentzoo.kernels.isokinetic import leapfrog, on_sphere, turned
 from latentzoo.kernels.types import Info, Kernel, Potential, metropolis, where
 from latentzoo.rng import Rng
@@ -83,11 +83,6 @@ class MAMS(Kernel):
             accept,
             target=self.target,
             longest=longest,
-            until=self._settled,
+            until=settled(self),
         )
         return state, Info(accept, h, torch.ones_like(h), work)
-
-    @property
-    def _settled(self) -> float:
-        """The step from which the step size stays."""
-        return self.budget // 2 / self.gradients if self.coupled else 0

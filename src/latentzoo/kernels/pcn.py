@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from latentzoo.kernels.adapt import Schedule, Tuned, require
+from latentzoo.kernels.adapt import Schedule, Tuned, require, settled
 from latentzoo.kernels.types import Info, Kernel, Potential, metropolis, where
 from latentzoo.rng import Rng
 
@@ -63,11 +63,6 @@ class PCN(Kernel):
         accept, accepted = metropolis(-rise, rng.uniform())
         point = where(accepted, new, here)
         state = state.after(
-            point, accept, target=self.target, longest=math.pi / 2, until=self._settled
+            point, accept, target=self.target, longest=math.pi / 2, until=settled(self)
         )
         return state, Info(accept, h, torch.ones_like(h), rise)
-
-    @property
-    def _settled(self) -> float:
-        """The step from which the step size stays."""
-        return self.budget // 2 / self.gradients if self.coupled else 0
