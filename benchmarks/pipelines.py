@@ -51,7 +51,7 @@ def row(name: str) -> list[str]:
 
 def measured(generator: TextToImage) -> tuple[str, str]:
     """The independence of the batch, and the gradient's error, in 64 bits."""
-    (slope,) = [law.measured for law in check(generator) if "differences" in law.name]
+    (slope,) = [law.measured for law in check(generator).laws if "differences" in law.name]
     generator = generator.double()
     z = Rng(1, 2, 3, dtype=torch.float64).normal(generator.space.dim)
     with torch.no_grad():

@@ -858,3 +858,111 @@ def _():
         "unet": unet(),
         "scheduler": D.DDIMScheduler(clip_sample=False),
     }
+
+
+@tiny("BriaPipeline", START, guidance_scale=3.0, max_sequence_length=32)
+def _():
+    return {
+        "transformer": D.BriaTransformer2DModel(
+            **STREAMS,
+            in_channels=16,
+            attention_head_dim=16,
+            joint_attention_dim=32,
+            axes_dims_rope=[4, 4, 8],
+        ),
+        "vae": vae(shift_factor=0.0),
+        "text_encoder": K.t5(),
+        "tokenizer": K.t5_tokens(),
+        "scheduler": flow(use_dynamic_shifting=True),
+    }
+
+
+@tiny("ErnieImagePipeline", {"start": (16, 4, 4)}, guidance_scale=3.0)
+def _():
+    return {
+        **flux2(K.mistral().model, K.qwen_tokens(), 64),
+        "transformer": D.ErnieImageTransformer2DModel(
+            hidden_size=32,
+            num_attention_heads=2,
+            num_layers=1,
+            ffn_hidden_size=32,
+            in_channels=16,
+            out_channels=16,
+            text_in_dim=32,
+            rope_axes_dim=(4, 6, 6),
+        ),
+        "scheduler": flow(),
+        "pe": None,
+        "pe_tokenizer": None,
+    }
+
+
+@tiny(
+    "LongCatImagePipeline",
+    {"start": (16, 8, 8)},
+    guidance_scale=3.0,
+    enable_prompt_rewrite=False,
+)
+def _():
+    return {
+        "transformer": D.LongCatImageTransformer2DModel(
+            **STREAMS,
+            in_channels=64,
+            attention_head_dim=16,
+            joint_attention_dim=32,
+            pooled_projection_dim=32,
+            axes_dims_rope=[4, 4, 8],
+        ),
+        "vae": vae(16, shift_factor=0.1),
+        "text_encoder": K.qwen25_vl(),
+        "tokenizer": K.qwen_tokens(),
+        "text_processor": K.Processor(K.qwen_tokens()),
+        "scheduler": flow(use_dynamic_shifting=True),
+    }
+
+
+@tiny("HunyuanImagePipeline", START)
+def _():
+    return {
+        "transformer": D.HunyuanImageTransformer2DModel(
+            in_channels=4,
+            out_channels=4,
+            num_attention_heads=2,
+            attention_head_dim=16,
+            num_layers=1,
+            num_single_layers=1,
+            num_refiner_layers=1,
+            text_embed_dim=32,
+            text_embed_2_dim=32,
+            rope_axes_dim=(8, 8),
+        ),
+        "vae": D.AutoencoderKLHunyuanImage(
+            in_channels=3,
+            out_channels=3,
+            latent_channels=4,
+            block_out_channels=(32, 32),
+            layers_per_block=1,
+            spatial_compression_ratio=2,
+            sample_size=16,
+            scaling_factor=0.5,
+        ),
+        "text_encoder": K.qwen25_vl(),
+        "tokenizer": K.qwen_tokens(),
+        "text_encoder_2": K.t5(),
+        "tokenizer_2": K.T.ByT5Tokenizer(),
+        "scheduler": flow(),
+    }
+
+
+def dit():
+    """A class-conditional pipeline, which reads no text: `DiTPipeline`."""
+    transformer = D.DiTTransformer2DModel(
+        num_attention_heads=2, attention_head_dim=8, out_channels=8, num_layers=1, sample_size=8
+    )
+    torch.manual_seed(0)
+    return D.DiTPipeline(
+        transformer=K.randomise(transformer),
+        vae=vae(),
+        scheduler=D.DDIMScheduler(),
+        id2label={207: "golden retriever", 360: "otter"},
+    )

@@ -59,7 +59,7 @@ def load(
 
     Arguments:
         source: The folder, or a `DiffusionPipeline` itself.
-        prompt: What the picture should show; several are those of the chains.
+        prompt: What the picture should show; several are those of the chains. None where a pipeline reads no text.
         file: One file with all networks, where the folder has configurations only.
         device: Where the networks are put.
         dtype: The type of their numbers; None takes float32, or that of the pipeline handed over.
@@ -67,7 +67,7 @@ def load(
             `latentzoo.zoo.pipelines.files.pipeline`; recompute and chunk of `TextToImage`.
 
     Raises:
-        SpecError: If there is no prompt.
+        SpecError: If there is no prompt or class.
         MissingExtra: If diffusers or transformers is not installed.
         The errors of `latentzoo.zoo.pipelines.files` and `.pipeline`.
     """
@@ -81,9 +81,11 @@ def load(
 
     with quiet():
         from latentzoo.zoo.pipelines import files
+        from latentzoo.zoo.pipelines.asked import PROMPT, subject
         from latentzoo.zoo.pipelines.pipeline import TextToImage
 
-    if prompt is None:
+    kind = files.describe(source)[0] if isinstance(source, Path) else type(source)
+    if prompt is None and subject(kind) == PROMPT:
         raise SpecError("a text-to-image pipeline needs a prompt; give prompt='...'")
     known = inspect.signature(files.pipeline).parameters.keys() - {"folder", "file", "dtype"}
     how = {name: options.pop(name) for name in [*options] if name in known}

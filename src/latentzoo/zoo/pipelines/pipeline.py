@@ -23,7 +23,7 @@ import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -33,18 +33,12 @@ from latentzoo.diffusion.memory import Budget, Recompute
 from latentzoo.errors import LatentzooError, SpecError
 from latentzoo.generator import Generator
 from latentzoo.zoo.pipelines import options, parts, probe, texts, words
+from latentzoo.zoo.pipelines.asked import AGAINST, PROMPT, Asked, read, said, subject
 from latentzoo.zoo.pipelines.draws import Draws, Exact, arrange
 from latentzoo.zoo.pipelines.quiet import quiet
 from latentzoo.zoo.pipelines.refuse import refuse
 from latentzoo.zoo.pipelines.stage import Caller, Encode, Spend, Stage, held
 from latentzoo.zoo.pipelines.texts import COUNT, Texts
-
-
-class Asked(NamedTuple):
-    """What a picture should show, and what it should not."""
-
-    prompt: str
-    against: str | None
 
 
 class TextToImage(Generator):
@@ -53,7 +47,8 @@ class TextToImage(Generator):
 
     Arguments:
         pipe: The pipeline, a `DiffusionPipeline`.
-        prompt: What the picture should show; several are those of the chains, one each.
+        prompt: What the picture should show; several are those of the chains, one each. None where
+            the pipeline reads no text, and `call` holds the class, or one for each chain.
         recompute: Which networks' calls are run again for the gradient, see
             `latentzoo.diffusion.memory`: "auto", True or False.
         chunk: How many pictures are decoded at once.
@@ -71,19 +66,20 @@ class TextToImage(Generator):
     def __init__(
         self,
         pipe: Any,
-        prompt: str | Sequence[str],
+        prompt: str | Sequence[str] | None,
         *,
         recompute: Recompute = "auto",
         chunk: int = 1,
         **call: Any,
     ) -> None:
         super().__init__()
-        self.asked = read(prompt, call.get(AGAINST))
+        self.subject, shown = subject(type(pipe)), said(pipe, prompt, call)
+        self.asked = read(shown, call.get(AGAINST))
         if chunk < 1:
             raise SpecError(f"chunk={chunk} is not allowed; decode at least one picture at once")
         refuse(pipe)
         Budget(recompute, torch.device("cpu"))  # says what it does not know before any work
-        self.chains = None if isinstance(prompt, str) else len(self.asked)
+        self.chains = len(self.asked) if isinstance(shown, list | tuple) else None
         self.name, self.recompute, self.chunk = type(pipe).__name__, recompute, chunk
         self.pipe = parts.bare(pipe)
         self.nets = nn.ModuleDict(parts.networks(self.pipe))
@@ -99,9 +95,9 @@ class TextToImage(Generator):
 
     @property
     def prompt(self) -> str | None:
-        """The prompt, where all chains have the same."""
-        prompts = {asked.prompt for asked in self.asked}
-        return self.asked[0].prompt if len(prompts) == 1 else None
+        """The prompt, where all chains have the same text."""
+        first, *others = {asked.prompt for asked in self.asked}
+        return first if isinstance(first, str) and not others else None
 
     @property
     def place(self) -> tuple[torch.device | None, torch.dtype | None]:
@@ -168,7 +164,7 @@ class TextToImage(Generator):
         )
         n, (first, against) = len(asked), asked[0]
         how: dict[str, Any] = (
-            {COUNT: n, "prompt": first} if self.many else {"prompt": [a.prompt for a in asked]}
+            {COUNT: n, PROMPT: first} if self.many else {self.subject: [a.prompt for a in asked]}
         )
         if against is not None:
             how[AGAINST] = against if self.many else [a.against for a in asked]
@@ -322,27 +318,3 @@ class TextToImage(Generator):
             upcast = getattr(getattr(net, "config", None), "force_upcast", False)
             if upcast and hasattr(net, "decode") and net.dtype == torch.float16:
                 net.float()
-
-
-AGAINST = "negative_prompt"
-
-
-def read(prompt: Any, against: Any) -> tuple[Asked, ...]:
-    """The prompts, each with what it is against: one text for all, or a list with one for each.
-
-    Raises:
-        SpecError: If a prompt is no text or empty, or there are not as many texts against.
-    """
-    prompts = [prompt] if isinstance(prompt, str) else prompt
-    if not isinstance(prompts, list | tuple) or not all(isinstance(p, str) for p in prompts):
-        raise SpecError(f"the prompt {prompt!r} is no text; put it in quotes: prompt='...'")
-    if not prompts or not all(p.strip() for p in prompts):
-        raise SpecError("the prompt is empty; say what the picture should show: prompt='...'")
-    if not isinstance(against, list | tuple):
-        return tuple(Asked(p, against) for p in prompts)
-    if len(against) != len(prompts):
-        raise SpecError(
-            f"there are {len(against)} texts as negative_prompt and {len(prompts)} prompts; give "
-            "one for each, or one for all"
-        )
-    return tuple(Asked(p, a) for p, a in zip(prompts, against, strict=True))

@@ -71,10 +71,20 @@ class Reach(torch.autograd.Function):
 
 
 def alive(image: Tensor, drawn: list[Tensor]) -> list[bool]:
-    """Which draws have an influence on a picture."""
+    """Which draws have an influence on a picture.
+
+    Raises:
+        SpecError: If the picture has no gradient, as one of its steps is lost.
+    """
     if not image.requires_grad:
         return [False] * len(drawn)
-    grads = torch.autograd.grad(image.float().sum(), drawn, allow_unused=True)
+    try:
+        grads = torch.autograd.grad(image.float().sum(), drawn, allow_unused=True)
+    except RuntimeError as error:
+        reason = str(error).partition(";")[0].partition(": [")[0]
+        raise SpecError(
+            f"the picture cannot be differentiated ({reason}); take another pipeline"
+        ) from error
     power = [0.0 if g is None else g.abs().max().item() for g in grads]
     most = max((p for p in power if math.isfinite(p)), default=0.0)
     return [not p <= FLOOR * most for p in power]

@@ -1,0 +1,73 @@
+"""What a picture of a pipeline should show: a prompt, or a class where the pipeline reads no text."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from latentzoo.errors import SpecError
+
+PROMPT, AGAINST = "prompt", "negative_prompt"
+CLASSES: Mapping[str, str] = {"DiTPipeline": "class_labels"}
+"""The argument that says the class, one for each picture, of pipelines that read no text."""
+
+
+class Asked(NamedTuple):
+    """What a picture should show, a text or the number of a class, and the text it should not."""
+
+    prompt: str | int
+    against: str | None
+
+
+def subject(kind: type[Any]) -> str:
+    """The argument of a pipeline's call that says what a picture should show."""
+    return CLASSES.get(kind.__name__, PROMPT)
+
+
+def said(pipe: Any, prompt: Any, call: dict[str, Any]) -> Any:
+    """The prompt; or the class, which is taken out of the call: its number, or a list with one for each chain.
+
+    Raises:
+        SpecError: If there is a prompt that the pipeline does not read, or a class that it does not know.
+    """
+    kind, name = type(pipe).__name__, subject(type(pipe))
+    if name == PROMPT:
+        return prompt
+    if prompt is not None:
+        raise SpecError(f"{kind} reads no text; give a class instead of the prompt: {name}=207")
+    given = call.pop(name, None)
+    number = pipe.transformer.config.num_embeds_ada_norm
+    for one in given if isinstance(given, list | tuple) else [given]:
+        whole = isinstance(one, int) and not isinstance(one, bool) and 0 <= one < number
+        if not whole and not (isinstance(one, str) and one in pipe.labels):
+            what = "needs a class" if one is None else f"knows no class {one!r}"
+            raise SpecError(
+                f"{kind} {what}; give {name}= a number from 0 to {number - 1}, a name of its model "
+                "index, or a list with one for each chain"
+            )
+    if isinstance(given, list | tuple):
+        return [pipe.labels.get(one, one) for one in given]
+    return pipe.labels.get(given, given)
+
+
+def read(prompt: Any, against: Any) -> tuple[Asked, ...]:
+    """The prompts, each with what it is against: one text for all, or a list with one for each.
+
+    Arguments:
+        prompt: A text or a whole number, or a list of them.
+        against: A text, a list with one for each prompt, or None.
+
+    Raises:
+        SpecError: If a prompt is no text or empty, or there are not as many texts against.
+    """
+    prompts = [prompt] if isinstance(prompt, str | int) else prompt
+    if not isinstance(prompts, list | tuple) or not all(isinstance(p, str | int) for p in prompts):
+        raise SpecError(f"the prompt {prompt!r} is no text; put it in quotes: prompt='...'")
+    if not prompts or not all(str(p).strip() for p in prompts):
+        raise SpecError("the prompt is empty; say what the picture should show: prompt='...'")
+    if not isinstance(against, list | tuple):
+        return tuple(Asked(p, against) for p in prompts)
+    if len(against) != len(prompts):
+        raise SpecError(
+            f"there are {len(against)} texts as negative_prompt and {len(prompts)} prompts; give "
+            "one for each, or one for all"
+        )
+    return tuple(Asked(p, a) for p, a in zip(prompts, against, strict=True))
