@@ -12,8 +12,11 @@ References:
     | https://doi.org/10.1145/2063384.2063405
 """
 
+import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from enum import IntEnum, unique
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +24,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from latentzoo.errors import SpecError
+
+AHEAD = 2**14
+"""How many numbers of a chain are sooner drawn again than its state is read: that takes as long."""
+MANY = 2**20
+"""How many numbers the threads of torch draw together; numpy's generators run beside each other."""
 
 
 @unique
@@ -82,24 +90,30 @@ class Rng:
         self.device, self.dtype = torch.device(device), dtype
         above = (domain + (index << 32)) << 64
         self._streams = [np.random.Generator(np.random.Philox(key=above + s)) for s in seeds]
+        self._log, self._part = _Log(), None
 
     def __len__(self) -> int:
         return len(self.seeds)
 
     def normal(self, *shape: int) -> Float[Tensor, "B ..."]:
         """Draws standard normal numbers of shape (B, *shape), each row from its chain's stream."""
-        return self._draw(
-            shape, lambda stream, out: stream.standard_normal(out=out, dtype=np.float32)
-        )
+        return self._draw("standard_normal", shape)
 
     def uniform(self, *shape: int) -> Float[Tensor, "B ..."]:
         """Draws uniform numbers in [0, 1) of shape (B, *shape), each row from its chain's stream."""
-        return self._draw(shape, lambda stream, out: stream.random(out=out, dtype=np.float32))
+        return self._draw("random", shape)
 
-    def _draw(self, shape: tuple[int, ...], fill) -> Tensor:  # noqa: ANN001
+    def _draw(self, law: str, shape: tuple[int, ...]) -> Tensor:
+        self._log.note(_Draw(law, shape, self._part))
         rows = np.empty((len(self), *shape), dtype=np.float32)
-        for row, stream in zip(rows.reshape(len(self), -1), self._streams, strict=True):
-            fill(stream, row)
+        fill = lambda stream, row: getattr(stream, law)(out=row, dtype=np.float32)
+        pairs = self._streams, rows.reshape(len(self), -1)
+        threads = min(torch.get_num_threads(), len(self)) if rows.size >= MANY else 1
+        if threads > 1:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(fill, *pairs))
+        else:
+            list(map(fill, *pairs))
         return torch.from_numpy(rows).to(self.device, self.dtype)
 
     def select(self, index: Sequence[int] | Tensor) -> "Rng":
@@ -108,6 +122,8 @@ class Rng:
         chosen = Rng(device=self.device, dtype=self.dtype)
         chosen.seeds = tuple(self.seeds[i] for i in index)
         chosen._streams = [self._streams[i] for i in index]
+        chosen._log = self._log
+        chosen._part = index if self._part is None else [self._part[i] for i in index]
         return chosen
 
     def state(self) -> Int64[Tensor, "B 13"]:
@@ -119,6 +135,12 @@ class Rng:
             rows.append([*words, s["buffer_pos"], s["has_uint32"], s["uinteger"]])
         return torch.from_numpy(np.array(rows, dtype=np.uint64).reshape(-1, 13).view(np.int64))
 
+    def mark(self) -> "Mark":
+        """Notes where each stream stands, at next to no cost; `Mark.state` reads it later."""
+        if self._part is not None:
+            return Mark(self.state())
+        return self._log.mark(self)
+
     def restore(self, state: Int64[Tensor, "B 13"]) -> None:
         """Puts each stream back where `state` found it.
 
@@ -129,6 +151,7 @@ class Rng:
             raise SpecError(
                 f"a noise state of shape {tuple(state.shape)} does not fit {len(self)} chains"
             )
+        self._log.forget()
         for row, stream in zip(state.numpy().view(np.uint64), self._streams, strict=True):
             stream.bit_generator.state = {
                 "bit_generator": "Philox",
@@ -138,3 +161,65 @@ class Rng:
                 "has_uint32": int(row[11]),
                 "uinteger": int(row[12]),
             }
+
+
+class _Draw(NamedTuple):
+    """A draw: numpy's name of the law, the shape of a row, and which chains drew (None: all)."""
+
+    law: str
+    shape: tuple[int, ...]
+    part: list[int] | None
+
+
+class Mark(NamedTuple):
+    """Where streams stood: at a state of theirs, after some draws from there.
+
+    Attributes:
+        begin: The state, (B, 13).
+        draws: What was drawn from there on.
+        before: How many of these draws came before the mark.
+    """
+
+    begin: Int64[Tensor, "B 13"]
+    draws: Sequence[_Draw] = ()
+    before: int = 0
+
+    def state(self) -> Int64[Tensor, "B 13"]:
+        """Reads the state (B, 13), by drawing again."""
+        if self.before == 0:
+            return self.begin
+        again = Rng(*[0] * len(self.begin), domain=Domain.CHAIN)  # the state has the key
+        again.restore(self.begin)
+        for law, shape, part in self.draws[: self.before]:
+            (again if part is None else again.select(part))._draw(law, shape)
+        return again.state()
+
+
+class _Log:
+    """Creates what streams and selections of them share: their draws since a state that was read.
+
+    A state is thirteen words a chain, and reading them takes as long as drawing a thousand numbers, so a
+    run that marks its place at every step reads them only now and then.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Leaves the marks that were made to themselves, and reads the state for the next."""
+        self._begin: Tensor | None = None
+        self._draws: list[_Draw] = []
+        self._drawn = 0
+
+    def note(self, draw: _Draw) -> None:
+        """Takes down a draw that is about to be made."""
+        if self._begin is not None:
+            self._draws.append(draw)
+            self._drawn += math.prod(draw.shape)
+
+    def mark(self, rng: Rng) -> Mark:
+        """Marks where all streams stand."""
+        if self._begin is None or self._drawn > AHEAD:
+            self.forget()
+            self._begin = rng.state()
+        return Mark(self._begin, self._draws, len(self._draws))

@@ -8,6 +8,7 @@ import torch
 
 import latentzoo
 from latentzoo import Rng
+from latentzoo import rng as rng_module
 from latentzoo.errors import SpecError
 from latentzoo.rng import Domain
 from latentzoo.run.sampling import seeds
@@ -56,6 +57,29 @@ def test_seed_out_of_range(seed: int) -> None:
 def test_state_of_another_number_of_chains() -> None:
     with pytest.raises(SpecError, match="does not fit 2 chains"):
         Rng(0, 1).restore(Rng(0).state())
+
+
+@pytest.mark.parametrize("size", [3, rng_module.AHEAD + 1], ids=["often", "seldom"])
+def test_a_mark_is_the_state_of_its_time(size: int) -> None:
+    rng, expected, marks = Rng(4, 2**40, 7, domain=Domain.HELD, index=3), [], []
+    for turn in range(4):
+        for stream in (rng, rng.select([2, 0]), rng.select([2, 0]).select([1])):
+            expected.append(rng.state())
+            marks.append(rng.mark())
+            stream.normal(size) if turn % 2 else stream.uniform(2, 5)
+        if turn == 2:
+            rng.restore(expected[3])
+    for mark, state in zip(marks, expected, strict=True):
+        assert torch.equal(mark.state(), state)
+    part = rng.select([1])
+    assert torch.equal(part.mark().state(), part.state())
+
+
+def test_threads_draw_what_one_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = Rng(*range(5)).normal(99)
+    monkeypatch.setattr(rng_module, "MANY", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert torch.equal(Rng(*range(5)).normal(99), alone)
 
 
 SEEDS = (0, 1, 2**20, 2**32, 2**62, 2**63 - 1)

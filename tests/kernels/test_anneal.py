@@ -104,9 +104,8 @@ def test_momentum_along_the_gradient_is_cut_before_the_half_only() -> None:
 
 def test_the_ramp_keeps_the_sample_size_and_lands_in_time() -> None:
     phi = torch.linspace(0, 40, 64).double()
-    zero = torch.zeros(64).double()
     beta = raise_temperature(phi, 0.0, cess=0.5, left=10)
-    assert conditional_ess(phi, beta, zero) == pytest.approx(0.5, abs=1e-6)
+    assert conditional_ess(phi, beta, torch.full_like(phi, 1 / 64)) == pytest.approx(0.5, abs=1e-6)
     assert raise_temperature(1e-9 * phi, 0.3, cess=0.5, left=10) == 1
     beta, huge = 1e-12, 1e9 * phi
     for left in range(50, 0, -1):

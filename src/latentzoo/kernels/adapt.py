@@ -142,11 +142,16 @@ def follow(rows: Schedule, clock: Tensor, like: Float[Tensor, "B"]) -> tuple[Ten
     return torch.full_like(like, beta), torch.full_like(like, h)
 
 
-def conditional_ess(phi: Float[Tensor, "B"], delta: float, log_w: Float[Tensor, "B"]) -> float:
-    """The conditional effective sample size of an increment `delta`, as a fraction in (0, 1]."""
-    w = log_w.softmax(0)
-    e = (-delta * (phi - phi.min())).exp()
-    return float((w @ e) ** 2 / (w @ e.square()))
+def conditional_ess(above: Float[Tensor, "B"], delta: float, w: Float[Tensor, "B"]) -> float:
+    """The conditional effective sample size of an increment `delta`, as a fraction in (0, 1].
+
+    Arguments:
+        above: The potential of each chain above the least one, (B,).
+        delta: How much the inverse temperature is raised.
+        w: The weights of the chains, (B,), whose sum is 1.
+    """
+    e = (-delta * above).exp_()
+    return float((w @ e) ** 2 / (w @ e.square_()))
 
 
 def raise_temperature(
@@ -172,14 +177,13 @@ def raise_temperature(
         return end
     phi = phi.cpu().double()
     log_w = torch.zeros_like(phi) if log_w is None else log_w.cpu().double()
+    above, w = phi - phi.min(), log_w.softmax(0)
     low, high = 0.0, end - beta
-    if conditional_ess(phi, high, log_w) >= cess:
+    if conditional_ess(above, high, w) >= cess:
         return end
     for _ in range(40):
         middle = (low + high) / 2
-        low, high = (
-            (middle, high) if conditional_ess(phi, middle, log_w) >= cess else (low, middle)
-        )
+        low, high = (middle, high) if conditional_ess(above, middle, w) >= cess else (low, middle)
     in_time = beta * (end / beta) ** (1 / left) if beta > 0 else 0.0
     return min(max(beta + low, in_time), end)
 

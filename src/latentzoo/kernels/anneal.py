@@ -59,7 +59,7 @@ from latentzoo.kernels.adapt import (
 )
 from latentzoo.kernels.baoab import baoab
 from latentzoo.kernels.lowrank import Learned, Reference, Whitened
-from latentzoo.kernels.types import Info, Kernel, Point, Potential, metropolis, where
+from latentzoo.kernels.types import Info, Kernel, Point, Potential, where
 from latentzoo.rng import Rng
 
 CHANGE = 0.8
@@ -178,7 +178,7 @@ class Anneal(Kernel):
         """Makes one step at a given temperature and step size, each (B,)."""
         n, here, dim = int(state.clock[0]), Point(*state[:4]), state.z.shape[1]
         old_p = rng.normal(dim) if n == self._tail else state.p
-        reference, gamma = self.reference(state), self.gamma
+        reference, gamma = self._reference(state, n), self.gamma
         if reference is None:
             point, p, work = baoab(phi, here, old_p, rng.normal(dim), h=h, beta=beta, gamma=gamma)
         else:
@@ -189,50 +189,60 @@ class Anneal(Kernel):
             point = white.plain(point)
         if n < self.budget // 2:
             p = _calm(_calm(p, here.grad), point.grad)
+        would = (-work).clamp(max=0).exp()
         if n >= self._tail:
-            accept, accepted = metropolis(-work, rng.uniform())
-            p = torch.where(accepted[:, None], p, -old_p)
+            accept, accepted = would, rng.uniform() < would
         else:
             limit = 20 * (beta * h * state.change2.sqrt() + WILD)
-            accepted = (work.abs() <= limit) | (state.clock == 1)
-            accept = torch.where(accepted, torch.nan, 0.0)
-            p = _redraw(p, ~accepted, rng)
-        info, kept = Info(accept, h, beta, work), accepted | work.isnan()
-        new = state._replace(**where(kept, point, here)._asdict(), p=p, beta=beta)
-        new = self._record(state, new, info, point.phi - state.phi, accepted)
+            accept = torch.full_like(would, torch.nan)
+            accepted = work.abs() <= limit if n > 1 else torch.ones_like(work, dtype=torch.bool)
+        change, everyone = point.phi - state.phi, bool(accepted.all())
+        if not everyone:
+            if n < self._tail:
+                accept = torch.where(accepted, torch.nan, 0.0)
+                p = _redraw(p, ~accepted, rng)
+            else:
+                p = torch.where(accepted[:, None], p, -old_p)
+            point = where(accepted | work.isnan(), point, here)
+        info = Info(accept, h, beta, work)
+        new = state._replace(**point._asdict(), p=p, beta=beta)
+        new = _recorded(new, n, info, change, would, None if everyone else accepted)
         adapting = self.step_size is None and self.schedule is None
-        return self._learn(self._tune(state, new, info)) if adapting else new, info
+        return self._learn(self._tune(state, new, info, n), n + 1) if adapting else new, info
 
     @property
     def _tail(self) -> float:
         """The clock from which steps are tested."""
         return self.budget - int(self.tail * self.budget) if self.tail > 0 else math.inf
 
-    def _freeze(self, state: AnnealState) -> float:
-        """The clock from which the step size stays."""
-        landed, anew = int(state.landed[0]), isinstance(self.precondition, Reference)
+    def _freeze(self, state: AnnealState, n: int, landed: int) -> float:
+        """The clock from which the step size stays, as is known at clock n."""
         early = self.budget // 2
-        if anew or bool(state.scale.any()):  # the step is tuned anew in other coordinates
+        given = isinstance(self.precondition, Reference)
+        if given or (n >= early and bool(state.scale.any())):  # tuned anew in other coordinates
             early += self.budget // 8
         return min(max(early, landed + 20) if landed else math.inf, self._tail)
 
     def turns(self, state: AnnealState) -> bool:
         """Whether the next step begins or ends a phase, so that none can take its place."""
-        return int(state.clock[0]) in (self._freeze(state) - 1, self._tail - 1, self._tail)
+        n, landed = int(state.clock[0]), int(state.landed[0])
+        return n in (self._freeze(state, n, landed) - 1, self._tail - 1, self._tail)
 
     def learned(self, state: AnnealState) -> dict[str, Any]:
-        return {"precondition": self.reference(state) or "none"}
+        return {"precondition": self._reference(state, int(state.clock[0])) or "none"}
 
-    def reference(self, state: AnnealState) -> Reference | None:
-        """What a run is preconditioned by from its half on."""
+    def _reference(self, state: AnnealState, n: int) -> Reference | None:
+        """What a run is preconditioned by from its half on, at clock n."""
+        if n < self.budget // 2:
+            return None
         if isinstance(self.precondition, Reference):
-            return self.precondition if int(state.clock[0]) >= self.budget // 2 else None
+            return self.precondition
         return Learned(state.basis, state.scale, state.centre).reference
 
-    def _learn(self, state: AnnealState) -> AnnealState:
+    def _learn(self, state: AnnealState, n: int) -> AnnealState:
         """Keeps gradients of the last tenth before the half, and then fits the reference to them."""
-        half, n, landed = self.budget // 2, int(state.clock[0]), int(state.landed[0])
-        if state.basis.shape[1] == 0 or n > half or landed == 0:
+        half = self.budget // 2
+        if state.basis.shape[1] == 0 or n > half or (landed := int(state.landed[0])) == 0:
             return state
         every = max(self.budget // 10 // TIMES, 1)
         t, rest = divmod(n - max(half - every * TIMES, landed + 1), every)
@@ -251,24 +261,12 @@ class Anneal(Kernel):
         log_h = (state.log_h + longer).clamp(max=math.log(0.5))
         return state._replace(log_h=log_h, passed=0 * state.passed + 1, work2=0 * state.work2)
 
-    def _record(
-        self, old: AnnealState, new: AnnealState, info: Info, change: Tensor, kept: Tensor
-    ) -> AnnealState:
-        """Advances the clock and the recent averages, which are scaled as they depend on h."""
-        rate, h = max(1 / int(old.clock[0]), 0.1), info.step_size
-        blend = lambda mean, x: torch.where(kept, mean + rate * (x.square() - mean), mean)
-        would = (-info.error).clamp(max=0).exp()
-        return new._replace(
-            clock=old.clock + 1,
-            passed=old.passed + rate * (would - old.passed),
-            landed=torch.where((new.beta == 1) & (old.landed == 0), old.clock, old.landed),
-            work2=blend(old.work2, info.error / h**3),
-            change2=torch.where(kept, blend(old.change2, change / h), 4 * old.change2),
-        )
-
-    def _tune(self, old: AnnealState, new: AnnealState, info: Info) -> AnnealState:
+    def _tune(self, old: AnnealState, new: AnnealState, info: Info, n: int) -> AnnealState:
         """Corrects the step size according to the phase of the run."""
-        n, landed, freeze = int(old.clock[0]), int(new.landed[0]), self._freeze(new)
+        if n >= self._tail:
+            return new
+        landed = int(new.landed[0])
+        freeze = self._freeze(new, n + 1, landed)
         log_h, mean = old.log_h, old.mean_log_h
         relative, accept = self._work(old, new, info)
         if n < freeze:
@@ -276,7 +274,7 @@ class Anneal(Kernel):
             log_h = (log_h + min(max(math.log(self.work / rho) / 3, -0.5), 0.25)).clamp(max=0.0)
             mean = mean + (log_h - mean) / max(n - max(freeze - 20, landed) + 1, 1)
             log_h = mean if n == freeze - 1 else log_h
-        elif n < self._tail:
+        else:
             lasting = step_error(relative, float(new.passed.mean()))
             log_h = log_h - 0.15 if lasting > 2.5 * self.work else log_h
         if n == self._tail - 1:
@@ -295,6 +293,36 @@ class Anneal(Kernel):
         change = float(new.beta[0] * new.change2.mean().sqrt()) * h + 1e-3
         relative = CHANGE * float(new.work2.mean().sqrt()) * h**3 / change
         return relative, float(new.passed.mean())
+
+
+def _recorded(
+    state: AnnealState, n: int, info: Info, change: Tensor, would: Tensor, kept: Tensor | None
+) -> AnnealState:
+    """Advances the clock and the recent averages, which are scaled as they depend on h.
+
+    Arguments:
+        state: The state after the step, with the clock n and the averages from before it.
+        n: The clock.
+        info: What the step reports.
+        change: How phi changed where the step went, (B,).
+        would: The probability with which a test would accept it, (B,).
+        kept: Which chains went there, (B,); None if all did.
+    """
+    rate, h = max(1 / n, 0.1), info.step_size
+    blend = lambda mean, x: mean + rate * (x.square() - mean)
+    work2 = blend(state.work2, info.error / h**3)
+    change2 = blend(state.change2, change / h)
+    if kept is not None:
+        work2 = torch.where(kept, work2, state.work2)
+        change2 = torch.where(kept, change2, 4 * state.change2)
+    lands = int(state.landed[0]) == 0 and float(info.beta[0]) == 1
+    return state._replace(
+        clock=state.clock + 1,
+        passed=state.passed + rate * (would - state.passed),
+        landed=state.clock if lands else state.landed,
+        work2=work2,
+        change2=change2,
+    )
 
 
 def _calm(p: Tensor, grad: Tensor) -> Tensor:

@@ -76,7 +76,8 @@ def baoab(
         gamma: The friction, per unit of time.
     """
     h = h[:, None]
-    k, c, s = beta[:, None] * (h / 2).tan(), (h / 2).cos(), (h / 2).sin()
+    half = h / 2
+    k, c, s = beta[:, None] * half.tan(), half.cos(), half.sin()
 
     # In place from the first kick on: a latent may have millions of numbers, and each copy counts.
     work = _kick_work(k, point.grad, p)

@@ -35,6 +35,7 @@ References:
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -123,7 +124,7 @@ class SMC(Kernel):
         new, info = self._moves.move(phi, old, rng, beta=old.beta, h=old.log_h.exp())
         return state._replace(**new._asdict()), info
 
-    @property
+    @cached_property
     def _moves(self) -> Anneal:
         kept = Anneal(self.step_size, gamma=self.gamma, tail=self.tail, precondition="none")
         return kept.plan(self.budget)

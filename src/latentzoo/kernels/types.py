@@ -143,7 +143,7 @@ class Function(Potential):
                 "the potential does not depend on z through autograd (is its input detached?); "
                 "use a kernel without gradients: pcn or slice"
             )
-        (grad,) = torch.autograd.grad(phi.sum(), z)
+        (grad,) = torch.autograd.grad(phi, z, torch.ones_like(phi))
         return Point(z.detach(), phi.detach(), grad, z.new_empty(len(z), 0))
 
 

@@ -6,6 +6,7 @@ state and is marked, and the step is made again with the survivors alone, so tha
 it had never been in the batch.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from latentzoo.errors import EnergyError
 from latentzoo.kernels.types import Info, Kernel, Potential, select
-from latentzoo.rng import Rng
+from latentzoo.rng import Mark, Rng
 
 
 class Failure(NamedTuple):
@@ -35,7 +36,7 @@ class Frame(NamedTuple):
         state: The kernel's state of all B chains; failed ones hold their last finite state.
         info: The kernel's report, NaN for failed chains.
         failed: The step at which each chain failed, (B,), or -1.
-        noise: Where the noise streams stand after the step; see `Rng.state`.
+        noise: Where the noise streams stand after the step.
         failures: The failures so far.
     """
 
@@ -43,8 +44,13 @@ class Frame(NamedTuple):
     state: Any
     info: Info
     failed: Int64[Tensor, "B"]
-    noise: Int64[Tensor, "B 13"]
+    noise: Mark
     failures: tuple[Failure, ...] = ()
+
+    @property
+    def living(self) -> int:
+        """How many chains have not failed."""
+        return len(self.failed) - len(self.failures)
 
 
 def start(
@@ -74,14 +80,12 @@ def start(
         raise EnergyError(
             f"'{failures[0].term}' is not finite at the start of every chain; look at the energy's input range"
         )
-    return Frame(
-        0, state, Info(nan, nan, nan, nan), torch.where(bad, 0, -1), rng.state(), failures
-    )
+    return Frame(0, state, Info(nan, nan, nan, nan), torch.where(bad, 0, -1), rng.mark(), failures)
 
 
 def run(kernel: Kernel, phi: Potential, rng: Rng, frame: Frame) -> Iterator[Frame]:
     """Yields frame after frame, from the one given (which is not repeated); ends only when every chain has failed."""
-    while (frame.failed < 0).any():
+    while frame.living:
         frame = advance(kernel, phi, rng, frame)
         yield frame
 
@@ -90,28 +94,33 @@ def advance(kernel: Kernel, phi: Potential, rng: Rng, frame: Frame) -> Frame:
     """Makes one step of every living chain."""
     failed, failures, step = frame.failed, frame.failures, frame.step + 1
     while True:
-        alive = (failed < 0).nonzero().flatten()
-        whole = len(alive) == len(failed)
-        old = frame.state if whole else select(frame.state, alive)
-        chosen = (phi, rng) if whole else (phi.select(alive), rng.select(alive))
+        alive = (failed < 0).nonzero().flatten() if failures else None
+        old = frame.state if alive is None else select(frame.state, alive)
+        chosen = (phi, rng) if alive is None else (phi.select(alive), rng.select(alive))
         state, info = kernel.step(chosen[0], old, chosen[1])
-        bad = _broken(state) | (info.accept.isnan() & kernel.adjusted)
-        if not bad.any():
+        if _sound(state) and not (kernel.adjusted and info.accept.isnan().any()):
             break
-        for i in bad.nonzero().flatten().tolist():
-            chain = int(alive[i])
+        bad = _broken(state) | (info.accept.isnan() & kernel.adjusted)
+        places = bad.nonzero().flatten() if alive is None else alive[bad]
+        for i, chain in zip(bad.nonzero().flatten().tolist(), places.tolist(), strict=True):
             failures += (Failure(chain, rng.seeds[chain], step, _culprit(state, i, phi)),)
-        failed = failed.index_fill(0, alive[bad], step)
-        rng.restore(frame.noise)
-        if not (failed < 0).any():
+        failed = failed.index_fill(0, places, step)
+        rng.restore(frame.noise.state())
+        if len(failures) == len(failed):
             nan = torch.full_like(frame.info.accept, torch.nan)
             return Frame(
                 step, frame.state, Info(nan, nan, nan, nan), failed, frame.noise, failures
             )
-    if not whole:
+    if alive is not None:
         state = _put(frame.state, alive, state)
         info = _put(Info(*(torch.full_like(x, torch.nan) for x in frame.info)), alive, info)
-    return Frame(step, state, info, failed, rng.state(), failures)
+    return Frame(step, state, info, failed, rng.mark(), failures)
+
+
+def _sound(state: Any) -> bool:
+    """Whether all numbers are finite: then their sum is, unless it overflows."""
+    total = float(state.z.sum() + state.phi.sum() + state.grad.sum())
+    return math.isfinite(total) or not bool(_broken(state).any())
 
 
 def _broken(state: Any) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from latentzoo.errors import StateError
 from latentzoo.files import write_atomic
 from latentzoo.kernels.types import Info, Kernel
+from latentzoo.rng import Mark
 from latentzoo.run.chain import Failure, Frame
 from latentzoo.run.trace import Trace
 
@@ -37,7 +38,8 @@ def save(
     """Writes a frame, its trace and further tensors (best states, draws) atomically."""
     state = {f"state.{name}": value for name, value in frame.state._asdict().items()}
     info = {f"info.{name}": value for name, value in frame.info._asdict().items()}
-    whole = {**state, **info, "failed": frame.failed, "noise": frame.noise, **(tensors or {})}
+    whole = {**state, **info, "failed": frame.failed, **(tensors or {})}
+    whole["noise"] = frame.noise.state()
     if trace is not None:
         whole |= trace.tensors(frame.step + 1)
     metadata = {
@@ -79,7 +81,7 @@ def read(path: Path, kernel: Kernel, device: torch.device | str = "cpu") -> Save
         state = kernel.State(**_take("state.", tensors))
         info = Info(**_take("info.", tensors))
         failures = tuple(Failure(*failure) for failure in json.loads(metadata["failures"]))
-        failed, noise = tensors.pop("failed"), tensors.pop("noise").cpu()
+        failed, noise = tensors.pop("failed"), Mark(tensors.pop("noise").cpu())
         frame = Frame(int(metadata["step"]), state, info, failed, noise, failures)
         notes = tuple(map(str, json.loads(metadata["notes"])))
         return Saved(frame, float(metadata["seconds"]), notes, tensors)

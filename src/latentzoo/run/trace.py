@@ -56,8 +56,9 @@ class Trace:
         """Records one step of all chains at the frame's own place; what was there is replaced."""
         state, info = frame.state, frame.info
         columns = [state.phi, state.z.square().sum(1), *info, *state.terms.unbind(1)]
-        row = torch.stack([column.detach().float().cpu() for column in columns]).numpy()
-        row[:, (frame.failed >= 0).cpu().numpy()] = np.nan
+        row = torch.stack(columns).detach().float().cpu().numpy()
+        if frame.failures:
+            row[:, (frame.failed >= 0).cpu().numpy()] = np.nan
         self._rows[frame.step :] = [row]
         self.directions.append(frame)
 

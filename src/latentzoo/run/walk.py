@@ -163,7 +163,7 @@ class Walk:
     def _step(self) -> Frame:
         here = self.here
         if not self._between:  # an interrupt left the streams and the count within a step
-            self.rng.restore(here.noise)
+            self.rng.restore(here.noise.state())
             self.phi.gradients = self._cost[here.step]
         self._between = False
         self._remember(here)
@@ -189,7 +189,7 @@ class Walk:
     @property
     def done(self) -> bool:
         """Whether the budget is spent or every chain has failed."""
-        return self.here.step >= self.length or not bool((self.here.failed < 0).any())
+        return self.here.step >= self.length or not self.here.living
 
     @property
     def z(self) -> Float[Tensor, "B D"]:
@@ -279,7 +279,7 @@ class Walk:
             raise StateError(
                 f"{path}: it holds {len(frame.failed)} chains, the run has {len(self.rng)}"
             )
-        self.rng.restore(frame.noise)
+        self.rng.restore(frame.noise.state())
         self.trace.restore(extra)
         self.start = extra.get("start")
         self.phi.gradients = float(extra["gradients"])
