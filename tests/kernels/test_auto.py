@@ -100,6 +100,20 @@ def test_a_chain_alone_follows_the_schedule_and_the_maps_of_its_batch(tmp_path: 
     assert kernels.settings(follower)["jumps"] == "auto"
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_chains_that_fail_stop_alone_whatever_the_others_learn_then(dtype: torch.dtype) -> None:
+    """Groups are found after some have failed, so the state's fields change their shape under them."""
+    poisoned = lambda z: torch.where(z[:, 3] > 2, torch.nan, two(0.8)(z))
+    walk = Walk(Function(poisoned), Auto(), Rng(*range(24), dtype=dtype), steps=80)
+    walk.begin(walk.rng.normal(DIM).clamp(max=1.9))
+    list(walk)
+    failed = [failure.chain for failure in walk.here.failures]
+    assert walk.here.state.group_centre.shape[1] == 2
+    assert any(failure.step < 20 for failure in walk.here.failures) and len(failed) < 12
+    assert walk.z.dtype == dtype and walk.z.isfinite().all()
+    assert np.isfinite(np.delete(walk.trace.phi, failed, 1)).all()
+
+
 @pytest.mark.parametrize("steps", range(80, 85))
 def test_no_jump_takes_the_place_of_a_step_that_ends_a_phase(steps: int) -> None:
     """The step of the tested tail is shorter, and the one of the phase before it is the mean of the tuning."""

@@ -199,7 +199,7 @@ class Anneal(Kernel):
         change, everyone = point.phi - state.phi, bool(accepted.all())
         if not everyone:
             if n < self._tail:
-                accept = torch.where(accepted, torch.nan, 0.0)
+                accept = torch.where(accepted, accept, 0.0)
                 p = _redraw(p, ~accepted, rng)
             else:
                 p = torch.where(accepted[:, None], p, -old_p)

@@ -147,4 +147,7 @@ def _culprit(state: Any, i: int, phi: Potential) -> str:
 
 
 def _put(whole: Any, index: Tensor, part: Any) -> Any:
-    return type(whole)(*(w.index_copy(0, index, p) for w, p in zip(whole, part, strict=True)))
+    """The whole with the living chains' part; what a kernel has given another shape is zero for the others."""
+    same = lambda w, p: w if w.shape[1:] == p.shape[1:] else p.new_zeros(len(w), *p.shape[1:])
+    pairs = zip(whole, part, strict=True)
+    return type(whole)(*(same(w, p).index_copy(0, index, p) for w, p in pairs))
