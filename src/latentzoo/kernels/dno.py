@@ -13,8 +13,8 @@ as improbable for a draw of the prior as these bounds say,
 Below a threshold nothing is asked for, so that the latent is typical by these two statistics alone. The bounds, their
 sum and the latent's own order beside the random ones are those of the official code
 (github.com/TZW1998/Direct-Noise-Optimization), with its k = 4; it looks at 100 random orders, and its Adam decays and
-clips. Its gamma is 0 if not given and 1 in its examples, for rewards of order one. Only the ratio of phi to gamma counts:
-where phi is a reward times 100, a gamma of 100 is the same bargain, and one of 1 keeps nothing.
+clips. Its gamma is 0 if not given and 1 in its examples, for rewards of order one. Only the ratio of phi to gamma
+counts: where phi is a reward times 100, a gamma of 100 is the same bargain, and one of 1 keeps nothing.
 
 References:
     | Inference-Time Alignment of Diffusion Models with Direct Noise Optimization (Tang, Peng, Tang, Hong, Wang and
