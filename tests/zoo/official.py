@@ -124,7 +124,9 @@ def _reconstruct_persistent_obj(meta: dict[str, Any]) -> None:
 _reconstruct_persistent_obj.__module__ = "torch_utils.persistence"
 
 
-def persistent(arch: str, card: str, **attributes: Any) -> Callable[[Path], Path]:
+def persistent(
+    arch: str, card: str, *, name: str = "G_ema", kind: str = "Generator", **attributes: Any
+) -> Callable[[Path], Path]:
     """NVIDIA's pickle of a card: nested modules, and the constructor's arguments on the outermost."""
 
     def module(tensors: State, kind: str, **attributes: Any) -> Persistent:
@@ -140,12 +142,12 @@ def persistent(arch: str, card: str, **attributes: Any) -> Callable[[Path], Path
 
     def write(folder: Path) -> Path:
         tensors, config = state(arch, card)
-        network = module(tensors, "Generator", _init_kwargs=config, **attributes)
+        network = module(tensors, kind, _init_kwargs=config, **attributes)
         package, code = ModuleType("torch_utils"), ModuleType("torch_utils.persistence")
         code._reconstruct_persistent_obj = _reconstruct_persistent_obj
         sys.modules |= {"torch_utils": package, "torch_utils.persistence": code}
         try:
-            data = pickle.dumps({"G": None, "D": None, "G_ema": network}, 3)
+            data = pickle.dumps({"G": None, "D": None, name: network}, 3)
         finally:
             del sys.modules["torch_utils"], sys.modules["torch_utils.persistence"]
         (folder / "network.pkl").write_bytes(data)
@@ -183,6 +185,24 @@ FILES: dict[str, tuple[str, Callable[[Path], Path], dict[str, Any]]] = {
     "guided_diffusion": (
         "guided_diffusion",
         plain("guided_diffusion", "classes_updown"),
+        {"steps": 2, "class_index": 3},
+    ),
+    "edm": (
+        "edm",
+        persistent(
+            "edm",
+            "ddpmpp_edm_classes",
+            name="ema",
+            kind="EDMPrecond",
+            sigma_data=0.5,
+            sigma_min=0.0,
+            sigma_max=float("inf"),
+        ),
+        {"steps": 3, "class_index": 3},
+    ),
+    "consistency": (
+        "consistency",
+        plain("consistency", "classes_modulated"),
         {"steps": 2, "class_index": 3},
     ),
     "sn_dpm": ("sn_dpm", plain("adpm_unet", "v1"), {"steps": 2}),

@@ -92,6 +92,17 @@ FAMILIES = {
         r"out\.2\.\w+",
         r"input_blocks\.0\.0\.weight",
     ),
+    "edm": Grey(
+        *official.FILES["edm"][1:],
+        r"model\.dec\.8x8_aux_conv\.\w+",
+        r"model\.enc\.8x8_conv\.weight",
+    ),
+    "consistency": Grey(
+        official.FILES["consistency"][1],
+        official.FILES["consistency"][2] | {"resolution": 8},
+        r"out\.2\.\w+",
+        r"input_blocks\.0\.0\.weight",
+    ),
     "ldm": Grey(
         *test_guided.FAMILIES["ldm"],
         r"first_stage_model\.decoder\.conv_out\.\w+",
@@ -105,6 +116,9 @@ FAMILIES = {
     ),
     "ddpm": Grey(pipeline("DDPMScheduler"), {"steps": 3}, *UNET),
     "scoresde": Grey(pipeline("ScoreSdeVeScheduler", sigma_max=50.0), {"steps": 3}, *UNET),
+    "consistency_diffusers": Grey(
+        pipeline("CMStochasticIterativeScheduler"), {"timesteps": [0, 22]}, *UNET
+    ),
     "flow": Grey(pipeline("FlowMatchEulerDiscreteScheduler"), {"steps": 3}, *UNET),
 }
 OTHERS = {

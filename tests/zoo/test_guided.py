@@ -24,10 +24,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:the generator's images run from"
 Write = Callable[[Path], Path]
 
 
-def unconditional(scheduler: Callable[[], Any], config: dict[str, Any]) -> Write:
+def unconditional(
+    scheduler: Callable[[], Any], config: dict[str, Any], pipeline: Any = None
+) -> Write:
     """A folder of diffusers: a network on pixels, and its scheduler."""
     return lambda folder: repositories.repository(
-        folder / "repository", repositories.network(config), scheduler()
+        folder / "repository", repositories.network(config), scheduler(), pipeline
     )
 
 
@@ -76,9 +78,18 @@ FAMILIES: dict[str, tuple[Write, dict[str, Any]]] = {
     # is a KL one: the map through a codebook has jumps, and the gradient that training gives it is not its slope.
     "ldm": (official.trained("ldm", "v2"), {"steps": 2, "size": 8}),
     **{name: official.FILES[name][1:] for name in ("diffae", "ddgan", "sn_dpm", "nvae")},
-    "guided_diffusion": (
-        official.FILES["guided_diffusion"][1],
-        official.FILES["guided_diffusion"][2] | {"resolution": 8},
+    **{
+        name: (official.FILES[name][1], official.FILES[name][2] | {"resolution": 8})
+        for name in ("guided_diffusion", "consistency")
+    },
+    "edm": official.FILES["edm"][1:],
+    "consistency_diffusers": (
+        unconditional(
+            lambda: diffusers.CMStochasticIterativeScheduler(),
+            repositories.UNET,
+            diffusers.ConsistencyModelPipeline,
+        ),
+        {"timesteps": [0, 22]},
     ),
 }
 LEFT = {

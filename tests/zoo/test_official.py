@@ -17,7 +17,11 @@ FIRST = ("stylegan2", "stylegan2-ada", "stylegan_xl", "styleswin", "biggan_deep"
 HERE = [
     n
     for n in official.FILES
-    if n not in ("ldm", "diffae", "ddgan", "sn_dpm", "nvae", "guided_diffusion")
+    if n
+    not in (
+        *("ldm", "diffae", "ddgan", "sn_dpm", "nvae", "guided_diffusion"),
+        *("edm", "consistency"),
+    )
 ]
 """The families of diffusion and NVAE are guided in test_guided.py."""
 ENTRIES = [pytest.param(n, marks=() if n in FIRST else pytest.mark.slow) for n in HERE]

@@ -13,7 +13,7 @@ from torch import nn
 from latentzoo.diffusion import schedulers
 from latentzoo.errors import LatentzooError, SpecError
 from latentzoo.hub.checkpoint import Checkpoint
-from latentzoo.zoo import ddpm, flow, scoresde
+from latentzoo.zoo import consistency_diffusers, ddpm, flow, scoresde
 
 BETAS = [*schedulers.OWN, *sorted(schedulers.OTHERS - {"DPMSolverSDEScheduler"})]
 """All but one, which needs a package of its own."""
@@ -194,6 +194,30 @@ def test_an_exploding_path_is_read_as_diffusers_does(key, value):
     assert (ours(z) - mean).abs().max() < 1e-4 * mean.abs().max().clamp_min(1)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [(k, v) for _, k, v in cases([schedulers.CONSISTENCY.name])]
+)
+def test_a_consistency_model_is_read_as_diffusers_does(key, value, monkeypatch):
+    global NOISE
+    place = "diffusers.schedulers.scheduling_consistency_models.randn_tensor"
+    monkeypatch.setattr(place, lambda *_, **__: next(NOISE))
+    scheduler = diffusers.CMStochasticIterativeScheduler(**({} if key is None else {key: value}))
+    config = json.loads(scheduler.to_json_string())
+    try:
+        ours = consistency_diffusers.build(UNET, config, steps=3).double()
+    except SpecError as error:
+        assert key == "s_noise" and "\n" not in str(error)
+        return
+    z = draw(1, ours.space.dim).double()
+    x, noise = ours.space.split(z).values()
+    scheduler.set_timesteps(3)
+    NOISE, network = iter([*noise.unbind(1), torch.zeros_like(x)]), Network()
+    x = x * scheduler.init_noise_sigma
+    for t in scheduler.timesteps:
+        x = scheduler.step(network(scheduler.scale_model_input(x, t), t), t, x).prev_sample
+    torch.testing.assert_close(ours(z), (x + 1) / 2, rtol=1e-4, atol=1e-4)
+
+
 def classes():
     from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
@@ -202,12 +226,12 @@ def classes():
 
 
 def test_schedulers_are_admitted_by_a_list():
-    """Consistency models, IPNDM, EDM and whatever diffusers adds next are of no family here."""
+    """IPNDM, EDM and whatever diffusers adds next are of no family here."""
     tensors, unet = {"unet.conv_in.weight": torch.zeros(1)}, {"_class_name": "UNet2DModel", **UNET}
     read = {
         name: [
             family
-            for family in (ddpm, flow, scoresde)
+            for family in (ddpm, flow, scoresde, consistency_diffusers)
             if family.infer(
                 Checkpoint(tensors, {"unet": unet, "scheduler": {"_class_name": name}})
             )
@@ -217,8 +241,9 @@ def test_schedulers_are_admitted_by_a_list():
     assert {n for n, by in read.items() if by == [ddpm]} >= set(BETAS)
     assert {n for n, by in read.items() if by == [flow]} == set(FLOWS)
     assert all(len(by) <= 1 for by in read.values())
-    for name in ("CMStochasticIterativeScheduler", "IPNDMScheduler", "EDMEulerScheduler"):
-        assert read[name] == []
+    assert read[schedulers.CONSISTENCY.name] == [consistency_diffusers]
+    for name in ("IPNDMScheduler", "EDMEulerScheduler", "KarrasVeScheduler"):
+        assert read.get(name, []) == []
     assert read["FutureScheduler"] == read["FlowMatchLCMScheduler"] == []
 
 

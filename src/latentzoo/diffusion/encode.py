@@ -35,7 +35,7 @@ from torch import Tensor
 
 from latentzoo.diffusion.parametrisation import from_x0
 from latentzoo.diffusion.reverse import Gaussian, ddim, forward, posterior_std
-from latentzoo.diffusion.sampler import DDIM, Chain, Multistep, Pairs, Sampler, Single
+from latentzoo.diffusion.sampler import DDIM, Chain, Consistency, Multistep, Pairs, Sampler, Single
 from latentzoo.diffusion.schedule import Level
 from latentzoo.errors import SpecError
 
@@ -69,6 +69,10 @@ def find(
     sampler = DDIM() if isinstance(sampler, Multistep) else sampler
     if not isinstance(sampler, Single):
         raise SpecError("the corrector of this sampler has no encoder; choose another sampler")
+    if isinstance(sampler, Consistency) and len(chain.pairs) == 1:
+        raise SpecError(
+            "one step of a consistency model has no encoder: nothing of the picture tells the noise; take more steps"
+        )
     step = lambda x_t, t, s: sampler.step(chain.denoise, x_t, t, s)
     if sampler.noises(chain.pairs) == 0:
         return invert(x_0, step, chain.pairs, iterations=iterations), []

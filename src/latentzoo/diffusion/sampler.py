@@ -177,6 +177,27 @@ class Heun(Single):
 
 
 @dataclass(frozen=True)
+class Consistency(Single):
+    r"""Creates the sampler of consistency models: a picture, then noise on it again.
+
+    .. math:: x_s = x_0(x_t) + \sqrt{\sigma_s^2 - \sigma_{min}^2} \, \varepsilon_s
+
+    Arguments:
+        lowest: The noise :math:`\sigma_{min}` that pictures of the network have.
+    """
+
+    lowest: float
+    eta = 1.0
+
+    def noises(self, pairs: Pairs) -> int:
+        return sum(s.sigma > self.lowest for _, s in pairs)
+
+    def step(self, denoise: Denoise, x_t: Tensor, t: Level, s: Level) -> Gaussian:
+        var = max(s.sigma**2 - self.lowest**2, 0.0)
+        return Gaussian(denoise(x_t, t).x_0, math.sqrt(var))
+
+
+@dataclass(frozen=True)
 class EulerMaruyama(Single):
     r"""Creates the sampler of the reverse equation of a variance preserving path (ScoreSDE).
 

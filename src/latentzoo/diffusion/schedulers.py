@@ -152,8 +152,21 @@ PRESERVING = Scheduler(
     "ScoreSdeVpScheduler",
     {"num_train_timesteps": 2000, "beta_min": 0.1, "beta_max": 20.0, "sampling_eps": 1e-3},
 )
+CONSISTENCY = Scheduler(
+    "CMStochasticIterativeScheduler",
+    {
+        "num_train_timesteps": 40,
+        "sigma_min": 0.002,
+        "sigma_max": 80.0,
+        "sigma_data": 0.5,
+        "rho": 7.0,
+        "clip_denoised": True,
+    },
+    {"s_noise": 1.0},
+)
 BY_NAME = {
-    s.name: s for s in (DDIM, DDPM, MULTISTEP, FLOW_EULER, FLOW_HEUN, EXPLODING, PRESERVING)
+    s.name: s
+    for s in (DDIM, DDPM, MULTISTEP, FLOW_EULER, FLOW_HEUN, EXPLODING, PRESERVING, CONSISTENCY)
 }
 
 SAMPLERS = {"ddim": DDIM, "ddpm": DDPM, "dpm++": MULTISTEP}

@@ -1,4 +1,4 @@
-"""NVIDIA's persistent-class pickles (StyleGAN2-ADA, StyleGAN3, StyleGAN-XL, EG3D, StyleNeRF), by pickle or by dill.
+"""NVIDIA's persistent-class pickles (StyleGAN2-ADA, -3, -XL, EG3D, StyleNeRF, EDM), by pickle or by dill.
 
 Such a file holds whole modules. Each is a call `torch_utils.persistence._reconstruct_persistent_obj(meta)` whose `meta`
 has the class's name, the SOURCE TEXT of its Python module, which the official loader executes, and the module's
@@ -21,7 +21,7 @@ from latentzoo.hub.storage import Declared, Storage
 from latentzoo.hub.torch_file import read_legacy
 
 PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
-NETWORKS = ("G_ema", "G")
+NETWORKS = ("G_ema", "G", "ema")
 INNER = {
     "training",
     "_parameters",
@@ -56,7 +56,7 @@ def read(buffer: memoryview) -> tuple[dict[str, Declared], dict[str, Any]]:
     network = next((whole[name] for name in NETWORKS if is_module(whole.get(name))), None)
     if network is None:
         have = ", ".join(str(name)[:40] for name in list(whole)[:8])
-        raise CheckpointError(f"the pickle has no G_ema that is a network (it has {have})")
+        raise CheckpointError(f"the pickle has no G_ema or ema that is a network (it has {have})")
     tensors: dict[str, Declared] = {}
     modules: dict[str, Any] = {}
     plain = Plain()

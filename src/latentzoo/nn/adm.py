@@ -8,7 +8,7 @@ enter its second half :math:`g` is its own matter,
 where `n` is a group normalisation, `s` the SiLU and `r` the identity, a halving or a doubling of
 the sides. An attention block looks at all positions. Every map has shape (B, C, H, W).
 
-Users: `zoo.guided_diffusion` and `zoo.ldm` (the U-Net), `zoo.diffae` (the U-Net and the semantic
+Users: `nn.openai` and `zoo.ldm` (the U-Net), `zoo.diffae` (the U-Net and the semantic
 encoder), `zoo.ddgan` (the stages).
 
 References:

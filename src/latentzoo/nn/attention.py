@@ -6,7 +6,7 @@ torch has a kernel for it that never holds the N x N matrix, but takes it only f
 channels are last in memory, and it cannot be differentiated twice. Here the channels are brought
 last, and a second derivative goes by the formula.
 
-Users: ADM, DDPM, LDM, DDGAN, the avatars' U-Nets.
+Users: ADM, DDPM, EDM, LDM, DDGAN, the avatars' U-Nets.
 
 References:
     | Attention Is All You Need (Vaswani et al., 2017), https://arxiv.org/abs/1706.03762

@@ -3,7 +3,7 @@ r"""Grey pictures: a network of one channel meets three equal ones at every bord
 .. math:: x \longmapsto (x, x, x), \qquad (r, g, b) \longmapsto \tfrac13 (r + g + b)
 
 Users: StyleGAN2(-ADA), StyleGAN-XL, StyleSwin, DCGAN, NVAE, DDGAN, DiffAE, SN-DPM, galaxygrad, and the
-diffusions of `diffusion.generator` and `diffusion.latent`.
+diffusions of `diffusion.generator`, `diffusion.preconditioned` and `diffusion.latent`.
 """
 
 from jaxtyping import Float

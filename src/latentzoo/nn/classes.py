@@ -1,6 +1,6 @@
 """The class of a map that has classes: an argument of it, checked where the map is made.
 
-Users: StyleGAN2(-ADA), StyleGAN-XL, latent diffusion, guided diffusion, and the networks of diffusers.
+Users: StyleGAN2(-ADA), StyleGAN-XL, latent diffusion, guided diffusion, EDM, consistency models, networks of diffusers.
 """
 
 from latentzoo.errors import SpecError

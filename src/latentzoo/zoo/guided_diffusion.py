@@ -18,7 +18,6 @@ References:
 """
 
 import math
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import accumulate, pairwise, repeat
 from typing import Any
@@ -32,10 +31,10 @@ from latentzoo.diffusion.process import ReverseProcess
 from latentzoo.diffusion.reverse import Gaussian, posterior, posterior_std
 from latentzoo.diffusion.sampler import DDIM, DDPM, Learned, Pairs, Sampler, require
 from latentzoo.diffusion.schedule import Discrete, Level, cosine_betas, linear_betas, strided
-from latentzoo.errors import CheckpointError, SpecError, UnknownName
+from latentzoo.errors import SpecError, UnknownName
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
-from latentzoo.nn import adm, ddpm
+from latentzoo.nn import adm, openai
 from latentzoo.nn import channels as pictures
 from latentzoo.nn.classes import require as require_class
 
@@ -43,14 +42,6 @@ BETAS: Mapping[str, Callable[[int], list[float]]] = {
     "linear": lambda n: linear_betas(0.1 / n, 20 / n, n=n),
     "cosine": lambda n: cosine_betas(n=n),
 }
-SIDES = {
-    (1, 2, 2, 2): 32,
-    (1, 2, 3, 4): 64,
-    (1, 1, 2, 3, 4): 128,
-    (1, 1, 2, 2, 4, 4): 256,
-    (0.5, 1, 1, 2, 2, 4, 4): 512,
-}
-"""The authors choose the widths of the levels by the side of the pictures."""
 
 
 class GuidedDiffusion(ReverseProcess):
@@ -149,52 +140,6 @@ def timesteps(sampler: str, steps: int, N: int) -> list[int]:
     return [round(at) for at in accumulate(repeat(stride, steps - 1), initial=0.0)]
 
 
-def denoiser(
-    channels: int,
-    outputs: int,
-    *,
-    width: int,
-    mult: Sequence[float],
-    depth: int,
-    attention: Collection[int],
-    heads: int | None,
-    head_width: int | None,
-    parts_first: bool,
-    modulate: bool,
-    resample: bool,
-    classes: int,
-) -> adm.UNet:
-    """Creates the U-Net; see `build`.
-
-    Raises:
-        SpecError: If the heads are not given, or do not divide the channels.
-    """
-    if heads is None and head_width is None:
-        raise SpecError("the file does not say how many heads there are; give heads or head_width")
-    order = adm.PARTS_FIRST if parts_first else adm.HEADS_FIRST
-
-    def block(i: int, o: int, how: adm.Resample = adm.keep) -> adm.TimeBlock:
-        return adm.TimeBlock(i, o, 4 * width, modulate=modulate, resample=how)
-
-    def attend(c: int) -> adm.AttentionBlock:
-        count = heads or c // (head_width or c)
-        if count < 1 or c % count:
-            raise SpecError(f"{c} channels do not divide into {count} heads; give another number")
-        return adm.AttentionBlock(c, count, order)
-
-    plan = adm.Plan(
-        width=width,
-        mult=mult,
-        depth=depth,
-        attention=attention,
-        residual=block,
-        attend=attend,
-        down=lambda c: block(c, c, adm.halve) if resample else adm.Downsample(c),
-        up=lambda c: block(c, c, adm.double) if resample else ddpm.Upsample(c),
-    )
-    return adm.UNet(channels, outputs, 4 * width, plan, classes=classes)
-
-
 def build(
     *,
     width: int,
@@ -255,11 +200,11 @@ def build(
     """
     if betas not in BETAS:
         raise UnknownName("betas", betas, BETAS)
-    side = resolution or SIDES.get(tuple(mult))
+    side = resolution or openai.SIDES.get(tuple(mult))
     if side is None:
         raise SpecError("the file does not say how large the pictures are; give resolution=")
     schedule = Discrete.from_betas(BETAS[betas](times))
-    unet = denoiser(
+    unet = openai.denoiser(
         channels,
         channels * (2 if learned else 1),
         width=width,
@@ -294,7 +239,6 @@ def build(
 KEYS: dict[str, Callable[[GuidedDiffusion], list[Rule]]] = {
     "official": lambda _: [Rule("{x*}", "unet.{x}")],
 }
-PARTS = re.compile(r"(time_embed|label_emb|input_blocks|middle_block|output_blocks|out)\.")
 
 
 def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
@@ -304,27 +248,14 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
         CheckpointError: If it enlarges pictures, and so draws none of its own.
     """
     net = checkpoint.tensors
-    first, out = "input_blocks.1.0.emb_layers.1.weight", "input_blocks.1.0.in_layers.2.weight"
-    names = {"time_embed.0.weight", "middle_block.1.qkv.weight", "out.2.weight", first}
-    if not names <= net.keys() or not all(PARTS.match(name) for name in net):
+    if not openai.is_denoiser(net, positions=1):
         return None
-    channels, outputs = net["input_blocks.0.0.weight"].shape[1], len(net["out.2.weight"])
-    if channels == 6:
-        raise CheckpointError(
-            "the network enlarges pictures that it is given, and draws none; give the model that draws"
-        )
-    plan = adm.read_plan(net)
-    resample = f"input_blocks.{plan['depth'] + 1}.0.op.weight" not in net
-    side = SIDES.get(tuple(plan["mult"]))
-    new = resample and side == 64  # the authors' own files differ by their sides
-    cut = {"head_width": 64} if resample and side != 128 else {"heads": 4}
+    told, side = openai.read(net)
+    new = told["resample"] and side == 64  # the authors' own files differ by their sides
+    cut = {"head_width": 64} if told["resample"] and side != 128 else {"heads": 4}
     config = {
-        **plan,
-        "channels": channels,
-        "learned": outputs == 2 * channels,
-        "classes": len(net.get("label_emb.weight", ())),
-        "modulate": len(net[first]) == 2 * len(net[out]),
-        "resample": resample,
+        **told,
+        "learned": openai.outputs(net) == 2 * told["channels"],
         **cut,
         "parts_first": new,
         "betas": "cosine" if new else "linear",
@@ -336,7 +267,6 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
         "parts_first": f"{str(new).lower()}, {why}",
         "betas": f"{config['betas']}, {why}",
         "times": f"1000, {why}",
+        "resolution": openai.told_side(side),
     }
-    known = f"{side}, which OpenAI gave such levels"
-    assumed["resolution"] = known if side is not None else "64, which nothing in the file tells"
     return {"config": config, "keys": "official", "assumed": assumed}
