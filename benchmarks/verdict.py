@@ -1,7 +1,7 @@
 """How often verdicts are wrong: many targets of known truth, by chains and budget, over seeds.
 
-    python benchmarks/verdict.py [--only WORD] [--seeds N] [--kernels NAME ...] [--sizes 16x200 ...] [--rows FILE]
-        [--page]
+    python benchmarks/verdict.py [--only WORD] [--seeds N] [--first SEED] [--kernels NAME ...] [--sizes 16x200 ...]
+        [--runs FOLDER] [--page]
 
 A row is a target, a kernel, a number of chains and a budget in gradients, run for each seed. Its answer is *right* if
 the statistics of all its runs together are within 0.25 posterior standard deviations of the truth, and *wrong* if one
@@ -15,16 +15,16 @@ that follows gradients. Where targets ask for another kernel, it is run as well.
 """
 
 import argparse
-import json
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from kept import kept
 from known import KNOWN, Known
 from latentzoo import kernels
 from latentzoo.kernels.types import Function
@@ -34,6 +34,8 @@ from latentzoo.run.sampling import sample
 RIGHT, WRONG, NOISE = 0.25, 0.5, 3.0
 SIZES = ((1, 20), (2, 200), (4, 40), (16, 24), (16, 80), (16, 200), (64, 200), (64, 400))
 LONG = (16, 200)
+FIRST = 2000
+"""The first seed; no rule was tuned on these."""
 LIMITS = {"false trust": 0.05, "false alarm": 0.10}
 OTHERS = {"shares": ("smc", (64, 400)), "blind": ("slice", (64, 400))}
 """The kernel that can answer what a target asks for, and its size."""
@@ -82,6 +84,17 @@ def run(target: Known, kernel: str, chains: int, steps: int, seed: int) -> Resul
     phi = Function(target.phi)
     size = {"chains": chains, "steps": steps}
     return sample(phi, dim=target.dim, seed=seed, kernel=kernel, progress=False, **size)
+
+
+def made(
+    target: Known, kernel: str, chains: int, steps: int, seed: int, runs: Path | None
+) -> Result:
+    """Runs a target once, or reads the run of a folder."""
+    if runs is None:
+        return run(target, kernel, chains, steps, seed)
+    path = runs / f"{target.name}, {kernel} {chains}x{steps}, {seed}.pt".replace(" ", "_")
+    size = kernel, chains, steps
+    return kept(path, kernels.load(kernel).plan(steps), lambda: run(target, *size, seed))
 
 
 def judge(target: Known, kernel: str, chains: int, steps: int, results: list[Result]) -> Row:
@@ -162,25 +175,18 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=4, help="how many runs a row has")
     parser.add_argument("--kernels", nargs="+", default=[kernels.DEFAULT], help="the kernels")
     parser.add_argument("--sizes", nargs="+", help="e.g. 16x200; all by default")
-    parser.add_argument("--rows", type=Path, help="a file of rows: those it has are not run again")
+    parser.add_argument("--first", type=int, default=FIRST, help="the first seed")
+    parser.add_argument("--runs", type=Path, help="a folder: runs it has are only judged anew")
     parser.add_argument("--page", action="store_true", help="print the table of the docs")
     options = parser.parse_args()
-    began, rows, known = time.perf_counter(), [], {}
-    if options.rows and options.rows.exists():
-        before = [Row(**json.loads(text)) for text in options.rows.read_text().splitlines()]
-        known = {row.key: row for row in before if row.runs == options.seeds}
+    began, rows = time.perf_counter(), []
     print(
         f"  {'target':32s} {'kernel':9s} {'size':>7s} {'error':>7s} {'answer':8s}trust  not short  first reason"
     )
     for target, *size in plan(options):
-        row = known.get((target.name, *size))
-        if row is None:
-            row = judge(target, *size, [run(target, *size, seed) for seed in range(options.seeds)])
-            if options.rows:
-                with options.rows.open("a") as file:
-                    file.write(json.dumps(asdict(row)) + "\n")
-        rows.append(row)
-        print(line(row), flush=True)
+        seeds = range(options.first, options.first + options.seeds)
+        rows.append(judge(target, *size, [made(target, *size, s, options.runs) for s in seeds]))
+        print(line(rows[-1]), flush=True)
     if options.page:
         print(*page(rows, options.kernels[0]), sep="\n")
     bad = 0

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from latentzoo.kernels.adam import Adam
 from latentzoo.kernels.anneal import Anneal
 from latentzoo.kernels.mala import MALA
 from latentzoo.kernels.smc import SMC
-from latentzoo.kernels.types import Function, Kernel, Point
+from latentzoo.kernels.types import Function, Info, Kernel, Point, Potential
 from latentzoo.kernels.ula import ULA
 from latentzoo.rng import Rng
 from latentzoo.run.chain import Failure
@@ -266,6 +267,47 @@ def test_shares_that_nobody_vouches_for_are_not_trusted_at_any_length() -> None:
 def test_a_gradient_that_is_zero_is_named() -> None:
     stairs = lambda z: 3 * (2 * z[:, 0].abs()).floor() + 0 * z.sum(1)
     assert "the gradient of phi is zero" in reasons(run(Anneal(), stairs, chains=16, steps=80))
+
+
+def test_stairs_are_named_where_all_chains_end_on_one_step() -> None:
+    """Flat ground beside a wall has one level that chains share; stairs have more."""
+    level = np.where(np.random.default_rng(0).random((80, 16)) < 0.3, 3.0, 0.0)
+    level[-1] = 0
+    wall = np.where(level > 0, level + np.abs(wander(80, 16, 0.0)), 0.0)
+    flat = Point(torch.zeros(16, 8), torch.zeros(16), torch.zeros(16, 8), torch.zeros(16, 0))
+    assert judged(level, state=flat).blind and not judged(wall, state=flat).blind
+
+
+@dataclass(frozen=True)
+class Forgetful(Kernel):
+    """Langevin without the prior's pull, or with noise of another temperature."""
+
+    prior: float = 1.0
+    noise: float = 1.0
+
+    def init(self, phi: Potential, z: Tensor, rng: Rng) -> Point:
+        return phi.evaluate(z)
+
+    def step(self, phi: Potential, state: Point, rng: Rng) -> tuple[Point, Info]:
+        z = state.z - 0.004 * (self.prior * state.z + state.grad)
+        z = z + self.noise * 0.008**0.5 * rng.normal(state.z.shape[1])
+        return phi.evaluate(z), Info.unadjusted(state.phi, step_size=0.004)
+
+
+def test_sixteen_chains_see_a_kernel_that_forgets_the_prior() -> None:
+    kappa = torch.linspace(1, 60, 16)
+    linear = lambda z: (kappa * (z - 1).square()).sum(1) / 2
+    wrong = [Forgetful(prior=0.0), Forgetful(noise=0.7), Forgetful(noise=1.4)]
+    for kernel in wrong:
+        assert "the spread of the chains is" in reasons(run(kernel, linear, chains=16, steps=1200))
+    assert not run(Forgetful(), linear, chains=16, steps=1200).reasons
+
+
+def test_energies_that_are_the_same_everywhere_prove_nothing() -> None:
+    """A needle that no chain has met: its sample is the prior's, and no better than that."""
+    needle = lambda z: -12 * (-(z[:, :2] - 2.5).square().sum(1) / 0.005).exp()
+    found = run(Anneal(), needle, chains=16, steps=80)
+    assert found.verdict == "too short to tell" and "phi is the same in all draws" in str(found)
 
 
 def test_draws_of_the_prior_are_exact() -> None:

@@ -36,16 +36,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentzoo.diagnosis.convergence import LONG, ess_bulk, ess_tail, normal_scores, rhat
+from latentzoo.diagnosis.gradients import gradients
 from latentzoo.diagnosis.groups import groups
+from latentzoo.diagnosis.left import heat, lost
 from latentzoo.diagnosis.settled import CHAINS, apart, moving, unsettled
 from latentzoo.diagnosis.traced import Stopped, Traced
 from latentzoo.kernels.adapt import step_error
-from latentzoo.kernels.types import Kernel
+from latentzoo.kernels.types import Kernel, Population
 
 ROWS = 16
 """How many rows of a trace a statement about it needs, its start among them."""
-DIFFERS = 1e-3
-"""The least difference of energies that a kernel could feel, in nats."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,12 @@ class Numbers:
         acceptance: The mean acceptance of the last tested steps.
         work: The error of the untested steps of the second half, see `step_error`.
         put_back: How often a wild chain was put back after the ramp.
+        heat: How many nats of what untested steps put in are left at the end, see `left`.
+        lost: The part of the posterior that was passed and that no draw is in, see `left`.
         energy: The mean of phi over the chains at 50, 75 and 100 % of the run.
         energy_error: The standard error of the last of them.
+        energy_range: The standard deviation of all energies of the last quarter.
+        energy_spread: The median over its steps of that from chain to chain, which no rare high energy stretches.
         relaxing: Whether phi still moves.
         drifting: Whether |z|^2, or a followed direction, still moves.
         unsettled: By how much phi may still move, at 95 % confidence, in its standard deviations.
@@ -73,6 +77,8 @@ class Numbers:
         identity_score: The last states' deviation from Stein's identity, in standard errors.
         identity: Stein's identity per dimension over the last three eighths, 1 at the posterior.
         identity_error: Its standard error, from the differences of the chains.
+        ksd: The squared kernel Stein discrepancy of the last states, per dimension, see `ksd`.
+        ksd_p: How often chance alone makes it as large.
         second_moment: The median over the coordinates of the mean square over the chains, about 1.
         curvature: The largest curvature of phi, from below, from the gradients of the chains.
         blind: Whether the gradient is zero everywhere although phi differs.
@@ -86,6 +92,8 @@ class Numbers:
         log_z_error: Its standard error; see `kernels.types.Population`.
         nats: The strength of the guidance, KL(p(z|C) || prior), where the ramp measures it.
         nats_error: Its standard error.
+        nats_least, nats_most: Between what it is, by the last states and their gradients; see `nats`.
+        nats_least_error, nats_most_error: Their standard errors.
     """
 
     chains: int
@@ -96,8 +104,12 @@ class Numbers:
     acceptance: float | None
     work: float | None
     put_back: int
+    heat: float | None
+    lost: float | None
     energy: tuple[float, ...]
     energy_error: float | None
+    energy_range: float | None
+    energy_spread: float | None
     relaxing: bool | None
     drifting: bool | None
     unsettled: float | None
@@ -108,6 +120,8 @@ class Numbers:
     identity_score: float | None
     identity: float | None
     identity_error: float | None
+    ksd: float | None
+    ksd_p: float | None
     second_moment: float | None
     curvature: float | None
     blind: bool
@@ -121,6 +135,10 @@ class Numbers:
     log_z_error: float | None
     nats: float | None
     nats_error: float | None
+    nats_least: float | None
+    nats_least_error: float | None
+    nats_most: float | None
+    nats_most_error: float | None
 
 
 class _Rows(NamedTuple):
@@ -153,7 +171,8 @@ def measure(
     keep = torch.from_numpy(np.flatnonzero(alive))
     rows = _rows(trace, alive)
     half, tested = rows.half, rows.tested
-    gradients = 1.0 if kernel is None else kernel.gradients
+    cost = 1.0 if kernel is None else kernel.gradients
+    known = None if kernel is None or state is None else kernel.population(state)
     return Numbers(
         chains=len(alive),
         failed=int((~alive).sum()),
@@ -165,11 +184,12 @@ def measure(
         put_back=int((rows.accept[rows.arrived & ~tested] == 0).sum()),
         **_energy(rows),
         **_places(rows),
-        **_averages(rows, gradients),
+        **_averages(rows, cost),
         **_identity(rows),
         **_ends(z[keep]),
-        **_gradients(state, keep, rows.phi),
-        **_population(kernel, state, keep, rows.phi[half]),
+        **_way(rows, kernel, z.shape[1]),
+        **gradients(state, keep, rows.phi, known),
+        **_population(known, keep, rows.phi[half]),
     )
 
 
@@ -192,17 +212,21 @@ def _energy(rows: _Rows) -> dict[str, Any]:
     length, chains = phi.shape
     if length == 0 or chains == 0:
         return {"energy": ()} | dict.fromkeys(
-            ("energy_error", "relaxing", "drifting", "unsettled")
+            ("energy_error", "energy_range", "energy_spread", "relaxing", "drifting", "unsettled")
         )
     at = [round(part * (length - 1)) for part in (0.5, 0.75, 1.0)]
     error = float(phi[-1].std(ddof=1)) / math.sqrt(chains) if chains > 1 else None
     found = {"energy": tuple(float(phi[row].mean()) for row in at), "energy_error": error}
     if length < ROWS or not rows.arrived[5 * length // 8 :].all():
-        return found | dict.fromkeys(("relaxing", "drifting", "unsettled"))
+        names = ("energy_range", "energy_spread", "relaxing", "drifting", "unsettled")
+        return found | dict.fromkeys(names)
     others = [rows.norm2, *rows.along.transpose(1, 0, 2)]
     moves = [moving(x) for x in others if np.isfinite(x[5 * length // 8 :]).all()]
-    spread = float(phi[3 * length // 4 :].std())
+    last = phi[3 * length // 4 :]
+    spread = float(last.std())
     return found | {
+        "energy_range": spread,
+        "energy_spread": spread if chains < CHAINS else float(np.median(last.std(1))),
         "relaxing": moving(phi),
         "drifting": None if None in moves else any(moves),
         "unsettled": None if chains < CHAINS else unsettled(phi, spread),
@@ -222,6 +246,21 @@ def _places(rows: _Rows) -> dict[str, Any]:
         "apart": apart(last),
         "ranked": apart(normal_scores(last)),
         "groups": tuple(sorted(count.tolist()))[::-1],
+    }
+
+
+def _way(rows: _Rows, kernel: Kernel | None, dim: int) -> dict[str, Any]:
+    """What the way to the posterior left behind; see `left`."""
+    length, chains = rows.phi.shape
+    if length < ROWS or chains == 0 or not rows.arrived[5 * length // 8 :].all():
+        return {"heat": None, "lost": None}
+    friction = None if kernel is None else kernel.friction
+    kept = np.isnan(rows.accept)
+    return {
+        "heat": None
+        if friction is None
+        else heat(rows.error, rows.step_size, kept, rows.tested, friction),
+        "lost": lost(rows.phi, rows.beta, rows.norm2, dim),
     }
 
 
@@ -267,43 +306,11 @@ def _ends(z: Float[Tensor, "B D"]) -> dict[str, Any]:
     }
 
 
-def _gradients(state: Any, keep: Tensor, phi: Float[np.ndarray, "T B"]) -> dict[str, Any]:
-    """What the gradients of the last states tell, of living chains."""
-    if state is None or state.grad.shape[1] == 0 or len(keep) < 2:
-        return {"identity_score": None, "curvature": None, "blind": False}
-    z, grad = state.z.cpu()[keep], state.grad.cpu()[keep]
-    return {
-        "identity_score": _identity_score(z, grad),
-        "curvature": _curvature(grad),
-        "blind": not bool(grad.any()) and bool(np.ptp(phi[-1:]) > DIFFERS),
-    }
-
-
-def _identity_score(z: Tensor, grad: Tensor) -> float:
-    chains, dim = z.shape
-    others = (z.double() - z.double().mean(0)) * chains / (chains - 1)
-    value = (others * (z + grad)).sum(1) - dim
-    return float(value.mean() / (value.std() / math.sqrt(chains) + 1e-12))
-
-
-def _curvature(grad: Tensor) -> float:
-    """The curvature from the gradients' covariance C, as tr C^2 / tr C: never far above the truth.
-
-    The gradient's variance in a direction of curvature kappa is c = kappa^2 / (1 + kappa).
-    """
-    x = (grad - grad.mean(0)).double()
-    gram, n = x @ x.T, len(x)
-    across = float((gram.square().sum() - gram.diagonal().square().sum()) / (n * (n - 1)))
-    c = across / (float(gram.diagonal().mean()) + 1e-30)
-    return (c + math.sqrt(c * c + 4 * c)) / 2
-
-
 def _population(
-    kernel: Kernel | None, state: Any, keep: Tensor, phi: Float[np.ndarray, "T B"]
+    known: Population | None, keep: Tensor, phi: Float[np.ndarray, "T B"]
 ) -> dict[str, Any]:
     """The ancestors of the chains at `keep`; what the ramp measured, if the energies phi follow it."""
     names: tuple[str, ...] = ("ancestors", "log_z", "log_z_error", "nats", "nats_error")
-    known = None if kernel is None or state is None else kernel.population(state)
     if known is None or len(keep) == 0:
         return dict.fromkeys(names)
     ancestor = known.ancestor.cpu()[keep]

@@ -31,6 +31,14 @@ ACCEPTANCE = (0.1, 0.5)
 """The least acceptance, where all steps are tested, and where the tested ones certify the others."""
 WORK = 0.5
 """The largest error of untested steps; they aim at 0.2."""
+CHANCE = 0.001
+"""How rarely chance may make the kernel Stein discrepancy as large as it is."""
+LOST = 0.1
+"""The largest part of the posterior that may have been passed and lost."""
+WARM = 1.0
+"""How much heat of untested steps may be left, in standard deviations of phi, or nats if that is more."""
+FELT = 0.01
+"""By how many nats phi must differ between draws to be felt."""
 ANCESTORS = 1 / 4
 """The least part of the starts that must have descendants."""
 
@@ -86,6 +94,11 @@ def _reasons(found: Numbers, kernel: Kernel, failures: Sequence[Stopped]) -> Ite
         yield f"the energy is still relaxing over the last quarter of the run; {_longer(kernel)}"
     if found.drifting:
         yield f"the latents still move over the last quarter of the run; {_longer(kernel)}"
+    if found.lost is not None and found.lost > LOST:
+        yield (
+            f"about {found.lost:.0%} of the posterior was passed on the way, at energies below those of all draws, and "
+            f"no chain is there; {_more(found, kernel)}"
+        )
     yield from _places(found, kernel)
     yield from _steps(found, kernel)
     if found.ancestors is not None and found.ancestors < ANCESTORS * found.chains:
@@ -154,6 +167,11 @@ def _spread(found: Numbers) -> Iterator[str]:
             f"the spread of the chains is off by {score:+.1f} standard errors from what their "
             "gradients say it must be; the step is too long or the run too short"
         )
+    if found.ksd_p is not None and found.ksd_p <= CHANCE:
+        yield (
+            f"the last states and their gradients do not belong together: chance makes a kernel Stein discrepancy of "
+            f"{found.ksd:.2g} less than once in {1 / CHANCE:.0f} times; the step is too long or the run too short"
+        )
     moment = found.second_moment
     if (
         score is None
@@ -183,6 +201,17 @@ def _missing(found: Numbers, kernel: Kernel) -> Iterator[str]:
             f"the energy may still move by {found.unsettled:.1f} of its standard deviations, for all that "
             f"{alive} chains and {found.steps} steps can tell; give more of either"
         )
+    if found.energy_spread is not None and found.energy_range is not None:
+        if found.heat is not None and found.heat > WARM * max(found.energy_spread, 1.0):
+            yield (
+                f"untested steps have heated the chains, and {found.heat:.2g} nats of it may be left after the tested "
+                "ones; give more steps"
+            )
+        if found.energy_range < FELT:
+            yield (
+                f"phi is the same in all draws, to {found.energy_range:.1g} nats: they are draws of the prior, or of "
+                "where phi is flat, and nothing shows that what it asks for was found; give more chains or more weight"
+            )
     if found.identity is not None and found.identity_error is not None:
         unseen = abs(found.identity - 1) + two_sigma(alive) * found.identity_error
         if unseen > UNKNOWN:
@@ -204,6 +233,12 @@ def _longer(kernel: Kernel) -> str:
     return (
         "give more steps" if kernel.anneals or kernel.weighs else "give more steps, or take anneal"
     )
+
+
+def _more(found: Numbers, kernel: Kernel) -> str:
+    """What to do where a mode was lost."""
+    del kernel
+    return "give more chains" if found.chains >= 64 else "give more chains, 64 at least"
 
 
 def _weighing(kernel: Kernel) -> str:

@@ -16,6 +16,8 @@ BLIND = (
     "the gradient of phi is zero although phi differs (is something rounded, counted or quantised?), so a kernel that "
     "follows gradients walks blind; take slice or pcn, which need none"
 )
+SELDOM = 0.01
+"""Below which probability a discrepancy is not put down to chance."""
 FINE = "trustworthy: every test was made, and none speaks against it"
 
 
@@ -68,6 +70,7 @@ def lines(found: Diagnosis) -> list[str]:
         f"do the chains agree? {_agree(found)}",
         f"were the steps right? {_steps(found)}",
         f"is the spread right? {_spread(found)}",
+        f"do states and gradients fit? {_fit(found)}",
         f"is one chain enough? {_averages(found)}",
     ]
     told.append(f"how much was asked for? {_strength(found)}")
@@ -113,7 +116,17 @@ def _steps(found: Diagnosis) -> str:
         if found.work is not None
         else []
     )
+    parts += [f"heat left {found.heat:.2g} nats"] if found.heat is not None else []
     return f"{', '.join(parts)}, put back {found.put_back}"
+
+
+def _fit(found: Diagnosis) -> str:
+    if found.ksd is None or found.ksd_p is None:
+        return "not known: too few chains, or no gradients"
+    return (
+        f"{'yes' if found.ksd_p > SELDOM else 'hardly'}: kernel Stein discrepancy {found.ksd:.2g} per dimension, as "
+        f"large by chance in {found.ksd_p:.1%} of runs; it sees wrong means and chains too close, no shares of modes"
+    )
 
 
 def _spread(found: Diagnosis) -> str:
@@ -140,7 +153,12 @@ def _averages(found: Diagnosis) -> str:
 
 def _strength(found: Diagnosis) -> str:
     if found.nats is None:
-        return "not measured: this kernel cannot vouch for it; smc can, and a strength in nats can be asked for"
+        if found.nats_least is None:
+            return "not measured: there are too few chains, or no gradients"
+        return (
+            f"between {_number(found.nats_least)} ± {_number(found.nats_least_error)} and {_number(found.nats_most)} ± "
+            f"{_number(found.nats_most_error)} nats, if the draws are right; smc tells it closer"
+        )
     return (
         f"{_number(found.nats)} ± {_number(found.nats_error)} nats; log Z {_number(found.log_z)} ± "
         f"{_number(found.log_z_error)}, from {found.ancestors} of {found.chains} starts"

@@ -164,6 +164,10 @@ class Anneal(Kernel):
     def coupled(self) -> bool:
         return self.schedule is None
 
+    @property
+    def friction(self) -> float:
+        return self.gamma
+
     def step(self, phi: Potential, state: AnnealState, rng: Rng) -> tuple[AnnealState, Info]:
         if self.schedule is not None:
             beta, h = follow(self.schedule, state.clock, state.phi)

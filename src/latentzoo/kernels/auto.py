@@ -87,6 +87,10 @@ class Auto(Kernel):
     def coupled(self) -> bool:
         return self.schedule is None
 
+    @property
+    def friction(self) -> float:
+        return self.gamma
+
     def step(self, phi: Potential, state: AutoState, rng: Rng) -> tuple[AutoState, Info]:
         moves, maps, old = self._moves, self.maps(state), _moving(state)
         if maps is not None and int(old.clock[0]) % EVERY == 0 and not moves.turns(old):

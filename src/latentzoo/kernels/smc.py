@@ -110,6 +110,10 @@ class SMC(Kernel):
     def coupled(self) -> bool:
         return True
 
+    @property
+    def friction(self) -> float:
+        return self.gamma
+
     def step(self, phi: Potential, state: SMCState, rng: Rng) -> tuple[SMCState, Info]:
         beta = float(state.beta[0])
         if beta < 1:

@@ -187,6 +187,11 @@ class Kernel(ABC):
         """How many gradients of phi one step takes; a forward pass alone counts a third."""
         return 1.0
 
+    @property
+    def friction(self) -> float | None:
+        """The rate, per unit of step size, at which it takes the heat of untested steps away; None if it does not."""
+        return None
+
     def plan(self: "K", steps: int) -> "K":
         """Prepares for a run with a budget of `steps` gradients."""
         return replace(self, budget=steps)

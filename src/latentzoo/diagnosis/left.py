@@ -1,0 +1,89 @@
+r"""What the way to the posterior left behind: modes that were passed and lost, and heat that is not gone yet.
+
+*Lost*. On the ramp, chains at the inverse temperature :math:`\beta_t` are weighed towards the posterior by
+:math:`w_b \propto e^{-(1 - \beta_t) \phi_b}`, draws of the prior among them. The part of that weight whose energies lie
+below all that the last quarter of the run has seen is the part of the posterior that was there and is not among its
+draws:
+
+.. math:: \frac1T \sum_t \sum_b w_{tb} \; 1\left[\phi_{tb} < \min_{\text{last}} \phi - \tfrac12\right]
+
+Chains that lag behind the temperature are too hot, and too hot a chain has no lower energies: a run that lost nothing
+has zero here.
+
+*Heat*. An untested step puts its shadow work W into the chains, and friction :math:`\gamma` takes it away. Steps that
+err both ways (a curvature) put in next to nothing; those that always err upwards (a wall) hold the chains at a higher
+temperature, however small their error is for a single step. In balance the excess is the power over :math:`\gamma`,
+and tested steps let it decay as they turn the chains by the angle T, so that
+
+.. math:: \frac{\overline{W}}{\gamma h} \; e^{-\gamma T}
+
+nats are left at the end of the run.
+
+References:
+    | Annealed importance sampling (Neal, 2001)
+    | https://arxiv.org/abs/physics/9803008
+    | Using nonequilibrium fluctuation theorems to understand and correct errors in equilibrium and nonequilibrium
+    | simulations of discrete Langevin dynamics (Sivak, Chodera and Crooks, 2013)
+    | https://arxiv.org/abs/1107.2967
+"""
+
+import math
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+DEEPER = 0.5
+"""By how many nats an energy must lie below all others to be called lost."""
+TYPICAL = 4.0
+"""How far the mean squared norm of draws of the prior may be from its own, in standard errors."""
+
+
+def lost(
+    phi: Float[np.ndarray, "T B"],
+    beta: Float[np.ndarray, "T B"],
+    norm2: Float[np.ndarray, "T B"],
+    dim: int,
+) -> float | None:
+    """The part of the posterior that the chains passed on their way and lost; None if they did not begin at the prior.
+
+    Arguments:
+        phi: The energies.
+        beta: The inverse temperature that led to each row; what the first row has is not looked at.
+        norm2: The squared norms.
+        dim: The latent's dimension.
+    """
+    length, chains = phi.shape
+    off = (norm2[0].mean() - dim) / math.sqrt(2 * dim / chains)
+    if abs(off) > TYPICAL or (chains > 1 and np.ptp(norm2[0]) == 0):
+        return None
+    hot = np.append([True], (beta[1:] < 1).all(1))
+    least = phi[3 * length // 4 :].min() - DEEPER
+    log_w = -(1 - np.where(np.arange(length) > 0, beta[:, 0], 0.0))[hot, None] * phi[hot]
+    w = np.exp(log_w - log_w.max(1, keepdims=True))
+    return float(((w * (phi[hot] < least)).sum(1) / w.sum(1)).mean())
+
+
+def heat(
+    work: Float[np.ndarray, "T B"],
+    step_size: Float[np.ndarray, "T B"],
+    kept: Bool[np.ndarray, "T B"],
+    tested: Bool[np.ndarray, "T"],
+    friction: float,
+) -> float | None:
+    """How many nats of the heat of untested steps are left at the end of a run; None where none was made.
+
+    Arguments:
+        work: The shadow work of each step.
+        step_size: The step sizes, as angles.
+        kept: Which steps were not undone.
+        tested: Which rows are of tested steps.
+        friction: The friction.
+    """
+    length = len(work)
+    moved = (np.arange(length) >= 5 * length // 8)[:, None] & np.isfinite(work)
+    heated = moved & ~tested[:, None] & kept
+    if not heated.any():
+        return None
+    power = float(work[heated].mean() / step_size[heated].mean())
+    turned = float(np.where(moved & tested[:, None], step_size, 0.0).sum(0).mean())
+    return max(power, 0.0) / friction * math.exp(-friction * turned)

@@ -1,0 +1,98 @@
+"""What the way to the posterior left behind: modes that were passed and lost, heat of untested steps, and the nats."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from latentzoo.diagnosis.left import heat, lost
+from latentzoo.diagnosis.nats import bounds
+from latentzoo.rng import Rng
+
+ROWS, DIM = 64, 8
+
+
+def wells(x: np.ndarray) -> np.ndarray:
+    """phi of a posterior that is N(1, .2^2) for 0.8 and N(-1, .5^2) for 0.2, along its first coordinate."""
+    each = [(0.8, 1.0, 0.2), (0.2, -1.0, 0.5)]
+    return (
+        -np.log(sum(w / s * np.exp(-((x - m) ** 2) / (2 * s * s)) for w, m, s in each)) - x * x / 2
+    )
+
+
+def way(chains: int, seed: int, *, both: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """phi, beta and |z|^2 of chains that begin at the prior and end in both wells, or in the wide one."""
+    draw = np.random.default_rng(seed)
+    x = draw.normal(size=(ROWS, chains))
+    narrow = draw.random((ROWS, chains)) < (0.8 if both else 0.0)
+    end = np.where(narrow, 1 + 0.2 * x, -1 + 0.5 * x)
+    beta = np.where(np.arange(ROWS) < 1, 0.0, 1.0)[:, None].repeat(chains, 1)
+    beta[0] = np.nan
+    norm2 = x**2 + draw.chisquare(DIM - 1, (ROWS, chains))
+    return wells(np.where(np.arange(ROWS)[:, None] < 1, x, end)), beta, norm2
+
+
+def test_what_was_lost_is_what_the_prior_says_of_it() -> None:
+    """The draws of the prior, weighed, hold the lost well in its share of 0.8, less what is no half nat deeper."""
+    one, two = (
+        [lost(*way(64, seed, both=both), DIM) for seed in range(40)] for both in (False, True)
+    )
+    found = np.array([part for part in one if part is not None])
+    assert 0.5 < found.mean() < 0.8 and (found > 0.1).mean() > 0.95
+    assert len(found) >= 38 and not any(two)
+
+
+def test_where_a_run_began_elsewhere_nothing_is_said_of_what_was_lost() -> None:
+    phi, beta, norm2 = way(32, 0, both=False)
+    assert lost(phi, beta, norm2 + 10, DIM) is None
+    norm2[0] = DIM
+    assert lost(phi, beta, norm2, DIM) is None
+
+
+def test_heat_is_power_over_friction_and_decays_with_the_angle() -> None:
+    tested = np.arange(ROWS) >= 3 * ROWS // 4
+    work, h = np.full((ROWS, 4), 0.02), np.full((ROWS, 4), 0.1)
+    kept = np.ones((ROWS, 4), bool)
+    turned = 0.1 * tested.sum()
+    for friction in (0.5, 1.0, 3.0):
+        found = heat(work, h, kept, tested, friction)
+        assert found == pytest.approx(0.2 / friction * math.exp(-friction * turned))
+    assert heat(-work, h, kept, tested, 1.0) == 0
+    assert heat(work, h, kept, tested | True, 1.0) is None
+    wild = np.where(np.arange(4) == 0, 50.0, 0.02) * np.ones((ROWS, 1))
+    assert heat(wild, h, kept & (np.arange(4) > 0), tested, 1.0) == pytest.approx(
+        0.2 * math.exp(-turned)
+    )
+
+
+@pytest.mark.parametrize(("mean", "sd"), [(0.0, 1.0), (0.7, 1.0), (0.3, 0.4)])
+def test_the_nats_lie_between_their_bounds_and_the_upper_is_met(mean: float, sd: float) -> None:
+    """A posterior that is moved and narrowed alike in all directions."""
+    z = mean + sd * Rng(*range(4000), dtype=torch.float64).normal(DIM)
+    found = bounds(z, (z - mean) / sd**2 - z)
+    truth = DIM / 2 * (mean**2 + sd**2 - 1 - 2 * math.log(sd))
+    assert found.most == pytest.approx(truth, abs=4 * found.most_error + 1e-6)
+    assert found.most_error < 0.1 * truth + 1e-6
+    assert found.least < truth + 4 * found.least_error + 1e-6
+    assert found.least == pytest.approx(DIM * mean**2 / 2, abs=4 * found.least_error)
+
+
+def test_the_bounds_hold_where_few_directions_are_steep_and_their_errors_are_right() -> None:
+    kappa = torch.tensor([1000.0, 30.0, 3.0] + [0.0] * (DIM - 3), dtype=torch.float64)
+    mean = torch.linspace(2, 0, DIM, dtype=torch.float64) * (kappa > 0)
+    sd = (1 + kappa).rsqrt()
+    truth = float((mean**2 + sd**2 - 1 - 2 * sd.log()).sum() / 2)
+    found = []
+    for seed in range(200):
+        z = mean + sd * Rng(*range(64 * seed, 64 * seed + 64), dtype=torch.float64).normal(DIM)
+        found.append(bounds(z, (z - mean) / sd**2 - z))
+    least, least_error, most, most_error = torch.tensor(found, dtype=torch.float64).unbind(1)
+    assert least.mean() < truth < most.mean()
+    assert float(least.std()) == pytest.approx(float(least_error.mean()), rel=0.25)
+    assert float(most.std()) == pytest.approx(float(most_error.mean()), rel=0.25)
+
+
+def test_few_chains_have_no_bounds() -> None:
+    z = Rng(0, 1, 2).normal(DIM)
+    assert bounds(z, z) is None
