@@ -14,8 +14,8 @@ ROWS, DIM = 64, 8
 
 
 def wells(x: np.ndarray) -> np.ndarray:
-    """phi of a posterior that is N(1, .2^2) for 0.8 and N(-1, .5^2) for 0.2, along its first coordinate."""
-    each = [(0.8, 1.0, 0.2), (0.2, -1.0, 0.5)]
+    """phi of a posterior that is N(1.4, .2^2) for 0.8 and N(-1, .4^2) for 0.2, along its first coordinate."""
+    each = [(0.8, 1.4, 0.2), (0.2, -1.0, 0.4)]
     return (
         -np.log(sum(w / s * np.exp(-((x - m) ** 2) / (2 * s * s)) for w, m, s in each)) - x * x / 2
     )
@@ -26,7 +26,7 @@ def way(chains: int, seed: int, *, both: bool) -> tuple[np.ndarray, np.ndarray, 
     draw = np.random.default_rng(seed)
     x = draw.normal(size=(ROWS, chains))
     narrow = draw.random((ROWS, chains)) < (0.8 if both else 0.0)
-    end = np.where(narrow, 1 + 0.2 * x, -1 + 0.5 * x)
+    end = np.where(narrow, 1.4 + 0.2 * x, -1 + 0.4 * x)
     beta = np.where(np.arange(ROWS) < 1, 0.0, 1.0)[:, None].repeat(chains, 1)
     beta[0] = np.nan
     norm2 = x**2 + draw.chisquare(DIM - 1, (ROWS, chains))

@@ -45,8 +45,9 @@ def _stairs(phi: Float[np.ndarray, "T B"]) -> bool:
     """Whether energies of the last quarter stand on two steps or more, each shared by chains to the last bit."""
     last = phi[3 * len(phi) // 4 :]
     levels = [np.unique(chain) for chain in last.T]
-    _, shared = np.unique(np.concatenate(levels), return_counts=True)
-    return int((shared > 1).sum()) > 1
+    level, chains = np.unique(np.concatenate(levels), return_counts=True)
+    shared = level[chains > 1]
+    return shared.size > 1 and bool(np.ptp(shared) > DIFFERS)
 
 
 def _identity_score(z: Tensor, grad: Tensor) -> float:
