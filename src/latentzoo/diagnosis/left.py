@@ -34,6 +34,8 @@ from jaxtyping import Bool, Float
 
 DEEPER = 0.5
 """By how many nats an energy must lie below all others to be called lost."""
+FEWEST = 4
+"""From how many chains, weighed, it is told what was lost."""
 TYPICAL = 4.0
 """How far the mean squared norm of draws of the prior may be from its own, in standard errors."""
 
@@ -44,7 +46,7 @@ def lost(
     norm2: Float[np.ndarray, "T B"],
     dim: int,
 ) -> float | None:
-    """The part of the posterior that the chains passed on their way and lost; None if they did not begin at the prior.
+    """The part of the posterior that the chains passed and lost; None of fewer than 4, or not begun at the prior.
 
     Arguments:
         phi: The energies.
@@ -54,7 +56,7 @@ def lost(
     """
     length, chains = phi.shape
     off = (norm2[0].mean() - dim) / math.sqrt(2 * dim / chains)
-    if abs(off) > TYPICAL or (chains > 1 and np.ptp(norm2[0]) == 0):
+    if chains < FEWEST or abs(off) > TYPICAL or np.ptp(norm2[0]) == 0:
         return None
     hot = np.append([True], (beta[1:] < 1).all(1))
     least = phi[3 * length // 4 :].min() - DEEPER

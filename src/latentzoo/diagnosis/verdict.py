@@ -35,7 +35,7 @@ CHANCE = 0.001
 """How rarely chance may make the kernel Stein discrepancy as large as it is."""
 LOST = 0.1
 """The largest part of the posterior that may have been passed and lost."""
-WARM = 1.0
+WARM = 0.5
 """How much heat of untested steps may be left, in standard deviations of phi, or nats if that is more."""
 FELT = 0.01
 """By how many nats phi must differ between draws to be felt."""
