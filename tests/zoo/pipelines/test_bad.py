@@ -1,7 +1,9 @@
 """Bad input at the command line: one line, the fact, the reason and the cure, exit 2."""
 
 import shutil
+import sys
 import threading
+import warnings
 
 import pytest
 import tiny
@@ -116,3 +118,12 @@ def test_two_maps_of_one_pipeline_in_two_threads(whole):
         thread = threading.Thread(target=other)
         thread.start(), thread.join()
     assert len(told) == 1 and "one after the other" in told[0]
+
+
+def test_a_package_that_a_pipeline_does_without_until_it_is_called(monkeypatch):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of modules that are imported now
+        pipe = tiny.prx()
+    monkeypatch.delattr(sys.modules[type(pipe).__module__], "ftfy", raising=False)
+    with pytest.raises(SpecError, match="PRXPipeline needs the package ftfy, which is not inst"):
+        lz.load(pipe, prompt="a", num_inference_steps=2, height=16, width=16)

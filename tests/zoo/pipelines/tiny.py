@@ -954,6 +954,19 @@ def _():
     }
 
 
+def prx():
+    """A pipeline whose module asks for a package that is not among its requirements: `PRXPipeline`."""
+    return D.PRXPipeline(
+        transformer=D.PRXTransformer2DModel(
+            in_channels=4, context_in_dim=32, hidden_size=32, num_heads=2, depth=1, axes_dim=[8, 8]
+        ),
+        vae=vae(),
+        text_encoder=K.t5(),
+        tokenizer=K.t5_tokens(),
+        scheduler=flow(),
+    )
+
+
 def dit():
     """A class-conditional pipeline, which reads no text: `DiTPipeline`."""
     transformer = D.DiTTransformer2DModel(

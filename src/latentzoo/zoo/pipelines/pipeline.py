@@ -293,6 +293,10 @@ class TextToImage(Generator):
             yield
         except LatentzooError:
             raise
+        except NameError as error:  # of a package that its module would have imported
+            raise SpecError(
+                f"{self.name} needs the package {error.name}, which is not installed; install it by pip"
+            ) from error
         except (
             TypeError,
             ValueError,
