@@ -84,7 +84,7 @@ def measure(options: argparse.Namespace) -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     network = UNet(options.width).requires_grad_(False)
-    choice = {"True": True, "False": False}.get(options.recompute, options.recompute)
+    choice = "auto" if options.recompute == "auto" else options.recompute == "True"
     with torch.no_grad():
         network(torch.randn(1, 3, 8, 8))
     before = held()

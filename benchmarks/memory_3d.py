@@ -62,7 +62,11 @@ def rendering(network: EG3D) -> Callable[[], None]:
 def step(network: EG3D) -> Callable[[], None]:
     """One guided step: the image of a latent, a quadratic energy, its gradient."""
     z = Rng(0).normal(network.space.dim).requires_grad_()
-    return lambda: torch.autograd.grad((network(z) - 1).square().sum(), z) and None
+
+    def work() -> None:
+        torch.autograd.grad((network(z) - 1).square().sum(), z)
+
+    return work
 
 
 def measure(kind: str, side: int, chunk: int | None) -> None:

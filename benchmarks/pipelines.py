@@ -120,7 +120,7 @@ def cost() -> None:
 def main() -> None:
     import tiny
 
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("names", nargs="*", default=[])
     parser.add_argument("--cost", action="store_true")
     given = parser.parse_args()

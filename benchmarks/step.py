@@ -18,6 +18,7 @@ import torch
 
 import latentzoo as lz
 from latentzoo import energies, zoo
+from latentzoo.kernels.types import Point
 from resident import held
 
 TEXT = "a person with sunglasses and a yellow hat"
@@ -43,7 +44,7 @@ def compare(name: str, text: str) -> None:
             z = z.detach().requires_grad_()
             torch.autograd.grad((500 * energy(generator(z))).sum(), z)
 
-        def step(state: object = state, rng: lz.Rng = rng) -> None:
+        def step(state: Point = state, rng: lz.Rng = rng) -> None:
             kernel.step(target, state, rng)
 
         bare()

@@ -72,10 +72,11 @@ class Tilted:
                 torch.full_like(u, end)
                 for end in (float(m.min()) - 9 * self.sd, float(m.max()) + 9 * self.sd)
             )
+            x = (low + high) / 2
             for _ in range(60):
-                x = (low + high) / 2
                 below = tail(x) < level
                 low, high = torch.where(below, x, low), torch.where(below, high, x)
+                x = (low + high) / 2
             density = (w * (-((x[:, None] - m) / self.sd).square() / 2).exp()).sum(1)
             slope = (-u.square() / 2).exp() * self.sd / density.clamp(min=1e-300)
         return (x + slope * (u - u.detach())).to(z)
@@ -112,7 +113,7 @@ TILTED = [
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--chains", type=int, default=64)
     parser.add_argument("--steps", type=int, default=200)
