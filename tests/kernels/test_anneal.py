@@ -8,6 +8,7 @@ from torch import Tensor
 from latentzoo.diagnosis.verdict import diagnose
 from latentzoo.kernels.adapt import conditional_ess, raise_temperature, temperature
 from latentzoo.kernels.anneal import Anneal
+from latentzoo.kernels.baoab import baoab
 from latentzoo.kernels.smc import SMC, SMCState, resample, reweight
 from latentzoo.kernels.types import Function
 from latentzoo.rng import Rng
@@ -100,6 +101,29 @@ def test_momentum_along_the_gradient_is_cut_before_the_half_only() -> None:
     slope = lambda z: 100 * torch.relu(2 - z[:, 0])
     walk = known.walked(slope, Anneal(), *range(16), dim=16, steps=80)
     assert walk.trace.norm2[25:].max() < 16 + 4 + 60
+
+
+def test_a_slope_of_any_steepness_throws_no_chain_away() -> None:
+    """The map of a heavy tail: where it starts, its slope is a million times that of the posterior."""
+    steep = lambda z: 50 * ((3 * z).exp().sum(1) - 8).square()
+    walk = known.walked(steep, Anneal(), *range(32), dim=8, steps=200)
+    assert not walk.here.failures and walk.z.abs().max() < 5
+    assert walk.trace.norm2.max() < 40
+
+
+@pytest.mark.parametrize("longest", [0.5, 1e9])
+def test_a_kick_is_cut_to_its_length_and_else_left_alone(longest: float) -> None:
+    phi, rng = Function(lambda z: 3 * z.square().sum(1)), Rng(*range(6))
+    here, p = phi.evaluate(rng.normal(4)), rng.normal(4)
+    h, beta = torch.full((6,), 0.7), torch.ones(6)
+    plain = baoab(phi, here, p.clone(), None, h=h, beta=beta)
+    cut = baoab(phi, here, p.clone(), None, h=h, beta=beta, longest=longest)
+    flow = baoab(phi, here, p.clone(), None, h=h, beta=0 * beta)
+    moved = (cut.point.z - flow.point.z).norm(dim=1) / torch.sin(h)
+    assert (moved <= 0.5 + 1e-5).all() == (longest == 0.5)
+    assert torch.equal(cut.point.z, plain.point.z) == (longest > 1)
+    assert torch.equal(cut.work, plain.work) == (longest > 1)
+    assert torch.equal(cut.point.grad, phi.evaluate(cut.point.z).grad)
 
 
 def test_the_ramp_keeps_the_sample_size_and_lands_in_time() -> None:

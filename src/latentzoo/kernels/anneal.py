@@ -28,7 +28,9 @@ phases:
 
 Until N/2 the momentum along the gradient is cut to three standard deviations: a chain that starts
 hundreds of nats up would turn them into speed and be thrown far beyond where it should stop, with
-nothing but the slow prior to bring it back.
+nothing but the slow prior to bring it back. And no kick is longer than three lengths of a momentum,
+:math:`3 \sqrt d`, which none is where a step is stable and the chain has arrived: on the map of a heavy tail a
+start may be a million times steeper than the posterior, and one kick would throw it out of all numbers.
 
 Outside the tail, a chain whose work is more than twenty times its own recent changes of energy
 (and half a nat) is put back where it was, with a new momentum and twice the allowance, and reported with acceptance 0.
@@ -65,7 +67,8 @@ from latentzoo.rng import Rng
 CHANGE = 0.8
 """How the change of the energy in a step compares with its spread, at the chosen step size."""
 FASTEST = 3.0
-"""How fast a chain may move along the gradient before the run's half, in standard deviations."""
+"""How fast a chain may move along the gradient before the run's half, in standard deviations; and how long one
+kick may be then, in lengths of a momentum."""
 TIMES = 8
 """At how many times gradients are kept, to learn a reference from."""
 ROOM = 2**26
@@ -184,7 +187,9 @@ class Anneal(Kernel):
         old_p = rng.normal(dim) if n == self._tail else state.p
         reference, gamma = self._reference(state, n), self.gamma
         if reference is None:
-            point, p, work = baoab(phi, here, old_p, rng.normal(dim), h=h, beta=beta, gamma=gamma)
+            xi, longest = rng.normal(dim), FASTEST * dim**0.5 if n < self.budget // 2 else None
+            step = {"h": h, "beta": beta, "gamma": gamma, "longest": longest}
+            point, p, work = baoab(phi, here, old_p, xi, **step)
         else:
             white = Whitened(phi, reference)
             start = white.seen(here, reference.whiten(here.z))

@@ -63,6 +63,7 @@ def baoab(
     h: Float[Tensor, "B"],
     beta: Float[Tensor, "B"],
     gamma: float = 1.0,
+    longest: float | None = None,
 ) -> Move:
     """Makes one step; it takes one gradient, at its end.
 
@@ -74,14 +75,16 @@ def baoab(
         h: The step size as an angle, (B,), below pi.
         beta: The inverse temperature of the potential, (B,).
         gamma: The friction, per unit of time.
+        longest: How long a kick may be; longer ones are cut to it, and the work is that of what is left.
     """
     h = h[:, None]
     half = h / 2
     k, c, s = beta[:, None] * half.tan(), half.cos(), half.sin()
 
     # In place from the first kick on: a latent may have millions of numbers, and each copy counts.
-    work = _kick_work(k, point.grad, p)
-    p = torch.addcmul(p, k, point.grad, value=-1)
+    first = _cut(k, point.grad, longest)
+    work = _kick_work(first, point.grad, p)
+    p = torch.addcmul(p, first, point.grad, value=-1)
     z = (c * point.z).addcmul_(s, p)
     p.mul_(c).addcmul_(s, point.z, value=-1)
     if xi is not None:
@@ -90,8 +93,9 @@ def baoab(
         del xi
     _turn(z, p, c, s)
     new = phi.evaluate(z)
-    work = work + _kick_work(k, new.grad, p) + beta * (new.phi - point.phi)
-    return Move(new, p.addcmul_(k, new.grad, value=-1), work)
+    last = _cut(k, new.grad, longest)
+    work = work + _kick_work(last, new.grad, p) + beta * (new.phi - point.phi)
+    return Move(new, p.addcmul_(last, new.grad, value=-1), work)
 
 
 def _turn(z: Tensor, p: Tensor, c: Tensor, s: Tensor) -> None:
@@ -99,6 +103,13 @@ def _turn(z: Tensor, p: Tensor, c: Tensor, s: Tensor) -> None:
     sz = s * z
     z.mul_(c).addcmul_(s, p)
     p.mul_(c).sub_(sz)
+
+
+def _cut(k: Tensor, grad: Tensor, longest: float | None) -> Tensor:
+    """The strength of a kick, (B, 1), less where it would be too long."""
+    if longest is None:
+        return k
+    return torch.minimum(k, longest / grad.norm(dim=1, keepdim=True).clamp(min=1e-30))
 
 
 def _kick_work(k: Tensor, grad: Tensor, p: Tensor) -> Tensor:
