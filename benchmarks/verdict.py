@@ -34,6 +34,8 @@ from latentzoo.run.sampling import sample
 RIGHT, WRONG, NOISE = 0.25, 0.5, 3.0
 SIZES = ((1, 20), (2, 200), (4, 40), (16, 24), (16, 80), (16, 200), (64, 200), (64, 400))
 LONG = (16, 200)
+SELDOM = 0.01
+"""How rarely chance makes a kernel Stein discrepancy as large that is counted."""
 FIRST = 2000
 """The first seed; no rule was tuned on these."""
 LIMITS = {"false trust": 0.05, "false alarm": 0.10}
@@ -51,6 +53,7 @@ class Row:
         answer: right, wrong or between.
         verdicts: How many runs got each.
         false: How many of the trusted ones are wrong themselves.
+        stein: How many have a kernel Stein discrepancy that chance makes as large once in a hundred runs.
         why: The first reason of the most runs.
         mark: "-" or "=" where the row is not counted, else " ".
     """
@@ -63,6 +66,7 @@ class Row:
     answer: str
     verdicts: dict[str, int]
     false: int
+    stein: int
     why: str
     mark: str
 
@@ -99,7 +103,7 @@ def made(
 
 def judge(target: Known, kernel: str, chains: int, steps: int, results: list[Result]) -> Row:
     """Holds the answers and verdicts of runs of all seeds against the truth."""
-    verdicts, why, false = Counter(), Counter(), 0
+    verdicts, why, false, stein = Counter(), Counter(), 0, 0
     worst = lambda z: float(target.errors(z).abs().max())
     error = worst(torch.cat([result.z for result in results]))
     noise = NOISE / (chains * len(results)) ** 0.5
@@ -108,13 +112,14 @@ def judge(target: Known, kernel: str, chains: int, steps: int, results: list[Res
         found = result.diagnosis
         verdicts[found.verdict] += 1
         false += found.trustworthy and not worst(result.z) < WRONG
+        stein += found.ksd_p is not None and found.ksd_p <= SELDOM
         why.update(reason[:60] for reason in (found.reasons or found.missing)[:1])
     weighs = kernel == "auto" or kernels.load(kernel).weighs  # auto jumps between modes
     knows = {"": True, "shares": weighs, "blind": kernel in ("slice", "pcn")}
     mark = "-" if target.hidden else "=" if answer == "right" and not knows[target.asks] else " "
     most = why.most_common(1)[0][0] if why else ""
     return Row(
-        target.name, kernel, chains, steps, error, answer, dict(verdicts), false, most, mark
+        target.name, kernel, chains, steps, error, answer, dict(verdicts), false, stein, most, mark
     )
 
 
@@ -153,6 +158,14 @@ def rates(rows: list[Row]) -> dict[str, tuple[int, int]]:
             sum(row.runs for row in right),
         ),
     }
+
+
+def stein(rows: list[Row]) -> Iterator[str]:
+    """What the kernel Stein discrepancy alone says of wrong and right runs of 16 chains and more."""
+    for answer in ("wrong", "right"):
+        counted = [row for row in rows if row.answer == answer and row.chains >= LONG[0]]
+        found, runs = sum(row.stein for row in counted), sum(row.runs for row in counted)
+        yield f"kernel Stein discrepancy with p at most {SELDOM}: {found} of {runs} runs of {answer} rows"
 
 
 def plan(options: argparse.Namespace) -> Iterator[tuple[Known, str, int, int]]:
@@ -194,6 +207,7 @@ def main() -> int:
         bad += count > LIMITS[name] * total
         part = f"{count / max(total, 1):.1%}, at most {LIMITS[name]:.0%}"
         print(f"{name}: {count} of {total} runs ({part})")
+    print(*stein(rows), sep="\n")
     print(f"{len(rows)} rows of {options.seeds} runs in {time.perf_counter() - began:.0f} s")
     return 1 if bad else 0
 
