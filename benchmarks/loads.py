@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -91,6 +91,12 @@ def copies(side: int, count: int) -> Turn:
     from latentzoo.guides.clip import CLIP
     from latentzoo.guides.text_image import OpenAI
 
+    class Unread(OpenAI):
+        """Its texts need no tokenizer."""
+
+        def encode_text(self, texts: Sequence[str]) -> Tensor:
+            return torch.ones(len(texts), 512)
+
     network = CLIP(
         embed_dim=512,
         image_resolution=224,
@@ -105,8 +111,7 @@ def copies(side: int, count: int) -> Turn:
     ).requires_grad_(False)
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.02)
-    tokens = lambda texts, **options: {"input_ids": torch.full((len(texts), 77), 99)}
-    energy = lz.Clip("a", OpenAI(network, tokens), copies=count)
+    energy = lz.Clip("a", Unread(network), copies=count)
     return gradient(energy, torch.rand(1, 3, side, side))
 
 

@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from latentzoo.compiling import plainly
 from latentzoo.errors import SpecError
 from latentzoo.rng import Rng
 from latentzoo.space import Space
@@ -52,6 +53,10 @@ class Generator(nn.Module, ABC):
         """The map of the chains at `index`; itself where all have the same one."""
         del index
         return self
+
+    def repeated(self) -> Iterator[nn.Module]:
+        """The networks that compute the same operations at every call, for `compiling`: all, unless it is a loop."""
+        yield self
 
     @property
     def place(self) -> tuple[torch.device | None, torch.dtype | None]:
@@ -100,10 +105,11 @@ def images(
     Where each chain has a map of its own, `z` holds all of them.
     """
     size = micro_batch or max(len(z), 1)
-    if generator.chains is None or size >= len(z):
-        return torch.cat([image(generator, part) for part in z.split(size)])
-    each = torch.arange(len(z)).split(size)
-    return torch.cat([image(generator.select(index), z[index]) for index in each])
+    with plainly():
+        if generator.chains is None or size >= len(z):
+            return torch.cat([image(generator, part) for part in z.split(size)])
+        each = torch.arange(len(z)).split(size)
+        return torch.cat([image(generator.select(index), z[index]) for index in each])
 
 
 def encode(
@@ -184,6 +190,9 @@ class Restricted(Generator):
         if self.chains is None:
             return self
         return Restricted(self.generator.select(index), self.names, self.rest)
+
+    def repeated(self) -> Iterator[nn.Module]:
+        return self.generator.repeated()
 
     def forward(self, z: Float[Tensor, "B d"]) -> Float[Tensor, "B 3 H W"]:
         whole = self.generator.space

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from latentzoo import compiling
 from latentzoo.energies.base import Energy, Function, Sum, shared_chains
 from latentzoo.errors import EnergyError, SpecError
 from latentzoo.generator import Generator, image, images, supported
@@ -37,6 +38,8 @@ class Posterior(Potential):
             function of images is taken as it is. The terms of a sum are logged apart.
         micro_batch: How many chains go through the networks at once; the memory is that of so
             many, the result the same up to rounding. None takes all at once.
+        compile: Whether the networks are translated (`compiling`), in place, at the first number of chains;
+            fewer are filled up to it.
         device: Where the networks are moved; None leaves them where they are.
         dtype: The number type that the generator is cast to; None leaves it as it is.
 
@@ -51,6 +54,7 @@ class Posterior(Potential):
         energies: Mapping[str, Rated] | Rated,
         *,
         micro_batch: int | None = None,
+        compile: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -67,6 +71,10 @@ class Posterior(Potential):
             self.generator.to(device=device, dtype=dtype)
         for name, (_, energy) in self.terms.items():
             self._place(name, energy if device is None else energy.to(device))
+        if compile:
+            for module in (self.generator, *(energy for _, energy in self.terms.values())):
+                compiling.compile(module)
+        self._rows, self.compile = 0, compile or compiling.compiled(generator)
 
     def _place(self, name: str, energy: Energy) -> None:
         """Refuses an energy whose network is elsewhere than the generator's."""
@@ -110,18 +118,34 @@ class Posterior(Potential):
         if self.chains is None:
             return self
         chosen = {name: w * energy.select(index) for name, (w, energy) in self.terms.items()}
-        return Posterior(self.generator.select(index), chosen, micro_batch=self.micro_batch)
+        return Posterior(
+            self.generator.select(index),
+            chosen,
+            micro_batch=self.micro_batch,
+            compile=self.compile,
+        )
 
     def scaled(self, factor: float) -> "Posterior":
         """The posterior under all weights times a factor."""
         terms = {name: factor * w * energy for name, (w, energy) in self.terms.items()}
-        return Posterior(self.generator, terms, micro_batch=self.micro_batch)
+        return Posterior(self.generator, terms, micro_batch=self.micro_batch, compile=self.compile)
 
     def images(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
         """The images of latents, (B, 3, H, W), micro-batch by micro-batch, without gradients."""
         return images(self.generator, z, self.micro_batch)
 
     def _evaluate(self, z: Tensor, gradient: bool) -> Point:
+        if not self.compile:
+            return self._networks(z, gradient)
+        if not gradient:
+            with compiling.plainly():
+                return self._networks(z, gradient)
+        self._rows = max(self._rows, len(z)) if self.chains is None else len(z)
+        with compiling.said():
+            point = self._networks(compiling.filled(z, self._rows), gradient)
+        return Point(*(each[: len(z)] for each in point))
+
+    def _networks(self, z: Tensor, gradient: bool) -> Point:
         with torch.inference_mode(False), torch.set_grad_enabled(gradient):
             z = (z.clone() if z.is_inference() else z.detach()).requires_grad_(gradient)
             phi, terms = self._rate(image(self.generator, z), gradient)

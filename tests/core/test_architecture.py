@@ -20,7 +20,7 @@ LIBRARY = [
 ROOMS = (
     {"errors"},
     {"files", "options", "registry"},
-    {"picture", "space", "rng"},
+    {"picture", "space", "rng", "compiling"},
     {"generator"},
     {"hub", "nn"},
     {"kernels", "guides", "diffusion"},

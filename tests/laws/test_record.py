@@ -12,10 +12,11 @@ import pytest
 import yaml
 from PIL import Image
 from safetensors.numpy import load_file
+from torch import nn
 from typer.testing import CliRunner
 
 import recorded
-from latentzoo import zoo
+from latentzoo import compiling, zoo
 from latentzoo.cli import app
 from latentzoo.errors import SpecError
 from latentzoo.record import plain, spec
@@ -70,6 +71,7 @@ FIELDS = {
     "micro_batch": Field(None, 2, ("batch",)),
     "device": Field("cpu", "cuda:99", ("said",)),
     "dtype": Field("float32", "float64", ("dtype",)),
+    "compile": Field(False, True, ("compiled",)),
 }
 REASONS = {
     "record": "what was measured when the run was made; it is compared, and decides nothing"
@@ -81,6 +83,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with pictures and a finished run, in which the zoo has toys only."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(zoo, "load", recorded.load)
+    monkeypatch.setattr(compiling, "require_compiler", lambda: None)
+    monkeypatch.setattr(
+        nn.Module, "compile", lambda self, **how: recorded.note(compiled=type(self))
+    )
     Image.new("RGB", (4, 4), (230, 230, 230)).save("light.png")
     Image.new("RGB", (4, 4), (160, 110, 110)).save("red.png")
     return tmp_path
@@ -112,6 +118,7 @@ def seen(name: str, **values: Any) -> dict[str, Any]:
         "dtype": set(recorded.SEEN["dtype"]),
         "azimuth": set(recorded.SEEN["azimuth"]),
         "loaded": recorded.SEEN["loaded"][0],
+        "compiled": recorded.SEEN.get("compiled"),
     }
 
 

@@ -14,13 +14,14 @@ References:
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
+from latentzoo.compiling import outermost
 from latentzoo.diffusion import encode
 from latentzoo.diffusion.memory import Recompute
 from latentzoo.diffusion.noise import Noise
@@ -91,6 +92,9 @@ class ReverseProcess(Generator, Encodable, Renewable):
     @abstractmethod
     def see(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         """The chain's ends of images in [0, 1]."""
+
+    def repeated(self) -> Iterator[nn.Module]:
+        return outermost(self)
 
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
         return self.show(self.reverse(**self.space.split(z)))

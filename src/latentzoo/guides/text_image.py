@@ -7,7 +7,7 @@ open_clip:ViT-B-32/laion2b_s34b_b79k   any model of open_clip
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class TextImage(nn.Module, ABC):
     """
 
     usual: float = 500.0
+    network: Any
 
     def __init__(self, preprocess: Preprocess) -> None:
         super().__init__()
@@ -48,6 +49,11 @@ class TextImage(nn.Module, ABC):
     @abstractmethod
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "N d"]:
         """Embeds texts; not of unit length."""
+
+    def repeated(self) -> Iterator[nn.Module]:
+        """The network that sees pictures, if it is one module; see `compiling`."""
+        seeing = (getattr(self.network, name, None) for name in ("visual", "vision_model"))
+        return (module for module in seeing if isinstance(module, nn.Module))
 
     @abstractmethod
     def encode_image(self, pixels: Float[Tensor, "B 3 h w"]) -> Float[Tensor, "B d"]:

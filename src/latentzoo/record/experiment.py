@@ -27,7 +27,7 @@ from latentzoo.views.orbit import EachView, Views
 
 NETWORKS = (
     *("generator", "family", "card", "options", "vary", "rest_seed"),
-    *("energies", "energy_views", "device", "dtype"),
+    *("energies", "energy_views", "device", "dtype", "compile"),
 )
 """The fields of a record by which its networks are made."""
 
@@ -136,7 +136,12 @@ class Experiment:
         Raises:
             SpecError: If its targets are one per chain, and of another number.
         """
-        phi = Posterior(self.generator, self.energies, micro_batch=self.run.micro_batch)
+        phi = Posterior(
+            self.generator,
+            self.energies,
+            micro_batch=self.run.micro_batch,
+            compile=self.run.compile,
+        )
         require_targets(phi, self.run.chains)
         return phi
 

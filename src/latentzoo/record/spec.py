@@ -177,6 +177,12 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str,
         Meta(description="The networks' number type: float32, float16, bfloat16 or float64."),
     ] = "float32"
+    compile: Annotated[
+        bool,
+        Meta(
+            description="Whether generator and guides are translated by torch.compile: minutes once, then faster steps."
+        ),
+    ] = False
     record: Annotated[
         dict[str, Any],
         Meta(

@@ -226,4 +226,5 @@ def batched(phi: Potential, chains: int) -> Potential:
     if phi.micro_batch is not None:
         return phi
     terms = {name: weight * energy for name, (weight, energy) in phi.terms.items()}
-    return Posterior(phi.generator, terms, micro_batch=pieces.micro_batch(chains))
+    size = pieces.micro_batch(chains)
+    return Posterior(phi.generator, terms, micro_batch=size, compile=phi.compile)

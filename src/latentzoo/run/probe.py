@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentzoo.compiling import plainly
 from latentzoo.diagnosis.laws import (
     kept,
     moved,
@@ -44,10 +45,11 @@ def probe(phi: Potential, z: Float[Tensor, "B D"]) -> tuple[str, ...]:
         EnergyError: The same of an energy, or if it does not give one number per image.
     """
     chains, z = _rows(phi, z)
-    with torch.no_grad():
-        posterior = isinstance(phi, Posterior)
-        found = tuple(_networks(phi, chains, z) if posterior else _potential(phi, chains, z))
-    notes = (*found, *_slope(phi, chains, z))
+    with plainly():
+        with torch.no_grad():
+            posterior = isinstance(phi, Posterior)
+            found = tuple(_networks(phi, chains, z) if posterior else _potential(phi, chains, z))
+        notes = (*found, *_slope(phi, chains, z))
     for note in notes:
         warnings.warn(note, stacklevel=3)
     return notes

@@ -47,6 +47,7 @@ def load(
     card: str | None = None,
     device: "torch.device | str" = "cpu",
     dtype: "torch.dtype | None" = None,
+    compile: bool = False,
     progress: "Progress | None" = None,
     **options: Any,
 ) -> "Generator":
@@ -60,6 +61,7 @@ def load(
         card: The card whose settings a file takes that is given by its path.
         device: Where the network is put.
         dtype: The type of its numbers, float32 by default.
+        compile: Whether the networks are translated by torch.compile when they are first called; see `compiling`.
         progress: Told of every block of a download.
         options: Arguments of the family's `build` (truncation, steps, class_index, ...), before those of the card;
             of a text-to-image pipeline its `prompt` and the arguments of its own call, see
@@ -74,6 +76,26 @@ def load(
         CheckpointError: If the file cannot be read safely, or its tensors are not those of the network.
         DownloadError: If the file cannot be had.
     """
+    generator = _loaded(
+        x, family=family, card=card, device=device, dtype=dtype, progress=progress, **options
+    )
+    if compile:
+        from latentzoo import compiling
+
+        compiling.compile(generator)
+    return generator
+
+
+def _loaded(
+    x: "str | os.PathLike[str] | DiffusionPipeline",
+    *,
+    family: str | None,
+    card: str | None,
+    device: "torch.device | str",
+    dtype: "torch.dtype | None",
+    progress: "Progress | None",
+    **options: Any,
+) -> "Generator":
     import torch
 
     from latentzoo.generator import assumptions
@@ -143,7 +165,9 @@ def own(options: dict[str, Any]) -> dict[str, Any]:
     Raises:
         SpecError: If one of them is none of the map's.
     """
-    if others := sorted({"family", "card", "device", "dtype", "progress"} & options.keys()):
+    if others := sorted(
+        {"family", "card", "device", "dtype", "compile", "progress"} & options.keys()
+    ):
         raise SpecError(
             f"the option '{others[0]}' is none of the map's; give it beside the options: --{others[0]}"
         )

@@ -19,7 +19,7 @@ References:
 """
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from latentzoo.compiling import outermost
 from latentzoo.diffusion import memory
 from latentzoo.diffusion.reverse import posterior
 from latentzoo.diffusion.schedule import VP, Discrete
@@ -61,6 +62,9 @@ class DDGAN(Generator):
         self.levels = schedule.levels(range(T - 1, -2, -1))
         shape = (network.channels, *self.size)
         self.space = Space(start=shape, code=(T, network.code), noise=(T - 1, *shape))
+
+    def repeated(self) -> Iterator[nn.Module]:
+        return outermost(self)
 
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
         x_T, code, noise = self.space.split(z).values()

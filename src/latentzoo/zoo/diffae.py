@@ -18,7 +18,7 @@ References:
     | https://arxiv.org/abs/2010.02502
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from latentzoo.compiling import outermost
 from latentzoo.diffusion import encode, memory
 from latentzoo.diffusion.noise import fixed_noise
 from latentzoo.diffusion.parametrisation import Estimate, from_eps, from_x0
@@ -109,6 +110,9 @@ class DiffAE(Generator, Encodable):
         self.register_buffer("fixed", start, persistent=False)
         self.space = Space(**blocks) if latent == "all" else Space(semantic=blocks["semantic"])
         self.size, self.channels = (resolution, resolution), channels
+
+    def repeated(self) -> Iterator[nn.Module]:
+        return outermost(self)
 
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
         blocks = self.space.split(z)

@@ -120,6 +120,9 @@ class TextToImage(Generator):
         del mode
         return super().train(False)
 
+    def repeated(self) -> Iterator[nn.Module]:
+        return iter(())  # the pipeline's own call is Python
+
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
         if self.chains not in (None, len(z)):
             raise SpecError(
