@@ -32,6 +32,7 @@ SAID: dict[str, tuple[list[str], Any]] = {
     ),
     "strength": (["--strength", "12nats"], 12.0),
     "scale": (["--scale", "2.5"], 2.5),
+    "compile": (["--compile"], True),
 }
 """Words and the value they mean, where a number is not enough."""
 
