@@ -1,8 +1,10 @@
 """A team does every item, whoever dies; a mistake is told, and nothing is tried without end."""
 
+import http.server
 import os
 import socket
 import sys
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -162,6 +164,33 @@ def test_an_address_that_does_not_answer_is_refused() -> None:
         SpecError, match=f"no Ray cluster answers at '127.0.0.1:{port}' within 10 sec"
     ):
         cluster._join(None, f"127.0.0.1:{port}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["silent", "web", "auto"])
+def test_who_listens_and_is_no_cluster_is_refused(kind: str, monkeypatch: Any) -> None:
+    """A port that accepts and says nothing; a web server; a $RAY_ADDRESS that is such a port."""
+    pytest.importorskip("ray", reason="needs the extra latentzoo[ray]")
+    # Ray takes a loopback address it finds in the environment for this machine's own
+    host = cluster.module().util.get_node_ip_address() if kind == "auto" else "127.0.0.1"
+    with http.server.HTTPServer((host, 0), http.server.SimpleHTTPRequestHandler) as server:
+        if kind == "web":
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+        where = f"{host}:{server.server_port}"
+        if kind == "auto":
+            monkeypatch.setenv("RAY_ADDRESS", where)
+        begun = time.monotonic()
+        with pytest.raises(SpecError, match="says nothing that Ray understands") as error:
+            cluster._join(cluster.module(), "auto" if kind == "auto" else where)
+        assert time.monotonic() - begun > cluster.PATIENCE / 2, "nobody waited"
+        assert "\n" not in str(error.value) and f":{server.server_port}'" in str(error.value)
+        if kind == "web":
+            server.shutdown()
+
+
+@pytest.mark.slow
+def test_a_cluster_that_answers_is_known(nodes: Any) -> None:
+    cluster._answers(nodes.address)
 
 
 @pytest.mark.parametrize("workers", [0, -1, None])

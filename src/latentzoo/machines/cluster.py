@@ -8,6 +8,7 @@ sees to its network (docs/machines.md).
 import os
 import secrets
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ PATIENCE = 10.0
 QUIET = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False}
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Set to 0, Ray takes the loopback address as its own, as it does by itself on macOS and Windows."""
+ASK = "import sys, ray; print(flush=True); ray._raylet.GcsClient(address=sys.argv[1])"
+"""Asks a cluster for its name. `ray.init` would ask for minutes, and cannot be told to stop."""
 
 
 def module() -> Any:
@@ -95,12 +98,10 @@ def _start(ray: Any, cpus: int, gpus: float | None) -> None:
 def _join(ray: Any, address: str) -> None:
     if "://" in address:
         raise SpecError(f"'{address}' is not the address of a cluster; give auto, or HOST:PORT")
-    if address != "auto":
-        _answers(address)
     try:
-        ray.init(
-            address=address, **{key: QUIET[key] for key in ("logging_level", "log_to_driver")}
-        )
+        where = _found(ray) if address == "auto" else address
+        _answers(where)
+        ray.init(address=where, **{key: QUIET[key] for key in ("logging_level", "log_to_driver")})
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         reason = str(error).strip().split("\n")[0]
         raise SpecError(
@@ -109,15 +110,45 @@ def _join(ray: Any, address: str) -> None:
         ) from None
 
 
+def _found(ray: Any) -> str:
+    """HOST:PORT of the cluster that Ray itself would find here: $RAY_ADDRESS, or one that runs on this machine."""
+    return ray._private.services.canonicalize_bootstrap_address("auto")
+
+
 def _answers(address: str) -> None:
-    """Sees whether anybody listens at HOST:PORT."""
+    """Sees whether a cluster answers at HOST:PORT."""
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit():
         raise SpecError(f"'{address}' is not the address of a cluster; give auto, or HOST:PORT")
     try:
         socket.create_connection((host, int(port)), timeout=PATIENCE).close()
+        _asked(address)
     except (OSError, OverflowError) as error:
         raise SpecError(
             f"no Ray cluster answers at '{address}' within {PATIENCE:g} seconds ({error}); start one with "
             "`ray start --head`, or leave out --ray for one of this machine"
         ) from None
+
+
+def _asked(address: str) -> None:
+    """Has a process of its own ask the cluster, so that it can be ended.
+
+    Raises:
+        TimeoutError: If somebody listens there and says nothing that Ray understands.
+        ConnectionError: If Ray is told that this is no cluster, or none for us.
+    """
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    asking: Any = subprocess.Popen([sys.executable, "-c", ASK, address], **pipes)
+    with asking as process:
+        process.stdout.readline()  # the patience begins when Ray is imported
+        try:
+            _, said = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise TimeoutError(
+                "something listens there and says nothing that Ray understands"
+            ) from None
+        if process.returncode:
+            raise ConnectionError(
+                (said.strip().splitlines() or ["no reason given"])[-1].strip(" :")
+            )
