@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentzoo import kernels
 from latentzoo.errors import EnergyError, StateError, UnknownName
 from latentzoo.kernels.mala import MALA
 from latentzoo.kernels.types import Function, Kernel
@@ -56,6 +57,21 @@ def test_a_chain_that_fails_stops_alone_and_is_named(kernel: Kernel) -> None:
     survivors = [chain for chain in seeds if chain not in failed]
     alone = walked(poisoned, kernel, *survivors, steps=30)
     assert torch.allclose(walk.z[survivors], alone.z, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(kernels.known()))
+def test_no_kernel_minds_a_chain_that_has_failed(name: str) -> None:
+    """Whatever a kernel keeps of all chains, and drops or learns later in the run."""
+    calls = iter(range(10**6))
+
+    def poisoned(z: Tensor) -> Tensor:
+        return torch.where((z[:, 0] > 1.5) & (next(calls) < 12), torch.nan, quadratic(z))
+
+    walk = walked(poisoned, kernels.load(name), *range(64), steps=60)
+    failed = {failure.chain for failure in walk.here.failures}
+    assert 0 < len(failed) < 64 and walk.z.isfinite().all()
+    rest = [chain for chain in range(64) if chain not in failed]
+    assert np.isfinite(walk.trace.phi[-1, rest]).all()
 
 
 def test_a_potential_that_is_nowhere_finite_is_an_error() -> None:

@@ -1,10 +1,14 @@
 """Jobs of the tests, which workers import."""
 
+import math
 import os
 import signal
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import recorded
+from latentzoo.hub import fetch
 
 
 class Do(NamedTuple):
@@ -44,3 +48,26 @@ class Custom(Exception):
     def __init__(self, a: str, b: int) -> None:
         super().__init__(f"{a}{b}")
         self.lock = __import__("threading").Lock()
+
+
+class Marked(recorded.Toy):
+    """A toy that notes in a file which process has loaded it, and draws no finite picture beyond a point."""
+
+    def __init__(self, *, log: str = "", beyond: float = math.inf, **options: Any) -> None:
+        super().__init__(**options)
+        self.beyond = beyond
+        if log:
+            with open(log, "a") as file:
+                file.write(f"{os.getpid()}\n")
+
+    def scene(self, blocks: Any) -> Any:
+        far = blocks["style"][:, :1, None, None] > self.beyond
+        return super().scene(blocks).masked_fill(far, math.nan)
+
+
+class Fetching:
+    """Fetches a file, as a worker of the node with this cache does, and says who has done it."""
+
+    def do(self, item: tuple[str, str], tell: Any) -> tuple[str, int]:
+        url, os.environ["LATENTZOO_CACHE"] = item
+        return str(fetch.fetch(url)), os.getpid()
