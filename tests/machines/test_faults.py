@@ -65,6 +65,7 @@ def test_a_disk_that_is_full_ends_the_run_and_more_room_ends_it_well(
     same("run")
 
 
+@pytest.mark.filterwarnings("ignore:the generator's images run from nan")
 def test_a_chain_that_fails_fails_alone_and_is_counted(nodes: Any) -> None:
     run = marked(beyond=0.0)
     result = workers.make(run, Path("run"), Crew(2))

@@ -67,7 +67,9 @@ def make(
         return _made(experiment, folder, measured, watch, notes)
 
 
-def resume(path: Path, *, steps: int = 0, watch: Watch | None = None) -> Result | None:
+def resume(
+    path: Path, *, steps: int = 0, watch: Watch | None = None, like: Experiment | None = None
+) -> Result | None:
     """Goes on with a stopped run, or with a finished one for more steps.
 
     The result is that of an undisturbed run, bit for bit. An extended run keeps the schedule that
@@ -77,6 +79,7 @@ def resume(path: Path, *, steps: int = 0, watch: Watch | None = None) -> Result 
         path: The run's folder.
         steps: How many gradients each chain gets beyond those of the record.
         watch: Called after every step.
+        like: An experiment whose networks are taken where they are the same.
 
     Returns:
         The result; None if the run is finished and no steps were given.
@@ -101,7 +104,7 @@ def resume(path: Path, *, steps: int = 0, watch: Watch | None = None) -> Result 
             )
         if steps:
             run = extended(run, steps)
-        experiment = Experiment(run, of(run))
+        experiment = Experiment(run, of(run)) if like is None else like.sharing(run, of(run))
         measured = measure(experiment)
         inputs.compare(run.record.get("inputs", {}), measured["inputs"], source=str(path))
         return _made(experiment, folder, measured, watch)

@@ -80,9 +80,10 @@ class Making:
         """Looks at networks and tells the record with nothing left open, or makes a run or a shard."""
         tell(0, 1)
         step = lambda frame, walk: tell(frame.step, walk.length)
+        experiment = self._experiment(item.run)
         if isinstance(item, Whole):
-            return _whole(item, step, self._last)
-        experiment, known = self._experiment(item.run)
+            return _whole(item, step, experiment)
+        known = self._hashes(experiment)
         if isinstance(item, Piece):
             _visible(item.out)
             out = item.out / layout.PARTS / item.shard.folder
@@ -91,21 +92,26 @@ class Making:
             _ = experiment.probed
         return replace(experiment.resolved, record={"inputs": known})
 
-    def _experiment(self, run: spec.Run) -> tuple[Experiment, dict[str, str]]:
-        """The experiment of a record, and the hashes of what it is made with."""
+    def _experiment(self, run: spec.Run) -> Experiment:
+        """The experiment of a record, whose networks are loaded when they are first asked for."""
         if self._last is None or self._last.run != run:
             self._last = Experiment(run) if self._last is None else self._last.sharing(run)
             self._known = None
+        return self._last
+
+    def _hashes(self, experiment: Experiment) -> dict[str, str]:
+        """The hashes of what an experiment is made with, which must be those that its record tells."""
         if self._known is None:
-            self._known = inputs.digests(self._last)
-            inputs.compare(run.record.get("inputs", {}), self._known, source=run.generator)
-        return self._last, self._known
+            self._known = inputs.digests(experiment)
+            told = experiment.run.record.get("inputs", {})
+            inputs.compare(told, self._known, source=experiment.run.generator)
+        return self._known
 
 
-def _whole(item: Whole, step: Any, like: Experiment | None) -> int:
+def _whole(item: Whole, step: Any, like: Experiment) -> int:
     """Makes or resumes a run and says how many of its chains failed."""
     if is_started(item.out):
-        result = execute.resume(item.out, watch=step)
+        result = execute.resume(item.out, watch=step, like=like)
     else:
         result = execute.make(item.run, item.out, watch=step, like=like)
     return 0 if result is None else len(result.failures)

@@ -173,7 +173,7 @@ def walked(
         found = team.one(None, see) if coupled else Followed(plan.kernel, None)
         states = _gathered(team, plan, found, watch)
     said = f"the chains followed the schedule of a pilot of {len(plan.pilot)}"
-    return _joined(plan, found, join.join(states), (*notes, said) if coupled else notes)
+    return _joined(plan, found, states, (*notes, said) if coupled else notes)
 
 
 def _gathered(
@@ -208,15 +208,23 @@ def _made(said: Said) -> float:
     return sum(len(item.chains) * words[0] / max(words[1], 1) for item, words in at_hand)
 
 
-def _joined(plan: Plan, found: Followed, state: join.State, notes: tuple[str, ...]) -> Walk:
-    state.texts["notes"] = [*notes, *state.texts["notes"]]
+def _joined(
+    plan: Plan, found: Followed, states: list[join.State], notes: tuple[str, ...]
+) -> Walk:
     rng = Rng(*plan.seeds, device=plan.device, dtype=plan.dtype)
     more: dict[str, Any] = {"best": plan.best, "keep": plan.keep, "sights": found.sights}
     walk = Walk(plan.phi, found.kernel, rng, steps=plan.steps, tries=plan.tries, **more)
     with TemporaryDirectory() as folder:
-        join.write(Path(folder) / "state", state)
+        _write(Path(folder) / "state", states, notes)
         walk.resume(Path(folder) / "state")
     return walk
+
+
+def _write(path: Path, states: list[join.State], notes: tuple[str, ...]) -> None:
+    """Writes the state of the whole; what is in memory of it is gone before it is read."""
+    whole = join.join(states)
+    whole.texts["notes"] = [*notes, *whole.texts["notes"]]
+    join.write(path, whole)
 
 
 def batched(phi: Potential, chains: int) -> Potential:

@@ -58,6 +58,8 @@ def write(path: Path, state: State) -> None:
 def join(states: Sequence[State]) -> State:
     """Joins the states of a run's parts, in the order of their chains.
 
+    The parts are emptied on the way, so that no more than one tensor is there twice.
+
     Raises:
         StateError: If they are not parts of one run.
     """
@@ -102,7 +104,7 @@ def _apart(states: Sequence[State]) -> bool:
 
 
 def _joined(key: str, states: Sequence[State]) -> Tensor:
-    values = [state.tensors[key] for state in states if key in state.tensors]
+    values = [state.tensors.pop(key) for state in states if key in state.tensors]
     if key == "gradients":
         return torch.stack(values).amax()
     return values[0] if key in SHARED else torch.cat(values, CHAIN.get(key, 0)).contiguous()
