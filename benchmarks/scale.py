@@ -1,34 +1,56 @@
-"""What many chains cost the driver of workers: its own time and memory, and the bytes that move.
+"""What workers give and what many chains cost their driver.
 
-    python benchmarks/scale.py [--steps 40] [--simulated 10000]
+    python benchmarks/scale.py driver [--steps 20] [--simulated 10000]
+    python benchmarks/scale.py workers [--chains 32] [--steps 20] [--rounds 2] [--wait 0.03]
 
-The workers return made-up states at once, of as many numbers as real chains have. Told are the driver's processor time
-and the memory that stays, beyond the states themselves, per chain; the bytes are those of a state as it crosses.
+driver: workers return made-up states at once, of as many numbers as real chains have. Told are the driver's processor
+time, its own memory beyond the states themselves, and the bytes of a state as it crosses, all per chain.
+
+workers: the same chains by 1 and by 2 workers, by turns. The efficiency is T_1 / (2 T_2) with T the wall time, of all and
+of the chains alone (workers have started and loaded); and C_1 / C_2 with C the processor time of the chains, which says
+the same where others use the machine too. With `--wait` a gradient waits so many seconds, as for an accelerator, instead
+of computing avatar-turbo on the processor.
 """
 
 import argparse
+import os
 import pickle
-import resource
+import re
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from latentzoo.kernels.types import Function
+import latentzoo as lz
+from latentzoo import energies
+from latentzoo.kernels.types import Function, Potential
 from latentzoo.kernels.ula import ULA
 from latentzoo.machines.team import Team
-from latentzoo.run import apart, join, pieces
+from latentzoo.run import apart, pieces
+from latentzoo.run.state import State
 
 
 def tilted(z: Tensor) -> Tensor:
     return (z - 1).square().sum(1) / 2
 
 
-def plan(chains: int, steps: int, dim: int) -> apart.Plan:
+class Waiting:
+    """A potential whose every gradient takes so many seconds of another machine."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __call__(self, z: Tensor) -> Tensor:
+        time.sleep(self.seconds)
+        return tilted(z)
+
+
+def plan(phi: Potential, chains: int, steps: int, dim: int) -> apart.Plan:
     return apart.Plan(
-        phi=apart.Batched(Function(tilted), 1),
+        phi=phi,
         kernel=ULA(0.1),
         seeds=tuple(range(chains)),
         pilot=(),
@@ -49,11 +71,11 @@ class Simulated:
     def __init__(self, dim: int, steps: int) -> None:
         self.dim, self.steps = dim, steps
 
-    def do(self, item: Any, tell: Any) -> join.State:
+    def do(self, item: Any, tell: Any) -> State:
         return made_up(item.chains, self.dim, self.steps)
 
 
-def made_up(chains: range, dim: int, steps: int) -> join.State:
+def made_up(chains: range, dim: int, steps: int) -> State:
     b, draw = len(chains), np.random.default_rng(chains.start)
     vector = lambda: draw.standard_normal((b, dim), dtype=np.float32)
     number = lambda: draw.standard_normal(b, dtype=np.float32)
@@ -61,52 +83,124 @@ def made_up(chains: range, dim: int, steps: int) -> join.State:
     tensors |= {"state.phi": number(), "state.terms": np.zeros((b, 0), np.float32)}
     tensors |= {f"info.{name}": number() for name in ("accept", "step_size", "beta", "error")}
     tensors |= {"failed": np.full(b, -1), "noise": np.zeros((b, 13), np.int64), "start": vector()}
-    tensors |= {"gradients": np.float64(steps)[None][0:1].reshape(())}
+    tensors |= {"gradients": np.array(steps, np.float64)}
     tensors |= {"trace": np.zeros((steps + 1, 6, b), np.float32)}
     texts = {"step": steps, "failures": [], "seconds": 1.0, "notes": [], "names": []}
-    return join.State(tensors, {**texts, "seeds": list(chains)})
+    return State(tensors, {**texts, "seeds": list(chains)})
 
 
 def driver(args: argparse.Namespace) -> None:
     """Measures what the driver itself does for many chains."""
     chains, dim, steps = args.simulated, 512, args.steps
-    job = plan(chains, steps, dim)
-    size = pickle.dumps(made_up(range(8), dim, steps), protocol=5)
-    print(
-        f"bytes moved per chain: {len(size) / 8:.0f} (latent {4 * dim}, three of them; {steps} steps of trace)"
-    )
+    job = plan(apart.Batched(Function(tilted), 1), chains, steps, dim)
+    size = len(pickle.dumps(made_up(range(8), dim, steps), protocol=5)) / 8
+    print(f"bytes moved per chain: {size:.0f} ({3 * 4 * dim} of latents, {steps} steps of trace)")
     found = apart.Followed(ULA(0.1), None)
     with Team(Simulated(dim, steps), 2) as team:
         list(team.each([apart.Piece(range(8), found)] * 4))  # both have started
-        before, memory = time.process_time(), peak()
-        states = apart._gathered(team, job, found, lambda _: None)
-        gathered, held = time.process_time() - before, peak() - memory
-        walk = apart._joined(job, found, join.join(states), ())
-        joined = time.process_time() - before
-    count = pieces.count(chains, 1, 2)
+        before, peak, shared = time.process_time(), memory("VmHWM"), memory("RssShmem")
+        whole = apart._gathered(team, job, found, lambda _: None)
+        gathered = time.process_time() - before
+        walk = apart._joined(job, found, whole, ())
+        joined = time.process_time() - before - gathered
+        shared = memory("RssShmem") - shared
+        held = memory("VmHWM") - peak - shared
     latents = sum(t.nbytes for t in walk.here.state) + walk.start.nbytes + walk.trace.array.nbytes
-    print(f"the driver, {chains} simulated chains in {count} pieces:")
+    each = lambda x: x / chains / 1024
+    print(f"the driver, {chains} simulated chains in {pieces.count(chains, 1, 2)} pieces:")
     print(
-        f"  gathering {1000 * gathered / chains:.3f} ms a chain, and joining {1000 * (joined - gathered) / chains:.3f}"
+        f"  {1000 * gathered / chains:.3f} ms a chain to gather, {1000 * joined / chains:.3f} to join"
     )
-    own = (held - latents) / chains / 1024
     print(
-        f"  memory {own:.2f} KB a chain beyond states and traces of {latents / chains / 1024:.1f} KB"
+        f"  {each(held - latents):.2f} KB a chain beyond latents and traces of {each(latents):.1f} KB (peak)"
     )
+    print(f"  {each(shared):.2f} KB a chain of Ray's object store, which is of a fixed size")
 
 
-def peak() -> int:
-    """The largest memory of this process so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def memory(kind: str) -> int:
+    """A line of this process's memory, in bytes (Linux)."""
+    found = re.search(rf"{kind}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return 0 if found is None else int(found[1]) * 1024
+
+
+class Timed(apart.Apart):
+    """Chains that also tell the processor time that they took; an empty piece warms the networks up."""
+
+    def do(self, item: Any, tell: Any) -> Any:
+        before = time.process_time()
+        if not len(item.chains):
+            self.plan.phi.evaluate(torch.zeros(1, self.plan.dim))
+            time.sleep(1)  # the other worker takes the next one
+            return os.getpid(), 0.0
+        super().do(item, tell)
+        return os.getpid(), time.process_time() - before
+
+
+def network(args: argparse.Namespace) -> tuple[Potential, int]:
+    """The potential of the chains, and the dimension of its latent."""
+    if args.wait:
+        return apart.Batched(Function(Waiting(args.wait)), 4), 512
+    generator = lz.load("avatar-turbo")
+    text = energies.load("attribute", "hat=beanie", model="avatar-attributes")
+    return lz.Posterior(generator, {"hat": 10 * text}, micro_batch=4), generator.space.dim
+
+
+def timed(job: apart.Plan, workers: int) -> tuple[float, float, float]:
+    """The wall time of all, of the chains alone, and the processor time of the chains."""
+    begun, found = time.perf_counter(), apart.Followed(job.kernel, None)
+    with Team(Timed(job), workers) as team:
+        warm: set[int] = set()
+        while len(warm) < workers:
+            some = team.each([apart.Piece(range(0), found)] * workers)
+            warm |= {outcome.value[0] for outcome in some}
+        loaded, chains = time.perf_counter(), len(job.seeds)
+        count = pieces.count(chains, 4, workers)
+        cut = [apart.Piece(pieces.piece(chains, 4, i, count), found) for i in range(count)]
+        spent = sum(outcome.value[1] for outcome in team.each(cut))
+        alone = time.perf_counter() - loaded
+    return time.perf_counter() - begun, alone, spent
+
+
+def compare(args: argparse.Namespace) -> None:
+    """Measures 1 and 2 workers by turns, and tells the best of each."""
+    phi, dim = network(args)
+    job = plan(phi, args.chains, args.steps, dim)
+    found: dict[int, list[tuple[float, float, float]]] = {1: [], 2: []}
+    for _ in range(args.rounds):
+        for workers, rows in found.items():
+            rows.append(timed(job, workers))
+            print(
+                f"  {workers} workers: {rows[-1][1]:.1f} s, load {os.getloadavg()[0]:.1f}",
+                flush=True,
+            )
+    (all1, alone1, cpu1), (all2, alone2, cpu2) = (
+        map(min, zip(*rows, strict=True)) for rows in found.values()
+    )
+    gradients = args.chains / 4 * args.steps
+    print(f"{1000 * alone1 / gradients:.0f} ms a gradient of 4 chains, one worker")
+    print(f"chains per second: {args.chains / alone1:.2f} and {args.chains / alone2:.2f}")
+    print(
+        f"efficiency of 2 workers: {alone1 / 2 / alone2:.2f}, with start and load {all1 / 2 / all2:.2f}"
+    )
+    print(f"in processor time: {cpu1 / cpu2:.2f}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--simulated", type=int, default=10000)
+    kinds = parser.add_subparsers(required=True)
+    one = kinds.add_parser("driver")
+    one.set_defaults(run=driver)
+    one.add_argument("--simulated", type=int, default=10000)
+    one.add_argument("--steps", type=int, default=20)
+    two = kinds.add_parser("workers")
+    two.set_defaults(run=compare)
+    two.add_argument("--chains", type=int, default=32)
+    two.add_argument("--steps", type=int, default=20)
+    two.add_argument("--rounds", type=int, default=2)
+    two.add_argument("--wait", type=float, default=0.0)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    driver(args)
+    args.run(args)
 
 
 if __name__ == "__main__":

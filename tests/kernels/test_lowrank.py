@@ -105,7 +105,7 @@ def test_what_was_learned_is_followed_alone_and_survives_a_kill(tmp_path: Path) 
     for frame in whole:
         if frame.step in (36, 50):
             whole.save(tmp_path / f"{frame.step}.safetensors")
-    state = checkpoint.read(tmp_path / "50.safetensors", kernel)[0].state
+    state = checkpoint.unpack(checkpoint.read(tmp_path / "50.safetensors"), kernel).frame.state
     learned = kernel.learned(state)
     assert isinstance(learned["precondition"], Reference)
     for step in (36, 50):

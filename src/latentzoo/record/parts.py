@@ -27,7 +27,7 @@ from latentzoo.record import layout, plain, schedule, shard, spec
 from latentzoo.record.folder import Pictures, RunFolder, is_started
 from latentzoo.record.shard import Shard
 from latentzoo.rng import Rng
-from latentzoo.run import join
+from latentzoo.run import join, state
 from latentzoo.run.result import Result, finish
 from latentzoo.run.sampling import seeds
 from latentzoo.run.trace import Trace
@@ -176,8 +176,8 @@ class _Told(Potential):
 
 
 def _walked(folder: RunFolder, run: spec.Run, parts: Sequence[Part]) -> Result:
-    whole = join.join([join.read(part.path / layout.STATE) for part in parts])
-    join.write(folder.state, whole)
+    whole = join.join((state.read(part.path / layout.STATE) for part in parts), run.chains)
+    state.write(folder.state, whole)
     walk = Walk(
         _Told(whole.texts["names"]),
         schedule.kernel(run),
@@ -188,7 +188,7 @@ def _walked(folder: RunFolder, run: spec.Run, parts: Sequence[Part]) -> Result:
         best=run.best,
         keep=run.keep,
     )
-    walk.resume(folder.state)
+    walk.restore(whole)
     return finish(walk)
 
 

@@ -65,5 +65,5 @@ def followed(folder: Path, table: layout.Table) -> dict[str, Any]:
     record = plain.read(folder / layout.RECORD).kernel
     walked = kernels.load(record.name, **record.settings)
     rows = schedule(table.column("beta"), table.column("step_size"))
-    saved = state.read(folder / layout.STATE, walked)
+    saved = state.unpack(state.read(folder / layout.STATE), walked)
     return {"schedule": rows, **walked.learned(saved.frame.state)}

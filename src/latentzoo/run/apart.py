@@ -6,12 +6,12 @@ adapts across the chains follows a pilot of another seed, which one worker walks
 or 5 workers, bit for bit.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,6 +26,7 @@ from latentzoo.rng import Rng
 from latentzoo.run import join, pieces
 from latentzoo.run.directions import Sights
 from latentzoo.run.progress import Progress
+from latentzoo.run.state import State
 from latentzoo.run.walk import Walk
 
 
@@ -129,14 +130,12 @@ class Apart:
         return Followed(replace(plan.kernel, **settings), sights)  # pyright: ignore
 
 
-def _walked(walk: Walk, tell: Tell) -> join.State:
+def _walked(walk: Walk, tell: Tell) -> State:
     for frame in walk:
         tell(frame.step, walk.length)
-    with TemporaryDirectory() as folder:
-        walk.save(Path(folder) / "state")
-        state = join.read(Path(folder) / "state")
-    arrays: Any = {name: tensor.numpy() for name, tensor in state.tensors.items()}
-    return join.State(arrays, state.texts)
+    tensors, texts = walk.packed()
+    arrays: Any = {name: tensor.numpy() for name, tensor in tensors.items()}
+    return State(arrays, texts)
 
 
 def walked(
@@ -171,21 +170,18 @@ def walked(
     with Team(Apart(plan), workers, gpus=gpus, address=address) as team:
         see = lambda said: watch(Progress(_made(said), len(plan.seeds), len(said), team.lost))
         found = team.one(None, see) if coupled else Followed(plan.kernel, None)
-        states = _gathered(team, plan, found, watch)
+        whole = _gathered(team, plan, found, watch)
     said = f"the chains followed the schedule of a pilot of {len(plan.pilot)}"
-    return _joined(plan, found, states, (*notes, said) if coupled else notes)
+    return _joined(plan, found, whole, (*notes, said) if coupled else notes)
 
 
-def _gathered(
-    team: Team, plan: Plan, found: Followed, watch: Callable[[Progress], Any]
-) -> list[join.State]:
-    """The states of all pieces, in the order of their chains."""
+def _gathered(team: Team, plan: Plan, found: Followed, watch: Callable[[Progress], Any]) -> State:
+    """The state of all pieces."""
     size = plan.phi.size if isinstance(plan.phi, Batched) else getattr(plan.phi, "micro_batch", 1)
     chains = len(plan.seeds)
     count = pieces.count(chains, size, team.workers)
     items = [Piece(pieces.piece(chains, size, i, count), found) for i in range(count)]
-    states: dict[int, join.State] = {}
-    done = 0
+    whole, done = join.Joined(chains), 0
 
     def see(said: Said) -> None:
         watch(Progress(done + _made(said), len(plan.seeds), len(said), team.lost))
@@ -195,11 +191,16 @@ def _gathered(
             raise outcome.error
         done += len(outcome.item.chains)
         tensors, texts = outcome.value
-        own = {
-            name: torch.tensor(array) for name, array in tensors.items()
-        }  # what came is read-only
-        states[outcome.item.chains.start] = join.State(own, texts)
-    return [states[first] for first in sorted(states)]
+        came = {name: _tensor(array) for name, array in tensors.items()}
+        whole.put(outcome.item.chains.start, State(came, texts))
+    return whole.state()
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    """An array of another process as a tensor, which is only read."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 def _made(said: Said) -> float:
@@ -208,23 +209,13 @@ def _made(said: Said) -> float:
     return sum(len(item.chains) * words[0] / max(words[1], 1) for item, words in at_hand)
 
 
-def _joined(
-    plan: Plan, found: Followed, states: list[join.State], notes: tuple[str, ...]
-) -> Walk:
+def _joined(plan: Plan, found: Followed, whole: State, notes: tuple[str, ...]) -> Walk:
     rng = Rng(*plan.seeds, device=plan.device, dtype=plan.dtype)
     more: dict[str, Any] = {"best": plan.best, "keep": plan.keep, "sights": found.sights}
     walk = Walk(plan.phi, found.kernel, rng, steps=plan.steps, tries=plan.tries, **more)
-    with TemporaryDirectory() as folder:
-        _write(Path(folder) / "state", states, notes)
-        walk.resume(Path(folder) / "state")
-    return walk
-
-
-def _write(path: Path, states: list[join.State], notes: tuple[str, ...]) -> None:
-    """Writes the state of the whole; what is in memory of it is gone before it is read."""
-    whole = join.join(states)
     whole.texts["notes"] = [*notes, *whole.texts["notes"]]
-    join.write(path, whole)
+    walk.restore(whole)
+    return walk
 
 
 def batched(phi: Potential, chains: int) -> Potential:

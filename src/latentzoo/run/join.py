@@ -1,134 +1,150 @@
 """The state of a run from the states of its parts, which were walked apart.
 
 What a chain has is put side by side in the order of the chains; what all share is the same in each part. A part whose
-chains all failed ends early: it stands still from there on, as its chains do in the whole run.
+chains all failed ends early: it stands still from there on, as its chains do in the whole run. Each part is copied to
+its place as it comes, so that nothing is in memory twice.
 """
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from latentzoo.errors import StateError
-from latentzoo.files import write_atomic
+from latentzoo.run.state import State
 
-SHARED = ("draws.step", "directions.basis")
-CHAIN = {"trace": 2, "directions.along": 2, "draws": 1}
-"""Which dimension is the chain's, where it is not the first."""
+GRADIENTS, BASIS, ALONG, DRAWS = "gradients", "directions.basis", "directions.along", "draws"
+SHARED = (GRADIENTS, BASIS, "draws.step")
+CHAIN = {"trace": 2, ALONG: 2, DRAWS: 1}
+"""Which dimension is the chain's, where it is not the first; the first is then that of the steps."""
 APART = (
     "the chains were walked apart and followed no run, so they were not looked at along the directions of their "
     "gradients"
 )
 
 
-class State(NamedTuple):
-    """A state file as it is: its tensors and its texts."""
+class _Part(NamedTuple):
+    """What is kept of a part beside its place: its chains, its texts, how many draws it has, which basis."""
 
-    tensors: dict[str, Tensor]
+    chains: range
     texts: dict[str, Any]
+    draws: int
+    basis: int | None
+
+    @property
+    def step(self) -> int:
+        return self.texts["step"]
 
 
-def read(path: Path) -> State:
-    """Reads a state file as it is.
+class Joined:
+    """Creates the state of a run of so many chains, into which its parts are put in any order."""
 
-    Raises:
-        StateError: If it is missing or broken.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            texts = {key: json.loads(text) for key, text in (file.metadata() or {}).items()}
-            return State({name: file.get_tensor(name) for name in file.keys()}, texts)  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError) as error:
-        raise StateError(
-            f"{path}: not a readable state of a part ({error}); make the part again"
-        ) from error
+    def __init__(self, chains: int) -> None:
+        self._count = chains
+        self._tensors: dict[str, Tensor] = {}
+        self._parts: list[_Part] = []
+        self._bases: list[Tensor] = []
 
+    def put(self, first: int, part: State) -> None:
+        """Copies a part to its place, from chain `first` on."""
+        tensors, basis = part.tensors, self._known(part.tensors.get(BASIS))
+        chains = range(first, first + len(tensors["failed"]))
+        for key, value in tensors.items():
+            if key not in SHARED and (key != ALONG or basis == 0):
+                self._place(key, first, value)
+        self._share(tensors)
+        drawn = len(tensors[DRAWS]) if DRAWS in tensors else 0
+        self._parts.append(_Part(chains, part.texts, drawn, basis))
 
-def write(path: Path, state: State) -> None:
-    """Writes a state file, atomically."""
-    texts = {key: json.dumps(value) for key, value in state.texts.items()}
-    write_atomic(path, lambda temporary: save_file(state.tensors, temporary, texts))
+    def state(self) -> State:
+        """The whole, when all parts are in their places.
 
-
-def join(states: Sequence[State]) -> State:
-    """Joins the states of a run's parts, in the order of their chains.
-
-    The parts are emptied on the way, so that no more than one tensor is there twice.
-
-    Raises:
-        StateError: If they are not parts of one run.
-    """
-    names = {tuple(state.texts["names"]) for state in states}
-    if len(names) > 1:
-        raise StateError(f"these parts have other energies: {', '.join(map(str, sorted(names)))}")
-    last = max(states, key=lambda state: state.texts["step"])
-    steps = last.texts["step"]
-    whole = [_until(state, last) for state in states]
-    texts = _texts(whole)
-    keys = list(dict.fromkeys(key for state in whole for key in state.tensors))
-    if _apart(whole):
-        keys = [key for key in keys if not key.startswith("directions.")]
+        Raises:
+            StateError: If they are not parts of one run, or one is not at its end.
+        """
+        parts = sorted(self._parts, key=lambda part: part.chains.start)
+        names = {tuple(part.texts["names"]) for part in parts}
+        if len(names) > 1:
+            said = ", ".join(map(str, sorted(names)))
+            raise StateError(f"these parts have other energies: {said}")
+        steps = max(part.step for part in parts)
+        for part in parts:
+            self._stand(part, steps)
+        texts = {**_texts(parts), "step": steps}
+        known = {part.basis for part in parts if part.step == steps or part.basis is not None}
+        if len(known) == 1:
+            return State(self._tensors, texts)
         texts["notes"].append(APART)
-    return State({key: _joined(key, whole) for key in keys}, {**texts, "step": steps})
+        kept = {k: v for k, v in self._tensors.items() if not k.startswith("directions.")}
+        return State(kept, texts)
+
+    def _place(self, key: str, first: int, value: Tensor) -> None:
+        dim = CHAIN.get(key, 0)
+        whole = self._tensors.get(key)
+        if whole is None or (dim > 0 and len(whole) < len(value)):
+            shape = (*value.shape[:dim], self._count, *value.shape[dim + 1 :])
+            room = value.new_full(shape, torch.nan) if dim > 0 else value.new_empty(shape)
+            if whole is not None:
+                room[: len(whole)] = whole
+            whole = self._tensors[key] = room
+        there = whole.narrow(dim, first, value.shape[dim])
+        (there[: len(value)] if dim > 0 else there).copy_(value)
+
+    def _share(self, tensors: dict[str, Tensor]) -> None:
+        """Keeps what all chains share, of the part that went farthest."""
+        before = self._tensors.get(GRADIENTS)
+        if before is None or tensors[GRADIENTS] > before:
+            self._tensors |= {key: tensors[key].clone() for key in SHARED if key in tensors}
+
+    def _known(self, basis: Tensor | None) -> int | None:
+        """Which of the bases that were seen this is."""
+        if basis is None:
+            return None
+        for i, other in enumerate(self._bases):
+            if torch.equal(basis, other):
+                return i
+        self._bases.append(basis.clone())
+        return len(self._bases) - 1
+
+    def _stand(self, part: _Part, steps: int) -> None:
+        """Lets a part that ended early stand until the end of the last of them."""
+        if part.step == steps:
+            return
+        chains = slice(part.chains.start, part.chains.stop)
+        if (self._tensors["failed"][chains] < 0).any():
+            raise StateError(
+                f"one part is at step {part.step} and another at step {steps}; resume it first"
+            )
+        if DRAWS in self._tensors:
+            self._tensors[DRAWS][part.draws :, chains] = self._tensors["state.z"][chains]
 
 
-def _texts(states: Sequence[State]) -> dict[str, Any]:
+def join(parts: Iterable[State], chains: int) -> State:
+    """Joins the states of a run's parts, given in the order of its chains.
+
+    Raises:
+        StateError: If they are not parts of one run, or one is not at its end.
+    """
+    whole, first = Joined(chains), 0
+    for part in parts:
+        whole.put(first, part)
+        first += len(part.tensors["failed"])
+    return whole.state()
+
+
+def _texts(parts: list[_Part]) -> dict[str, Any]:
     """What is said of all parts together; the seconds are those of all of them."""
-    failures, before = [], 0
-    for state in states:
-        for chain, *rest in state.texts["failures"]:
-            failures.append([before + chain, *rest])
-        before += len(state.tensors["failed"])
-    every = lambda key: [x for state in states for x in state.texts[key]]
+    every = lambda key: [x for part in parts for x in part.texts[key]]
+    failures = [
+        [part.chains.start + chain, *rest]
+        for part in parts
+        for chain, *rest in part.texts["failures"]
+    ]
     return {
         "failures": sorted(failures, key=lambda failure: (failure[2], failure[0])),
-        "seconds": sum(state.texts["seconds"] for state in states),
+        "seconds": sum(part.texts["seconds"] for part in parts),
         "notes": list(dict.fromkeys(every("notes"))),
         "seeds": every("seeds"),
-        "names": states[0].texts["names"],
+        "names": parts[0].texts["names"],
     }
-
-
-def _apart(states: Sequence[State]) -> bool:
-    """Whether the parts looked along directions of their own."""
-    bases = [state.tensors.get("directions.basis") for state in states]
-    some = [basis for basis in bases if basis is not None]
-    return bool(some) and not (
-        len(some) == len(bases) and all(torch.equal(basis, some[0]) for basis in some)
-    )
-
-
-def _joined(key: str, states: Sequence[State]) -> Tensor:
-    values = [state.tensors.pop(key) for state in states if key in state.tensors]
-    if key == "gradients":
-        return torch.stack(values).amax()
-    return values[0] if key in SHARED else torch.cat(values, CHAIN.get(key, 0)).contiguous()
-
-
-def _until(state: State, last: State) -> State:
-    """A part that ended early, until the end of the last of them."""
-    missing = last.texts["step"] - state.texts["step"]
-    if missing == 0:
-        return state
-    if (state.tensors["failed"] < 0).any():
-        raise StateError(
-            f"one part is at step {state.texts['step']} and another at step {last.texts['step']}; resume it first"
-        )
-    more, chains = dict(state.tensors), len(state.tensors["failed"])
-    for key in ("trace", "directions.along"):
-        if key in last.tensors:
-            ended = last.tensors[key].new_full((*last.tensors[key].shape[:2], chains), torch.nan)
-            before = more.get(key, ended[:0])
-            more[key] = torch.cat([before, ended[len(before) :]])
-    if "draws" in last.tensors:
-        stands = more["state.z"].expand(len(last.tensors["draws"]), -1, -1)
-        before = more.get("draws", stands[:0])
-        more["draws"] = torch.cat([before, stands[len(before) :]])
-    return State(
-        {**more, **{key: last.tensors[key] for key in SHARED if key in last.tensors}}, state.texts
-    )

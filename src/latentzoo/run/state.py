@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,8 +17,15 @@ from latentzoo.run.chain import Failure, Frame
 from latentzoo.run.trace import Trace
 
 
+class State(NamedTuple):
+    """What a state file holds: tensors, all on the CPU, and texts, which are plain data."""
+
+    tensors: dict[str, Tensor]
+    texts: dict[str, Any]
+
+
 class Saved(NamedTuple):
-    """A state file read back: the frame, how long the run took, its notes, and further tensors by name."""
+    """A state taken apart: the frame, how long the run took, its notes, and further tensors by name."""
 
     frame: Frame
     seconds: float
@@ -26,68 +33,80 @@ class Saved(NamedTuple):
     tensors: dict[str, Tensor]
 
 
-def save(
-    path: Path,
+def pack(
     frame: Frame,
     *,
     seconds: float = 0.0,
     notes: tuple[str, ...] = (),
     trace: Trace | None = None,
     tensors: dict[str, Tensor] | None = None,
-) -> None:
-    """Writes a frame, its trace and further tensors (best states, draws) atomically."""
+) -> State:
+    """Puts a frame, its trace and further tensors (best states, draws) into a state; none shares memory."""
     state = {f"state.{name}": value for name, value in frame.state._asdict().items()}
     info = {f"info.{name}": value for name, value in frame.info._asdict().items()}
     whole = {**state, **info, "failed": frame.failed, **(tensors or {})}
     whole["noise"] = frame.noise.state()
     if trace is not None:
         whole |= trace.tensors(frame.step + 1)
-    metadata = {
-        "step": str(frame.step),
-        "failures": json.dumps(frame.failures),
-        "seconds": repr(seconds),
-        "notes": json.dumps(notes),
-        "seeds": json.dumps(() if trace is None else trace.seeds),
-        "names": json.dumps(() if trace is None else trace.names),
+    texts = {
+        "step": frame.step,
+        "failures": frame.failures,
+        "seconds": seconds,
+        "notes": notes,
+        "seeds": () if trace is None else trace.seeds,
+        "names": () if trace is None else trace.names,
     }
-    whole = {
-        name: value.detach().cpu().clone().contiguous() for name, value in whole.items()
-    }  # none may share memory
-    write_atomic(path, lambda temporary: save_file(whole, temporary, metadata))
+    alone = {name: value.detach().cpu().clone().contiguous() for name, value in whole.items()}
+    return State(alone, texts)
 
 
-def read(path: Path, kernel: Kernel, device: torch.device | str = "cpu") -> Saved:
-    """Reads a state file back.
+def unpack(saved: State, kernel: Kernel, device: torch.device | str = "cpu") -> Saved:
+    """Takes a state apart.
 
     Arguments:
-        path: The file.
+        saved: The state.
         kernel: The kernel that made it; its `State` gives the frame's state its class.
         device: Where the tensors are put.
 
     Raises:
-        StateError: If the file is missing, truncated, or of another kernel.
+        StateError: If it is of another kernel.
     """
-    try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise StateError(f"{path}: there is no state here; was the run started?") from None
-    except (SafetensorError, OSError) as error:
-        raise StateError(
-            f"{path}: not a readable state of a run ({error}); start the run again"
-        ) from error
+    tensors = {name: value.to(device) for name, value in saved.tensors.items()}
     try:
         state = kernel.State(**_take("state.", tensors))
         info = Info(**_take("info.", tensors))
-        failures = tuple(Failure(*failure) for failure in json.loads(metadata["failures"]))
+        failures = tuple(Failure(*failure) for failure in saved.texts["failures"])
         failed, noise = tensors.pop("failed"), Mark(tensors.pop("noise").cpu())
-        frame = Frame(int(metadata["step"]), state, info, failed, noise, failures)
-        notes = tuple(map(str, json.loads(metadata["notes"])))
-        return Saved(frame, float(metadata["seconds"]), notes, tensors)
+        frame = Frame(int(saved.texts["step"]), state, info, failed, noise, failures)
+        notes = tuple(map(str, saved.texts["notes"]))
+        return Saved(frame, float(saved.texts["seconds"]), notes, tensors)
     except (KeyError, TypeError, ValueError) as error:
         raise StateError(
-            f"{path}: a state of another kernel or version ({error}); run it with the one that made it"
+            f"a state of another kernel or version ({error}); run it with the one that made it"
+        ) from error
+
+
+def write(path: Path, state: State) -> None:
+    """Writes a state file, atomically."""
+    texts = {key: json.dumps(value) for key, value in state.texts.items()}
+    write_atomic(path, lambda temporary: save_file(state.tensors, temporary, texts))
+
+
+def read(path: Path) -> State:
+    """Reads a state file.
+
+    Raises:
+        StateError: If the file is missing or truncated.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            texts = {key: json.loads(text) for key, text in (file.metadata() or {}).items()}
+            return State({name: file.get_tensor(name) for name in file.keys()}, texts)  # noqa: SIM118
+    except FileNotFoundError:
+        raise StateError(f"{path}: there is no state here; was the run started?") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise StateError(
+            f"{path}: not a readable state of a run ({error}); start the run again"
         ) from error
 
 

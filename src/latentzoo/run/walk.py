@@ -246,6 +246,10 @@ class Walk:
 
     def save(self, path: Path) -> None:
         """Writes a state file, atomically; see `resume`."""
+        state.write(path, self.packed())
+
+    def packed(self) -> state.State:
+        """All that is needed to go on from here; see `restore`."""
         frame = self.here
         extra = {"gradients": torch.tensor(self.gradients, dtype=torch.float64)}
         if self.start is not None:
@@ -258,13 +262,8 @@ class Walk:
                 "draws": torch.stack(list(kept.values())),
                 "draws.step": torch.tensor(list(kept)),
             }
-        state.save(
-            path,
-            frame,
-            seconds=self.seconds,
-            notes=self.notes,
-            trace=self.trace,
-            tensors=extra,
+        return state.pack(
+            frame, seconds=self.seconds, notes=self.notes, trace=self.trace, tensors=extra
         )
 
     def resume(self, path: Path) -> Frame:
@@ -273,12 +272,22 @@ class Walk:
         Raises:
             StateError: If the file is broken or belongs to another run.
         """
-        saved = state.read(path, self.kernel, self.rng.device)
+        given = state.read(path)
+        try:
+            return self.restore(given)
+        except StateError as error:
+            raise StateError(f"{path}: {error}") from error
+
+    def restore(self, given: state.State) -> Frame:
+        """Goes on from a state.
+
+        Raises:
+            StateError: If it belongs to another run.
+        """
+        saved = state.unpack(given, self.kernel, self.rng.device)
         frame, extra = saved.frame, saved.tensors
         if len(frame.failed) != len(self.rng):
-            raise StateError(
-                f"{path}: it holds {len(frame.failed)} chains, the run has {len(self.rng)}"
-            )
+            raise StateError(f"it holds {len(frame.failed)} chains, the run has {len(self.rng)}")
         self.rng.restore(frame.noise.state())
         self.trace.restore(extra)
         self.start = extra.get("start")
