@@ -6,10 +6,10 @@
 driver: workers return made-up states at once, of as many numbers as real chains have. Told are the driver's processor
 time, its own memory beyond the states themselves, and the bytes of a state as it crosses, all per chain.
 
-workers: the same chains by 1 and by 2 workers, by turns. The efficiency is T_1 / (2 T_2) with T the wall time, of all and
-of the chains alone (workers have started and loaded); and C_1 / C_2 with C the processor time of the chains, which says
-the same where others use the machine too. With `--wait` a gradient waits so many seconds, as for an accelerator, instead
-of computing avatar-turbo on the processor.
+workers: the same chains by 1 and by 2 workers, by turns. The efficiency is T_1 / (2 T_2) with T the wall time, of all
+and of the chains alone (workers have started and loaded); and C_1 / C_2 with C the processor time of the chains, which
+says the same where others use the machine too. With `--wait` a gradient waits so many seconds, as for an accelerator,
+instead of computing avatar-turbo on the processor.
 """
 
 import argparse
