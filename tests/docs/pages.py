@@ -7,18 +7,22 @@ import sys
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-BLOCK = re.compile(r"^```(\w+)( title=\"output\")?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```(\w+)(?: title=\"(\w+)\")?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
-def blocks(text: str) -> list[tuple[str, str]]:
-    """The blocks of a page: ("python" or "sh" or "output", text)."""
-    return [("output" if title else kind, code) for kind, title, code in BLOCK.findall(text)]
+def blocks(text: str, extra: str = "") -> list[tuple[str, str]]:
+    """The blocks of a page: ("python" or "sh" or "output", text); those titled by an extra if that is asked for."""
+    return [
+        ("output" if title == "output" else kind, code)
+        for kind, title, code in BLOCK.findall(text)
+        if title in ("", "output", extra)
+    ]
 
 
-def script(page: str) -> tuple[str, list[str]]:
+def script(page: str, extra: str = "") -> tuple[str, list[str]]:
     """The page as one program, and what each of its python blocks should print ("" where nothing is said)."""
     lines, said = [], []
-    for kind, code in blocks((DOCS / page).read_text("utf-8")):
+    for kind, code in blocks((DOCS / page).read_text("utf-8"), extra):
         if kind == "python":
             lines += [code, f"print('\\x1e{len(said)}')"]
             said.append("")
@@ -33,9 +37,9 @@ def script(page: str) -> tuple[str, list[str]]:
     return "\n".join(lines), said
 
 
-def run(page: str, folder: Path) -> str:
+def run(page: str, folder: Path, extra: str = "") -> str:
     """Runs a page in a folder, and says what is wrong, "" if nothing is."""
-    code, said = script(page)
+    code, said = script(page, extra)
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=folder,

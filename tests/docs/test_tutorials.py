@@ -11,3 +11,9 @@ PAGES = sorted(str(p.relative_to(pages.DOCS)) for p in (pages.DOCS / "tutorials"
 @pytest.mark.parametrize("page", PAGES)
 def test_a_tutorial_does_what_it_says(page: str, tmp_path: Path) -> None:
     assert pages.run(page, tmp_path) == ""
+
+
+@pytest.mark.slow
+def test_a_tutorial_does_what_it_says_with_workers(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="needs the extra latentzoo[ray]")
+    assert pages.run("tutorials/machines.md", tmp_path, extra="ray") == ""

@@ -193,6 +193,18 @@ def test_a_cluster_that_answers_is_known(nodes: Any) -> None:
     cluster._answers(nodes.address)
 
 
+def test_a_ray_that_does_not_start_is_said_in_one_line() -> None:
+    class Ray:
+        @staticmethod
+        def init(**_: Any) -> None:
+            raise Exception("The current node timed out\nduring startup.")
+
+    before = os.environ.get("PYTHONPATH")
+    with pytest.raises(WorkerError, match=r"\(The current node timed out during startup\.\); try"):
+        cluster._start(Ray, 1, None)
+    assert os.environ.get("PYTHONPATH") == before
+
+
 @pytest.mark.parametrize("workers", [0, -1, None])
 def test_no_workers_are_refused(workers: Any) -> None:
     with pytest.raises(SpecError, match=f"workers is {workers}; give at least 1"):

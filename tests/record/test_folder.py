@@ -232,3 +232,15 @@ def test_a_killed_process_leaves_no_half_written_file(tmp_path: Path) -> None:
     files.write_json(path, {"a": float("inf"), "b": [float("nan"), 1]})
     assert json.loads(path.read_text(), parse_constant=None) == {"a": None, "b": [None, 1]}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_trace_of_a_folder_has_whole_seeds(tmp_path: Path) -> None:
+    """Those of 62 bits are no floats: the next one is 512 away."""
+    seed = 2**31 - 1
+    target = lz.Posterior(Affine(), {"bright": Bright()})
+    result = lz.sample(target, chains=3, steps=4, seed=seed, kernel="ula", progress=False)
+    saved = lz.open(lz.save(result, tmp_path / "out"))
+    assert saved.trace["seed"].tolist() == 5 * [seed * 2**32 + c for c in range(3)]
+    assert saved.trace["chain"].tolist() == 5 * [0, 1, 2]
+    assert saved.trace["step"].tolist() == [step for step in range(5) for _ in range(3)]
+    assert saved.seeds == result.trace.seeds and saved.numbers == [0, 1, 2]

@@ -43,8 +43,7 @@ def to_pandas(run: Result | SavedRun | Path | str) -> "DataFrame":
     if isinstance(run, Result):
         return DataFrame(run.trace.table())
     saved = run if isinstance(run, SavedRun) else opened(run)
-    frame = DataFrame(saved.trace).astype({"step": int, "chain": int})
-    return frame.assign(seed=[_seed(saved, chain) for chain in frame["chain"]])
+    return DataFrame(saved.trace)
 
 
 def to_dataset(runs: Sequence[Path | str], out: Path | str) -> Path:
@@ -100,14 +99,9 @@ def _copied(run: SavedRun, folder: Path) -> Iterator[dict[str, Any]]:
             "run": run.name,
             "generator": record.generator,
             "chain": chain,
-            "seed": _seed(run, chain),
+            "seed": run.seeds[chain],
             "asked": [term.target for term in record.energies],
             "verdict": verdict,
             "failed": chain not in run.kept,
             **{key: value if math.isfinite(value) else None for key, value in energies.items()},
         }
-
-
-def _seed(run: SavedRun, chain: int) -> int:
-    """A chain's seed from the record; the numbers of the trace are too short for large ones."""
-    return run.record.record["seeds"][chain]

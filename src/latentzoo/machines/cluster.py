@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from latentzoo.errors import MissingExtra, SpecError
+from latentzoo.machines.worker import WorkerError
 
 PATIENCE = 10.0
 """How many seconds an address has to answer."""
@@ -55,6 +56,7 @@ def entered(address: str | None, *, cpus: int, gpus: float | None) -> Iterator[A
     Raises:
         MissingExtra: If Ray is not installed.
         SpecError: If no cluster answers at the address.
+        WorkerError: If none starts on this machine.
     """
     if address is None and "ray" not in sys.modules:  # these are read when ray is imported
         os.environ.setdefault(LOOPBACK, "0")
@@ -84,6 +86,11 @@ def _start(ray: Any, cpus: int, gpus: float | None) -> None:
     )  # workers import what we can
     try:
         ray.init(address="local", num_cpus=cpus, num_gpus=gpus, **QUIET)
+    except Exception as error:  # plain ones, where a busy machine starts it too slowly
+        said = " ".join(str(error).split())
+        raise WorkerError(
+            f"Ray did not start on this machine ({said}); try again when it is less busy, or leave out workers"
+        ) from error
     finally:
         del os.environ["PYTHONPATH"]
         os.environ.update({} if before is None else {"PYTHONPATH": before})

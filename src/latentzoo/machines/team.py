@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from latentzoo.errors import LatentzooError, SpecError
+from latentzoo.errors import SpecError
 from latentzoo.machines import cluster
-from latentzoo.machines.worker import Job, Outcome, Worker, versions
+from latentzoo.machines.worker import Job, Outcome, Worker, WorkerError, versions
 
 TRIES = 3
 """How often an item is given out, at most."""
@@ -32,10 +32,6 @@ Said = Sequence[tuple[Any, tuple[Any, ...]]]
 """The items at hand, each with what was last said of it; empty where nothing was."""
 Watch = Callable[[Said], Any]
 Waiting = deque[tuple[int, Any]]
-
-
-class WorkerError(LatentzooError):
-    """Workers that do not start, or that die over and over."""
 
 
 class Member:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from latentzoo.errors import LatentzooError
+
 THREADS = 1
 """How many threads a worker computes with: sums have another order with more, and then other last bits."""
 
@@ -31,6 +33,10 @@ class Outcome(NamedTuple):
     item: Any
     value: Any = None
     error: Exception | None = None
+
+
+class WorkerError(LatentzooError):
+    """Workers that do not start, or that die over and over."""
 
 
 class Stopped(Exception):

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from filelock import FileLock, Timeout
+from msgspec.structs import replace
 
 from latentzoo import files, kernels, picture
 from latentzoo.errors import SpecError
@@ -182,8 +184,9 @@ class RunFolder:
             texts |= layout.space_text(result.generator.space)
         layout.write_latents(self.path / layout.LATENTS, tensors, texts)
         layout.write_trace(self.path / layout.TRACE, result.trace)
+        short = _of_one(record)
         for name, pixels in (pictures or {}).items():
-            self._write_pictures(name, pixels, result.trace.seeds, record)
+            self._write_pictures(name, pixels, result.trace.seeds, short)
         if pictures:
             sheet, texts = picture.grid(pictures[layout.IMAGES]), {"latentzoo": record}
             picture.write(self.path / layout.GRID, sheet, texts)
@@ -203,6 +206,13 @@ class RunFolder:
         for i, (one, seed) in enumerate(zip(pixels, seeds, strict=True)):
             texts = {"latentzoo": record, "seed": str(seed), "chain": str(seed % 2**32)}
             picture.write(self.path / folder / f"{i:05d}.png", one, texts)
+
+
+def _of_one(record: str) -> str:
+    """The record as a picture holds it: without the seeds of all chains, as it tells its own."""
+    run = plain.parse(yaml.safe_load(record))
+    told = {key: value for key, value in run.record.items() if key != "seeds"}
+    return spec.to_yaml(replace(run, record=told))
 
 
 def _drawn(result: Result) -> Pictures:

@@ -63,10 +63,12 @@ NAMES = (
 
 
 class Table(NamedTuple):
-    """The trace of a run: the names of its columns, and its values as (steps, chains, columns)."""
+    """The trace of a run: the names of its columns, its values as (steps, chains, columns), and the seed of each chain,
+    of which a float of `values` holds the first digits only."""
 
     header: list[str]
     values: np.ndarray
+    seeds: tuple[int, ...]
 
     @property
     def terms(self) -> list[str]:
@@ -74,7 +76,14 @@ class Table(NamedTuple):
         return [name.removeprefix(TERM) for name in self.header if name.startswith(TERM)]
 
     def column(self, name: str) -> np.ndarray:
-        """One column, (steps, chains); an energy's by its name."""
+        """One column, (steps, chains); an energy's by its name. Steps, chains and seeds are whole numbers."""
+        steps, chains = shape = self.values.shape[:2]
+        if name == "seed":
+            return np.resize(np.array(self.seeds, np.int64), shape)
+        if name == "chain":
+            return np.resize(np.arange(chains), shape)
+        if name == "step":
+            return np.arange(steps)[:, None].repeat(chains, 1)
         return self.values[:, :, self.header.index(TERM + name if name in self.terms else name)]
 
 
@@ -102,7 +111,8 @@ def read_trace(folder: Path) -> Table | None:
         return _stopped(folder) or _in_parts(folder)
     values = np.array(rows, dtype=float).reshape(len(rows), len(header))
     chains = int(values[:, 1].max()) + 1 if len(values) else 0
-    return Table(header, values.reshape(-1, max(chains, 1), len(header)))
+    seeds = tuple(int(row[header.index("seed")]) for row in rows[:chains])
+    return Table(header, values.reshape(-1, max(chains, 1), len(header)), seeds)
 
 
 def parts(folder: Path) -> list[Path]:
@@ -120,7 +130,7 @@ def _in_parts(folder: Path) -> Table | None:
     rows = max(len(table.values) for table in tables)
     pad = lambda x: np.pad(x, ((0, rows - len(x)), (0, 0), (0, 0)), constant_values=np.nan)
     values = np.concatenate([pad(table.values) for table in tables], axis=1)
-    return Table(tables[0].header, values)
+    return Table(tables[0].header, values, tuple(s for table in tables for s in table.seeds))
 
 
 def _stopped(folder: Path) -> Table | None:
@@ -140,7 +150,8 @@ def _stopped(folder: Path) -> Table | None:
         ],
         axis=2,
     )
-    return Table(trace.header(), np.concatenate([index, rows.transpose(0, 2, 1)], axis=2))
+    values = np.concatenate([index, rows.transpose(0, 2, 1)], axis=2)
+    return Table(trace.header(), values, trace.seeds)
 
 
 def write_latents(path: Path, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> None:

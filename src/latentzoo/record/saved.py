@@ -80,9 +80,8 @@ class SavedRun:
 
     @property
     def trace(self) -> dict[str, np.ndarray]:
-        """The trace as columns, one row per step and chain, as pandas takes it."""
-        header, values = self.table
-        return dict(zip(header, values.reshape(-1, len(header)).T, strict=True))
+        """The trace as columns, one row per step and chain, as pandas takes it; steps, chains and seeds are whole."""
+        return {name: self.table.column(name).reshape(-1) for name in self.table.header}
 
     @property
     def terms(self) -> list[str]:
@@ -97,10 +96,14 @@ class SavedRun:
     @cached_property
     def numbers(self) -> list[int]:
         """The number of each chain of the trace in its run."""
-        rows = self.column("seed")
-        if not len(rows):
+        if not self.table.seeds:
             return list(range(self.chains))
-        return [int(seed) % 2**32 - self.record.stream for seed in rows[0]]
+        return [seed % 2**32 - self.record.stream for seed in self.table.seeds]
+
+    @cached_property
+    def seeds(self) -> tuple[int, ...]:
+        """The seed of each chain that has begun."""
+        return self.table.seeds if self.record.energies else tuple(self.record.record["seeds"])
 
     @cached_property
     def kept(self) -> tuple[int, ...]:
