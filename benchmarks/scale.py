@@ -1,10 +1,13 @@
 """What workers give and what many chains cost their driver.
 
     python benchmarks/scale.py driver [--steps 20] [--simulated 10000]
+    python benchmarks/scale.py folder [--steps 200] [--simulated 1000]
     python benchmarks/scale.py workers [--chains 32] [--steps 20] [--rounds 2] [--wait 0.03]
 
 driver: workers return made-up states at once, of as many numbers as real chains have. Told are the driver's processor
 time, its own memory beyond the states themselves, and the bytes of a state as it crosses, all per chain.
+
+folder: what one process writes when the shards of a run are merged: trace, two pictures of 64 pixels a chain, verdict.
 
 workers: the same chains by 1 and by 2 workers, by turns. The efficiency is T_1 / (2 T_2) with T the wall time, of all
 and of the chains alone (workers have started and loaded); and C_1 / C_2 with C the processor time of the chains, which
@@ -18,6 +21,7 @@ import pickle
 import re
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -29,7 +33,10 @@ from latentzoo import energies
 from latentzoo.kernels.types import Function, Potential
 from latentzoo.kernels.ula import ULA
 from latentzoo.machines.team import Team
+from latentzoo.record import spec
+from latentzoo.record.folder import RunFolder
 from latentzoo.run import apart, pieces
+from latentzoo.run.result import finish
 from latentzoo.run.state import State
 
 
@@ -84,7 +91,7 @@ def made_up(chains: range, dim: int, steps: int) -> State:
     tensors |= {f"info.{name}": number() for name in ("accept", "step_size", "beta", "error")}
     tensors |= {"failed": np.full(b, -1), "noise": np.zeros((b, 13), np.int64), "start": vector()}
     tensors |= {"gradients": np.array(steps, np.float64)}
-    tensors |= {"trace": np.zeros((steps + 1, 6, b), np.float32)}
+    tensors |= {"trace": draw.standard_normal((steps + 1, 6, b), dtype=np.float32)}
     texts = {"step": steps, "failures": [], "seconds": 1.0, "notes": [], "names": []}
     return State(tensors, {**texts, "seeds": list(chains)})
 
@@ -115,6 +122,32 @@ def driver(args: argparse.Namespace) -> None:
         f"  {each(held - latents):.2f} KB a chain beyond latents and traces of {each(latents):.1f} KB (peak)"
     )
     print(f"  {each(shared):.2f} KB a chain of Ray's object store, which is of a fixed size")
+
+
+def folder(args: argparse.Namespace) -> None:
+    """Measures what a run folder costs, per chain."""
+    chains, dim = args.simulated, 512
+    job = plan(apart.Batched(Function(tilted), 1), chains, args.steps, dim)
+    arrays, texts = made_up(range(chains), dim, args.steps)
+    state = State({name: torch.tensor(array) for name, array in arrays.items()}, texts)
+    walk = apart._joined(job, apart.Followed(ULA(0.1), None), state, ())
+    smooth = np.linspace(0, 255, 64, dtype=np.uint8)[None, :, None, None]
+    pixels = smooth.repeat(chains, 0).repeat(64, 2).repeat(3, 3)
+    record = spec.Run(generator="toy", chains=chains, record={"seeds": list(job.seeds)})
+    with TemporaryDirectory() as place:
+        begun, wall = time.process_time(), time.perf_counter()
+        with RunFolder(Path(place) / "run") as out:
+            out.publish()
+            out.fill(finish(walk), spec.to_yaml(record), {"images": pixels, "start": pixels})
+        spent, waited = time.process_time() - begun, time.perf_counter() - wall
+        print(
+            f"a folder of {chains} chains, {args.steps} steps: {1000 * spent / chains:.1f} ms a chain"
+        )
+        print(f"  ({1000 * waited / chains:.1f} with the waits for the disk)")
+        for path in sorted((Path(place) / "run").iterdir()):
+            files = [path] if path.is_file() else list(path.iterdir())
+            size = sum(file.stat().st_size for file in files) / chains / 1024
+            print(f"  {path.name:20} {size:8.2f} KB a chain")
 
 
 def memory(kind: str) -> int:
@@ -192,6 +225,10 @@ def main() -> None:
     one.set_defaults(run=driver)
     one.add_argument("--simulated", type=int, default=10000)
     one.add_argument("--steps", type=int, default=20)
+    other = kinds.add_parser("folder")
+    other.set_defaults(run=folder)
+    other.add_argument("--simulated", type=int, default=1000)
+    other.add_argument("--steps", type=int, default=200)
     two = kinds.add_parser("workers")
     two.set_defaults(run=compare)
     two.add_argument("--chains", type=int, default=32)
