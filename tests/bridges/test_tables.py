@@ -44,6 +44,21 @@ def test_pandas_missing_is_named(monkeypatch: pytest.MonkeyPatch, result: lz.Res
         lz.to_pandas(result)
 
 
+@pytest.mark.filterwarnings("ignore")  # ArviZ 0.23 says at import that 1.0 will be another
+def test_arviz_reads_the_draws() -> None:
+    """The same groups in ArviZ 0.23 and 1.x."""
+    arviz = pytest.importorskip("arviz")
+    target = lz.Posterior(Affine(), {"bright": Bright()})
+    kept = lz.sample(target, chains=3, steps=40, keep=4, kernel="ula", progress=False)
+    data, draws = kept.to_inference_data(), kept.draws
+    assert draws is not None and draws.shape[:2] == (3, 10)
+    z, phi = data["posterior"]["z"], data["sample_stats"]["phi"]
+    assert z.dims[:2] == phi.dims == ("chain", "draw")
+    assert np.array_equal(z.values, draws.numpy())
+    assert np.array_equal(phi.values, kept.trace.phi[4::4].T)
+    assert np.isfinite(arviz.rhat(data["posterior"]["z"].to_dataset())["z"].values).all()
+
+
 def test_a_data_set_tells_all_of_each_picture(result: lz.Result, folder: Path) -> None:
     out = lz.to_dataset([folder], folder.parent / "set")
     lines = (out / "train" / "metadata.jsonl").read_text().splitlines()
