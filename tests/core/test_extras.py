@@ -16,7 +16,7 @@ PAGES = "\n".join(path.read_text() for path in FILES if path.suffix == ".md")
 
 @pytest.mark.parametrize("path", [p for p in FILES if "latentzoo[" in p.read_text()], ids=str)
 def test_an_extra_that_is_named_is_there(path: Path) -> None:
-    named = re.findall(r"latentzoo\[([\w,.-]+)\]", path.read_text())
+    named = re.findall(r"latentzoo\[([a-z_,]+)\]", path.read_text())
     assert {extra for words in named for extra in words.split(",")} <= EXTRAS
 
 
