@@ -60,7 +60,7 @@ from latentzoo.kernels.adapt import (
     temperature,
 )
 from latentzoo.kernels.baoab import baoab
-from latentzoo.kernels.lowrank import Learned, Reference, Whitened
+from latentzoo.kernels.lowrank import FEWEST, Learned, Reference, Whitened
 from latentzoo.kernels.types import Info, Kernel, Point, Potential, where
 from latentzoo.rng import Rng
 
@@ -155,9 +155,8 @@ class Anneal(Kernel):
         point, p = phi.evaluate(z), rng.normal(z.shape[1])
         zero, one = torch.zeros_like(point.phi), torch.ones_like(point.phi, dtype=torch.long)
         log_h = zero + math.log(self.step_size or 0.1)
-        learns = (
-            self.precondition == "auto" and TIMES * z.numel() <= ROOM and self.schedule is None
-        )
+        adapts = self.precondition == "auto" and self.schedule is None
+        learns = adapts and len(z) >= FEWEST and TIMES * z.numel() <= ROOM
         learned = Learned.nothing(z, TIMES if learns else 0)
         return AnnealState(
             *point, p, one, zero, 0 * one, log_h, zero, zero + 1, zero, zero, *learned
@@ -185,16 +184,19 @@ class Anneal(Kernel):
         """Makes one step at a given temperature and step size, each (B,)."""
         n, here, dim = int(state.clock[0]), Point(*state[:4]), state.z.shape[1]
         old_p = rng.normal(dim) if n == self._tail else state.p
-        reference, gamma = self._reference(state, n), self.gamma
+        reference = self.reference(state) if n >= self.budget // 2 else None
+        gamma = self.gamma
         if reference is None:
-            xi, longest = rng.normal(dim), FASTEST * dim**0.5 if n < self.budget // 2 else None
-            step = {"h": h, "beta": beta, "gamma": gamma, "longest": longest}
-            point, p, work = baoab(phi, here, old_p, xi, **step)
+            longest = FASTEST * dim**0.5 if n < self.budget // 2 else None
+            point, p, work = baoab(  # which alone holds the noise, and lets it go before phi
+                phi, here, old_p, rng.normal(dim), h=h, beta=beta, gamma=gamma, longest=longest
+            )
         else:
             white = Whitened(phi, reference)
             start = white.seen(here, reference.whiten(here.z))
-            xi = rng.normal(dim)
-            point, p, work = baoab(white, start, old_p, xi, h=h, beta=beta, gamma=gamma)
+            point, p, work = baoab(
+                white, start, old_p, rng.normal(dim), h=h, beta=beta, gamma=gamma
+            )
             point = white.plain(point)
         if n < self.budget // 2:
             p = _calm(_calm(p, here.grad), point.grad)
@@ -238,14 +240,12 @@ class Anneal(Kernel):
         return n in (self._freeze(state, n, landed) - 1, self._tail - 1, self._tail)
 
     def learned(self, state: AnnealState) -> dict[str, Any]:
-        return {"precondition": self._reference(state, int(state.clock[0])) or "none"}
+        return {"precondition": self.reference(state) or "none"}
 
-    def _reference(self, state: AnnealState, n: int) -> Reference | None:
-        """What a run is preconditioned by from its half on, at clock n."""
-        if n < self.budget // 2:
-            return None
+    def reference(self, state: AnnealState) -> Reference | None:
+        """What a run is preconditioned by from its half on."""
         if isinstance(self.precondition, Reference):
-            return self.precondition
+            return self.precondition if int(state.clock[0]) >= self.budget // 2 else None
         return Learned(state.basis, state.scale, state.centre).reference
 
     def _learn(self, state: AnnealState, n: int) -> AnnealState:
@@ -258,9 +258,9 @@ class Anneal(Kernel):
         if n < half:
             if t < 0 or rest > 0:
                 return state
-            basis = state.basis.clone()
-            basis[:, t] = state.grad
-            return state._replace(basis=basis)
+            # In place, as eight gradients are much to copy: a step that is made again writes the same.
+            state.basis[:, t] = state.grad
+            return state
         seen = max(t + (rest > 0), 0)
         learned = Learned(state.basis, state.scale, state.centre).fit(state.z, seen)
         state = state._replace(**learned._asdict())

@@ -134,11 +134,13 @@ def stein(
         centre: What it is taken about; None takes the mean of the other living chains.
     """
     if centre is not None:
-        return ((z - centre) * (z + grad)).sum(1) / z.shape[1]
+        return (z - centre).mul_(z + grad).sum(1) / z.shape[1]
     count = int(alive.sum())
     centre = z[alive].mean(0) * (count / (count - 1)) if count > 1 else torch.zeros_like(z[0])
-    others = z * (count / (count - 1) if count > 1 else 1.0) - centre
-    return (others * (z + grad)).sum(1) / z.shape[1]
+    others = (z * (count / (count - 1) if count > 1 else 1.0)).sub_(centre)
+    return (
+        others.mul_(z + grad).sum(1) / z.shape[1]
+    )  # in place: latents may have millions of numbers
 
 
 def _along(z: Float[Tensor, "B D"], basis: Float[Tensor, "D K"]) -> Float[Tensor, "K B"]:
