@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import latentzoo
+from latentzoo import energies, kernels
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools" / "site"))
 pytest.importorskip("latex2mathml")
 finish = pytest.importorskip("finish")
@@ -74,3 +77,38 @@ def test_the_notebook_is_the_tutorial_that_another_test_runs() -> None:
     assert [
         code for code in codes if not code.startswith("!")
     ] == asked and '"outputs": []' in text
+
+
+def shown() -> list[str]:
+    """What the API reference shows, by whole name."""
+    api = Path(__file__).resolve().parents[2] / "docs" / "api"
+    return [
+        name
+        for page in api.glob("*.md")
+        for name in re.findall(r"^::: (\S+)$", page.read_text(), re.MULTILINE)
+    ]
+
+
+def test_the_reference_has_every_public_name() -> None:
+    stub = Path(latentzoo.__file__).with_suffix(".pyi").read_text()
+    public = [
+        f"latentzoo.{m}.{n}" for m, n in re.findall(r"^from \.([\w.]+) import (\w+)", stub, re.M)
+    ]
+    public += [f"latentzoo.kernels.{k}.{type(kernels.load(k)).__name__}" for k in kernels.known()]
+    assert len(public) > 50
+    for name in public:
+        module = name.rpartition(".")[0]
+        assert name in shown() or module in shown(), name
+    for kind in energies.known():
+        assert any(name.startswith(f"latentzoo.energies.{kind}") for name in shown()), kind
+
+
+def test_the_gallery_shows_what_its_commands_make_and_is_small() -> None:
+    gallery = pytest.importorskip("gallery", exc_type=ImportError)
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    page, pictures = (docs / "gallery.md").read_text(), docs / "images" / "gallery"
+    entries = gallery.entries(page)
+    assert len(entries) == page.count("](images/gallery/") > 5
+    assert {f"{name}.webp" for name, _ in entries} == {path.name for path in pictures.iterdir()}
+    assert sum(path.stat().st_size for path in pictures.iterdir()) < 1e6
+    assert all(words[0] == "latentzoo" for _, commands in entries for words in commands)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from safetensors.numpy import load_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 from torch import nn
 from typer.testing import CliRunner
 
@@ -135,6 +136,23 @@ def test_every_field_of_a_record_changes_something(field: str) -> None:
 
 def test_nothing_else_is_listed() -> None:
     assert FIELDS.keys() | REASONS.keys() == {f.name for f in msgspec.structs.fields(spec.Run)}
+
+
+def test_chains_begin_where_a_chain_of_another_run_ended() -> None:
+    other = seen("other", init="red.png")
+    found = seen("more", init="other#1")
+    of = lambda run, what: np.frombuffer(run[what], np.float32).reshape(run["shape"])
+    assert (of(found, "start") == of(other, "z")[1]).all()
+    assert "no chain 9" in seen("none", init="other#9")["said"]
+    assert "other.png#1" in seen("neither", init="other.png#1")["said"]
+    with safe_open("other/latents.safetensors", "np") as file:
+        told = file.metadata()
+    kept = {name: x + 1 for name, x in load_file("other/latents.safetensors").items()}
+    save_file(kept, "other/latents.safetensors", told)
+    done = CliRunner().invoke(app, ["run", "more/run.yaml", "--out", "again", "--quiet"])
+    assert done.exit_code == 2 and "the init is another" in done.output
+    save_file(kept, "other/latents.safetensors", {"space": '{"style": [2]}'})
+    assert "take a run of the same generator" in seen("foreign", init="other#1")["said"]
 
 
 def test_the_same_record_is_the_same_run() -> None:

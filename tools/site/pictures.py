@@ -15,15 +15,12 @@ import latentzoo as lz
 from latentzoo import energies, picture
 
 ASKED = "a smiling person with sunglasses and a red hat"
-CHAINS, STEPS, EVERY, SCALE = 8, 100, 3, 3
+CHAINS, STEPS, EVERY = 8, 100, 3
 
 
-def enlarged(pixels: np.ndarray, columns: int) -> Image.Image:
-    """Pictures in a grid, by a whole factor."""
-    return Image.fromarray(picture.grid(pixels, columns=columns)).resize(
-        [SCALE * side for side in reversed(picture.grid(pixels, columns=columns).shape[:2])],
-        Image.Resampling.NEAREST,
-    )
+def sheet(pixels: np.ndarray, columns: int) -> Image.Image:
+    """Pictures in a grid, as many pixels as they have; the page enlarges them."""
+    return Image.fromarray(picture.grid(pixels, columns=columns))
 
 
 def main(folder: Path) -> None:
@@ -40,16 +37,16 @@ def main(folder: Path) -> None:
 
     result = lz.sample(target, chains=CHAINS, steps=STEPS, seed=3, watch=watch)
     start, end = (picture.to_uint8(result.picture(z)) for z in (result.start, result.z))
-    frames = [enlarged(pixels, 4) for pixels in (start, start, *seen, *[end] * 10)]
+    frames = [sheet(pixels, 4) for pixels in (start, start, *seen, *[end] * 10)]
     frames[0].save(
         folder / "walk.webp",
         save_all=True,
         append_images=frames[1:],
         duration=160,
         loop=0,
-        quality=85,
+        quality=90,
     )
-    enlarged(np.concatenate([start, end]), CHAINS).save(folder / "pairs.webp", quality=90)
+    sheet(np.concatenate([start, end]), CHAINS).save(folder / "pairs.webp", quality=90)
     sys.stdout.write(f"{result.diagnosis}\n")
 
 

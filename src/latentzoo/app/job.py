@@ -17,7 +17,6 @@ import numpy as np
 from latentzoo.errors import LatentzooError
 from latentzoo.picture import to_uint8
 from latentzoo.posterior import Posterior
-from latentzoo.record.execute import Watch
 from latentzoo.run.chain import Frame
 from latentzoo.run.progress import words
 from latentzoo.run.result import Result
@@ -36,7 +35,7 @@ class Seen:
         step: The step that was made last.
         length: How many there will be.
         seconds: How long the walk took so far.
-        words: The mean numbers of the chains.
+        words: The mean numbers of the chains, or how far the search for a strength is.
         phi: Each chain's potential at every step, (T, B).
         pixels: The newest pictures of the chains, (B, H, W, 3).
         pictures: How many times pictures were made.
@@ -60,7 +59,7 @@ class Job:
     """Starts a run.
 
     Arguments:
-        making: Makes or resumes the run, and calls what it is given after every step.
+        making: Makes or resumes the run; it is given the job, whose `watch` and `climb` it calls after every step.
 
     Attributes:
         seen: What is known of it so far.
@@ -70,7 +69,7 @@ class Job:
         done: Set when it is over.
     """
 
-    def __init__(self, making: Callable[[Watch], Result | None]) -> None:
+    def __init__(self, making: "Callable[[Job], Result | None]") -> None:
         self.seen, self.result, self.error = Seen(), None, ""
         self.notes: list[str] = []
         self.done, self._stop, self._last = threading.Event(), threading.Event(), 0.0
@@ -110,11 +109,21 @@ class Job:
         if self._stop.is_set():
             raise KeyboardInterrupt
 
+    def climb(self, spent: float, of: int, note: str) -> None:
+        """Notes how far the search for a strength is.
+
+        Raises:
+            KeyboardInterrupt: If the run is to end.
+        """
+        self.seen = Seen(words=f"finding the strength: {spent:.0f} of {of} gradients  {note}")
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+
     def _run(self) -> None:
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = self._note
-                self.result = self._making(self.watch)
+                self.result = self._making(self)
         except KeyboardInterrupt:
             pass
         except LatentzooError as error:

@@ -19,7 +19,6 @@ from latentzoo.cli.shared import (
     options,
 )
 from latentzoo.errors import SpecError
-from latentzoo.record import plain
 
 if TYPE_CHECKING:
     from latentzoo import generator as maps
@@ -111,21 +110,12 @@ def translate(
     debug: Debug = False,
 ) -> None:
     """Encode a picture in one world and decode it in another (CycleDiffusion)."""
-    from latentzoo import picture, zoo
-    from latentzoo.diffusion import translate as worlds
-    from latentzoo.rng import Domain, Rng
+    from latentzoo import picture
+    from latentzoo.record.worlds import translated
 
-    chosen = options(option)
-    there = zoo.load(target, **chosen)
-    original = picture.read(image, there.size)
-    if strength is None:
-        result = worlds.translate(
-            original, zoo.load(source, **chosen), there, Rng(seed, domain=Domain.PICTURE)
-        )
-    else:
-        result = worlds.sdedit(
-            original, there, Rng(seed, domain=Domain.PICTURE), strength=strength
-        )
+    result = translated(
+        image, source, target, options=options(option), seed=seed, strength=strength
+    )
     picture.write(out, picture.to_uint8(result)[0])
     typer.echo(str(out))
 
@@ -150,31 +140,22 @@ def orbit(
     debug: Debug = False,
 ) -> None:
     """Show a found latent of a generator with a camera from a fan of cameras: a strip, and an animation."""
-    from latentzoo.record.experiment import Experiment
+    from latentzoo.record.saved import SavedRun
+    from latentzoo.record.sides import Sides
     from latentzoo.views import mesh as meshes
     from latentzoo.views import orbit as orbits
-    from latentzoo.views.camera import Viewable, fan
 
-    network = Experiment(plain.read(folder / "run.yaml")).bare
-    if not isinstance(network, Viewable):
-        raise SpecError(
-            f"{folder}: its generator has no camera; orbit shows EG3D, StyleSDF, StyleNeRF, GIRAFFE-HD, avatar-3d"
-        )
-    from latentzoo.record import layout
-
-    z = layout.read_latents(folder)
-    if chain >= len(z):
-        raise SpecError(f"{folder}: there is no chain {chain}; it has 0 to {len(z) - 1}")
+    sides = Sides(SavedRun(folder), chain)
     if mesh is not None:  # what it lacks is said before anything is written
         meshes.require()
     place = out or folder
     place.mkdir(parents=True, exist_ok=True)
-    strip = orbits.orbit(network, z[chain : chain + 1], fan(network.camera, views, azimuth=arc))
+    strip = sides.orbit(views, arc)
     orbits.write_strip(place / "orbit.png", strip)
     orbits.write_animation(place / "orbit.webp", strip)
     typer.echo(f"{count(views, 'view')}: {place / 'orbit.png'}, {place / 'orbit.webp'}")
     if mesh is not None:
-        meshes.extract(network, z[chain : chain + 1]).write(mesh)
+        meshes.extract(sides.generator, sides.z).write(mesh)
         typer.echo(f"the surface: {mesh}")
 
 

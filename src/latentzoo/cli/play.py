@@ -10,14 +10,21 @@ import typer
 
 from latentzoo.cli import fields
 from latentzoo.cli.app import command
-from latentzoo.cli.shared import Debug
-from latentzoo.errors import MissingExtra, SpecError
+from latentzoo.cli.shared import Debug, Option, options
+from latentzoo.errors import MissingExtra, SpecError, UnknownName
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 Generators = Annotated[
     list[str] | None,
     typer.Option(
         "--generator", "-g", help="A generator to choose from; default those inside the package."
+    ),
+]
+Judges = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--judge",
+        help="KIND=NETWORK, what judges pictures of generators that have no judge of their own, e.g. clip=ViT-B-32.pt.",
     ),
 ]
 Host = Annotated[
@@ -34,6 +41,8 @@ def play(
         Path, typer.Argument(metavar="FOLDER", help="Where runs are kept, and found again.")
     ] = Path("runs/app"),
     generator: Generators = None,
+    option: Option = None,
+    judge: Judges = None,
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port.")] = 7860,
     chains: Annotated[int, typer.Option(min=1, help="The most chains of a run.")] = 16,
@@ -62,7 +71,16 @@ def play(
         if (error.name or "").split(".")[0] != "gradio":
             raise
         raise MissingExtra("gradio", "app", "the page") from None
-    limits = Limits(chains, steps, megapixels, generators=tuple(generator or ()))
+    if option and not generator:
+        raise SpecError("--option is for generators that are named; name one: --generator NAME")
+    limits = Limits(
+        chains,
+        steps,
+        megapixels,
+        generators=tuple(generator or ()),
+        options=options(option),
+        judges=_judges(judge or []),
+    )
     desk = Desk(folder, limits, shared=host in LOOPBACK, device=device)
     try:
         page.launch(page.build(desk), host=host, port=port, megabytes=megabytes, browser=browser)
@@ -71,6 +89,11 @@ def play(
             f"the page cannot listen at {host}:{port} ({error}); give another --port"
         ) from None
     typer.echo(f"http://{host}:{port} (Ctrl-C ends it; runs are kept in {folder})")
+    _wait()
+
+
+def _wait() -> None:
+    """Waits for Ctrl-C, and ends the process."""
     try:
         while True:
             time.sleep(3600)
@@ -80,3 +103,15 @@ def play(
         os._exit(
             0
         )  # connections of browsers would keep the process; what runs reached is in their folders
+
+
+def _judges(given: list[str]) -> dict[str, str]:
+    from latentzoo import energies
+
+    pairs = [word.partition("=") for word in given]
+    for kind, equals, network in pairs:
+        if not equals or not network:
+            raise SpecError(f"the judge '{kind}' is no KIND=NETWORK; write e.g. clip=ViT-B-32.pt")
+        if kind not in energies.known():
+            raise UnknownName("energy", kind, energies.known())
+    return {kind: network for kind, _, network in pairs}

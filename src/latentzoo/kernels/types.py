@@ -122,7 +122,7 @@ class Function(Potential):
 
     Raises:
         EnergyError: On evaluation, if the function returns another shape or cannot be
-        differentiated.
+            differentiated.
     """
 
     def __init__(self, phi: Callable[[Tensor], Tensor]) -> None:
@@ -167,7 +167,7 @@ class Kernel(ABC):
         weighs: Whether it sees to the shares of separate modes, by weights and resampling or by chains that
             climb over; else the share of chains in each is whatever their starts made of it.
         State: The class of the kernel's states, a NamedTuple that begins with the fields of
-        `Point`.
+            `Point`.
     """
 
     budget: int = field(default=200, kw_only=True, repr=False)

@@ -14,7 +14,7 @@ from latentzoo.errors import SpecError
 from latentzoo.generator import Encodable, Generator, Restricted, assumptions, encode
 from latentzoo.kernels.types import Kernel
 from latentzoo.posterior import Posterior
-from latentzoo.record import places, schedule, spec
+from latentzoo.record import origin, places, schedule, spec
 from latentzoo.record.shard import Shard, splittable
 from latentzoo.rng import Domain, Rng
 from latentzoo.run.probe import probe
@@ -240,17 +240,24 @@ class Experiment:
         """The walk of this record at its start; `notes` is what was noticed before."""
         notes = (*filter(None, [assumptions(self.bare)]), *self.probed, *notes)
         walk = self.walk()
-        z = walk.draw(self.generator.space.dim)
-        if self.run.init is not None:
-            z = self.encoded(Path(self.run.init)).to(z)
+        z = self.begun(walk.draw(self.generator.space.dim))
         walk.notes = notes
         walk.begin(z)
         return walk
 
     def prior(self) -> Tensor:
-        """Draws from the prior, (B, D), or the latents of the picture `init`."""
-        z = self.rng.normal(self.generator.space.dim)
-        return z if self.run.init is None else self.encoded(Path(self.run.init)).to(z)
+        """Draws from the prior, (B, D), or the latents that `init` names."""
+        return self.begun(self.rng.normal(self.generator.space.dim))
+
+    def begun(self, z: Tensor) -> Tensor:
+        """Where the chains begin, (B, D): at `init`, or at the draws `z`."""
+        init = self.run.init
+        if init is None:
+            return z
+        run = origin.chain_of(init)
+        if run is None:
+            return self.encoded(Path(init)).to(z)
+        return origin.latent(*run, self.generator.space).to(z).expand_as(z).clone()
 
     def encoded(self, path: Path) -> Tensor:
         """The latent of a picture for every chain, (B, D), a micro-batch at a time.

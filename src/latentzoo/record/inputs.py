@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from latentzoo.errors import SpecError
-from latentzoo.record import places, spec
+from latentzoo.record import origin, places, spec
 from latentzoo.record.experiment import Experiment
 
 
@@ -56,7 +56,7 @@ def of_file(path: Path) -> str:
 def named_files(run: spec.Run) -> Iterator[tuple[str, Path]]:
     """The files that a record names, by their place in it."""
     for place, words in places.named(run):
-        path = Path(words)
+        path = origin.file_of(words) if place == "init" else Path(words)
         if path.is_file():
             yield place, path
 

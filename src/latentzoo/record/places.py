@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from latentzoo.record import spec
+from latentzoo.record import origin, spec
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 """The endings by which words of an energy are known to be a picture's path."""
@@ -52,7 +52,7 @@ def located(run: spec.Run) -> spec.Run:
         run,
         generator=_whole(run.generator),
         options=_each(run.options, "options", lambda _, words: _whole(words)),
-        init=None if run.init is None else _whole(run.init),
+        init=None if run.init is None else origin.whole(run.init) or _whole(run.init),
         schedule=None if run.schedule is None else _whole(run.schedule),
         energies=terms,
     )

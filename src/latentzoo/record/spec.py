@@ -140,7 +140,10 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
     init: Annotated[
         str | None,
-        Meta(description="A picture from which every chain starts (generators that encode)."),
+        Meta(
+            description="From where every chain starts: a picture (generators that encode), or RUN#CHAIN, a chain of "
+            "another run."
+        ),
     ] = None
     options: Annotated[
         dict[str, Any],

@@ -32,13 +32,7 @@ def term(words: str, *, energy: str = "clip", weight: float | None = None) -> Te
         SpecError: If the kind or the target is missing, or the weight is negative.
     """
     given: dict[str, Any] = {}
-    target, colon, tail = words.rpartition(":")
-    try:
-        weight = float(tail) if colon else weight
-    except ValueError:
-        target = words
-    if not colon:
-        target = words
+    target, weight = weighed(words, weight)
     if not energy:
         found = KIND.fullmatch(target)
         if found is None:
@@ -51,14 +45,28 @@ def term(words: str, *, energy: str = "clip", weight: float | None = None) -> Te
         raise SpecError(
             f"the energy '{words}' has no target; write TARGET[:WEIGHT], e.g. \"a yellow hat:500\""
         )
-    if weight is not None and not 0 <= weight < float("inf"):
-        raise SpecError(
-            f"the weight {weight:g} of '{target}' is not allowed; give a finite number that is not negative"
-        )
     own = {key: str(given.pop(key)) for key in ("model", "name") if key in given}
     if "model" not in own and _names_network(energy, target):
         own, target = {**own, "model": target}, ""
     return Term(energy=energy, target=target, weight=weight, options=given, **own)
+
+
+def weighed(words: str, weight: float | None = None) -> tuple[str, float | None]:
+    """A target and its weight: what follows the last colon if that is a number, else `weight`.
+
+    Raises:
+        SpecError: If the weight is negative or infinite.
+    """
+    target, colon, tail = words.rpartition(":")
+    try:
+        target, weight = (target, float(tail)) if colon else (words, weight)
+    except ValueError:
+        target = words
+    if weight is not None and not 0 <= weight < float("inf"):
+        raise SpecError(
+            f"the weight {weight:g} of '{target}' is not allowed; give a finite number that is not negative"
+        )
+    return target, weight
 
 
 def _names_network(energy: str, target: str) -> bool:

@@ -141,7 +141,7 @@ def described(x: str | os.PathLike[str], *, family: str | None = None) -> dict[s
         The family, the dialect, the arguments of `build`, what is assumed, size and latent.
 
     Raises:
-        The errors of `load`.
+        LatentzooError: As in `load`.
     """
     from latentzoo.zoo._plan import Plan
 
@@ -236,7 +236,7 @@ def convert(
         The card that was written.
 
     Raises:
-        The errors of `load`.
+        LatentzooError: As in `load`.
     """
     from latentzoo.zoo._plan import Plan
 

@@ -1,10 +1,15 @@
 """A run on a pipeline: the prompt is in the record, and energies that take a text take it."""
 
+import shlex
+
 import pytest
 import tiny
 import torch
 from typer.testing import CliRunner
 
+from latentzoo.app.desk import Desk
+from latentzoo.app.form import Fields
+from latentzoo.app.limits import Limits
 from latentzoo.cli import app
 from latentzoo.energies.base import PerChain
 from latentzoo.errors import SpecError
@@ -104,3 +109,18 @@ def test_a_run_at_the_command_line(folder, tmp_path):
     assert done.exit_code == 0, done.output
     run = plain.read(tmp_path / "run" / "run.yaml")
     assert run.options["prompt"] == ["a hat", "shades"] and run.options["height"] == 16
+
+
+def test_the_page_takes_a_prompt_for_the_pipelines_that_the_operator_names(folder, tmp_path):
+    limits = Limits(
+        generators=(str(folder),), options=CALL, judges={"clip": "avatar-clip"}, steps=2
+    )
+    desk, found = Desk(tmp_path / "runs", limits, device="cpu"), []
+    for prompt in ("a yellow hat", "sunglasses"):
+        fields = Fields(str(folder), prompt=prompt, texts="a yellow hat", chains=1, steps=2)
+        name, job = desk.begin("ada", fields)
+        assert job.done.wait(240) and not job.error
+        found.append(desk.run("ada", name))
+        assert found[-1].record.options == {**CALL, "prompt": prompt}
+        assert f"--prompt {shlex.quote(prompt)}" in desk.command(found[-1])
+    assert (found[0].images != found[1].images).any()
