@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import latentzoo as lz
 from cli.conftest import Command, command  # noqa: F401
@@ -71,6 +72,12 @@ def test_a_data_set_tells_all_of_each_picture(result: lz.Result, folder: Path) -
         assert (row["run"], row["failed"]) == ("bright", False) and "trust" in row[
             "verdict"
         ] + "trust"
+
+
+def test_pictures_for_pillow_are_those_of_the_folder(result: lz.Result, folder: Path) -> None:
+    files = sorted((folder / "images").iterdir())
+    for one, file in zip(result.to_pil(), files, strict=True):
+        assert one.mode == "RGB" and np.array_equal(np.asarray(one), np.asarray(Image.open(file)))
 
 
 def test_datasets_reads_it(folder: Path) -> None:

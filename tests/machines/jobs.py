@@ -66,8 +66,11 @@ class Marked(recorded.Toy):
 
 
 class Fetching:
-    """Fetches a file, as a worker of the node with this cache does, and says who has done it."""
+    """Fetches a file, as a worker of the node with this cache does, when as many as `meet` others are ready to."""
 
-    def do(self, item: tuple[str, str], tell: Any) -> tuple[str, int]:
-        url, os.environ["LATENTZOO_CACHE"] = item
+    def do(self, item: tuple[str, str, str, int], tell: Any) -> tuple[str, int]:
+        url, os.environ["LATENTZOO_CACHE"], place, meet = item
+        Path(place, str(os.getpid())).touch()
+        while len(list(Path(place).iterdir())) < meet:
+            time.sleep(0.05)
         return str(fetch.fetch(url)), os.getpid()

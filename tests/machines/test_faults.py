@@ -106,13 +106,14 @@ def test_a_file_is_fetched_once_per_node_under_a_lock(nodes: Any, tmp_path: Path
     with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/G.pt"
-        caches = [str(tmp_path / name) for name in ("one", "two")] * 2
+        caches, ready = [str(tmp_path / name) for name in ("one", "two")] * 2, tmp_path / "ready"
+        ready.mkdir()
         with Team(Fetching(), 4) as team:
-            outcomes = list(team.each([(url, cache) for cache in caches]))
+            outcomes = list(team.each([(url, cache, str(ready), 4) for cache in caches]))
         server.shutdown()
     assert all(outcome.error is None for outcome in outcomes)
     files, pids = zip(*(outcome.value for outcome in outcomes), strict=True)
-    assert Slow.asked == 2 and len(set(files)) == 2 and len(set(pids)) > 1
+    assert Slow.asked == 2 and len(set(files)) == 2 and len(set(pids)) == 4
     assert all(Path(file).read_bytes() == b"data" for file in files)
 
 
