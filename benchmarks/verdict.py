@@ -32,7 +32,7 @@ from latentzoo.run.result import Result
 from latentzoo.run.sampling import sample
 
 RIGHT, WRONG, NOISE = 0.25, 0.5, 3.0
-SIZES = ((1, 20), (2, 200), (4, 40), (16, 24), (16, 80), (16, 200), (64, 200), (64, 400))
+SIZES = ((1, 20), (4, 40), (16, 24), (16, 80), (16, 200), (64, 200), (64, 400))
 LONG = (16, 200)
 SELDOM = 0.01
 """How rarely chance makes a kernel Stein discrepancy as large that is counted."""
