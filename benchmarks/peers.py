@@ -34,8 +34,8 @@ PAIRS: dict[str, tuple[str, str, str | None]] = {
     "anneal, latents a chain": ("latents(anneal)", "latents(anneal)", None),
     "anneal, latents, ten lines": ("latents(anneal)", "ten_line_latents()", HERE),
     "preconditioned, latents": (
-        "latents(lambda: anneal(precondition='auto'), dim=20_000)",
-        "latents(lambda: anneal(precondition='auto'), dim=20_000)",
+        "latents(lambda: anneal(precondition='auto'), dim=20_000, chains=16)",
+        "latents(lambda: anneal(precondition='auto'), dim=20_000, chains=16)",
         None,
     ),
     "anneal 1 x 512": ("walk('anneal', 1, 512)", "walk('anneal', 1, 512)", None),
