@@ -1,4 +1,4 @@
-"""Options by name: which ones a function takes, of which types, and what is said of a value that cannot be meant.
+"""Options by name: which ones a function takes, their types and ranges, and what is said of other values.
 
 Values come from a command line, a record or a card, where any name and any type can be written. The annotations of the
 function say what is allowed; nothing else lists its options. What a function passes on (`Network(**config)`) belongs
@@ -12,13 +12,20 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from inspect import Parameter
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
+from msgspec import Meta
 
 from latentzoo.errors import SpecError, UnknownName
 
 Made = Callable[..., Any]
+Count = Annotated[int, Meta(ge=1)]
+Natural = Annotated[int, Meta(ge=0)]
+Weight = Annotated[float, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+"""The ranges of numbers: what an option's annotation says is checked with its type."""
 PASSED = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 SIMPLE = (NoneType, bool, int, float, str, bytes, list, tuple, dict, set)
 
@@ -71,7 +78,7 @@ def receivers(function: Made) -> Iterator[tuple[Made, set[str]]]:
 def check(
     given: Mapping[str, Any], known: Mapping[str, Parameter], *, owner: str, shown: str
 ) -> None:
-    """Checks options by name and type.
+    """Checks options by name, type and range.
 
     Arguments:
         given: The options.
@@ -81,7 +88,7 @@ def check(
 
     Raises:
         UnknownName: If there is no option of a name; the nearest is named.
-        SpecError: If a value is of a wrong type.
+        SpecError: If a value is of a wrong type, or out of range.
     """
     any_name = any(p.kind is Parameter.VAR_KEYWORD for p in known.values())
     for name, value in given.items():
@@ -123,6 +130,6 @@ def _is_object(kind: type) -> bool:
 def _hints(function: Made) -> dict[str, Any]:
     record = hasattr(function, "__dataclass_fields__") or not isinstance(function, type)
     try:
-        return get_type_hints(function if record else function.__init__)
+        return get_type_hints(function if record else function.__init__, include_extras=True)
     except NameError:  # a name that is there for type checkers alone
         return {}

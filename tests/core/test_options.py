@@ -1,8 +1,10 @@
-"""Options of wrong types are one line, for every family, every energy and every kind of value."""
+"""Options of wrong types or out of range are one line, for every family, every energy and every kind of value."""
 
 import inspect
 import math
-from typing import Any
+import typing
+from types import UnionType
+from typing import Annotated, Any, Union
 
 import msgspec
 import pytest
@@ -58,6 +60,64 @@ def test_an_option_of_an_energy_refuses_values_of_wrong_types(kind, option, hint
             energies.load(kind, "target", **{option: value})
         assert f"the option {option}=" in str(error.value)
         assert f"'{kind}'" in str(error.value) and "\n" not in str(error.value)
+
+
+ANY = {
+    "truncation": "negative, it is the other side of the mean style",
+    "guidance": "negative, it leads away from the class",
+    "mean": "of colours in any unit",
+    "qk_scale": "a factor",
+    "output_scale": "a factor",
+    "condition": "a factor",
+    "end": "a factor",
+    "near": "along a ray from any place",
+    "far": "along a ray from any place",
+    "nearest": "along a ray from any place",
+    "radius": "a camera may stand behind its pivot",
+}
+"""Options for which every number is meant, and why."""
+
+
+def ranges(hint: Any) -> list[msgspec.Meta] | None:
+    """The ranges of a hint that is one number or none; None for hints of another kind."""
+    members = typing.get_args(hint) if typing.get_origin(hint) in (Union, UnionType) else (hint,)
+    numbers = [m for m in members if m is not type(None)]
+    plain = [typing.get_args(m)[0] if typing.get_origin(m) is Annotated else m for m in numbers]
+    if not plain or not set(plain) <= {int, float}:
+        return None
+    return [r for m in numbers for r in getattr(m, "__metadata__", ())]
+
+
+NUMBERS = [
+    (kind, owner, option, found)
+    for kind, known in (("family", FAMILIES), ("energy", ENERGIES))
+    for owner, option, hint in known
+    if (found := ranges(hint)) is not None
+]
+
+
+def test_every_number_has_a_range_or_a_reason_why_not():
+    free = {option for _, _, option, found in NUMBERS if not found}
+    assert free == ANY.keys()
+    assert len({option for *_, option, found in NUMBERS if found}) > 50
+
+
+@pytest.mark.parametrize(("kind", "owner", "option", "found"), [n for n in NUMBERS if n[-1]])
+def test_a_number_out_of_range_is_one_line(kind, owner, option, found):
+    (r,) = found
+    outside = [x for x in (r.gt, r.lt) if x is not None]
+    outside += [r.ge - 1] if r.ge is not None else []
+    outside += [r.le + 1] if r.le is not None else []
+    assert outside
+    for value in outside:
+        with pytest.raises(
+            SpecError, match=rf"the option {option}=.* of the {kind} '{owner}': Ex"
+        ) as error:
+            if kind == "family":
+                _plan.accept(owner, {option: value})
+            else:
+                energies.load(owner, "target", **{option: value})
+        assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("family", zoo.families())

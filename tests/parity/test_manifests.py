@@ -29,7 +29,9 @@ def tensor(name, shape, dtype):
     """A tensor of a manifest; those that a family reads numbers of are there."""
     if name == "betas":
         return torch.linspace(0.0015**0.5, 0.0195**0.5, *shape) ** 2
-    kind, device = getattr(torch, dtype), "cpu" if torch.Size(shape).numel() <= SMALL else "meta"
+    constant = name.endswith(("resample_filter", ".kernel"))
+    small = torch.Size(shape).numel() <= SMALL and not constant
+    kind, device = getattr(torch, dtype), "cpu" if small else "meta"
     return torch.zeros(shape, dtype=kind, device=device)
 
 

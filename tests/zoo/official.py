@@ -17,10 +17,11 @@ from laws import PARITY
 
 HUB = PARITY.parent / "hub" / "data"
 State = dict[str, Tensor]
+FILTERS = ("resample_filter", ".kernel")
 
 
 def state(arch: str, card: str) -> tuple[State, dict[str, Any]]:
-    """The tensors of a card and its configuration; constants, which cards do not hold, are our network's."""
+    """The tensors of a card and its configuration; those that cards do not hold are our network's."""
     import check
 
     record = check.read_json(PARITY / "cards" / arch / f"{card}.json")
@@ -31,6 +32,9 @@ def state(arch: str, card: str) -> tuple[State, dict[str, Any]]:
     def value(entry: dict[str, Any]) -> Tensor:
         if entry["fill"]:
             return check.fill(entry, record["salt"])
+        if entry["key"].endswith(FILTERS):
+            row = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+            return torch.outer(row, row) * (4 if entry["key"].endswith("kernel") else 1)
         name = next(ours for taken, ours in (r.rename(entry["key"]) for r in rules) if taken)
         return own[name] if name in own else torch.zeros(entry["shape"])
 

@@ -31,6 +31,7 @@ from latentzoo.diffusion.sampler import DDIM
 from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
+from latentzoo.options import Count, Natural, Share
 
 PATCH = 4
 """The side of a patch: 64 pixels are a grid of 16 of them."""
@@ -83,9 +84,9 @@ def diffusion(
 def build(
     *,
     widths: Sequence[int] = WIDTHS,
-    steps: int = 10,
-    eta: float = 0.0,
-    white_box_steps: int | None = None,
+    steps: Count = 10,
+    eta: Share = 0.0,
+    white_box_steps: Natural | None = None,
     recompute: Recompute = "auto",
 ) -> Diffusion:
     """Builds the generator with random weights.

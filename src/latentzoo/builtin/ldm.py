@@ -37,6 +37,7 @@ from latentzoo.errors import SpecError
 from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
+from latentzoo.options import Count, Natural, Share
 
 SHIFT = 3.0
 """How far the steps crowd towards the noise, where the colours of large areas are decided."""
@@ -118,9 +119,9 @@ class LatentDiffusion(ReverseProcess):
 def build(
     *,
     widths: Sequence[int] = WIDTHS,
-    steps: int = 10,
-    eta: float = 0.0,
-    white_box_steps: int | None = None,
+    steps: Count = 10,
+    eta: Share = 0.0,
+    white_box_steps: Natural | None = None,
     recompute: Recompute = "auto",
 ) -> LatentDiffusion:
     """Builds the generator with random weights.

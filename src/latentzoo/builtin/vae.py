@@ -22,6 +22,7 @@ from latentzoo.builtin.networks.ladder import RUNGS, Ladder
 from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
+from latentzoo.options import Weight
 from latentzoo.space import Space
 
 
@@ -48,7 +49,7 @@ class LadderVAE(Generator):
         return self.decoder(self.ladder(eps))
 
 
-def build(*, temperature: float = 1.0) -> LadderVAE:
+def build(*, temperature: Weight = 1.0) -> LadderVAE:
     """Builds the generator with random weights.
 
     Arguments:

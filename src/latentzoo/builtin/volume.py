@@ -31,6 +31,7 @@ from latentzoo.generator import Encodable, Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn.volume import composite, in_chunks, pixels, rays, stratify, visibility
+from latentzoo.options import Count, Weight
 from latentzoo.rng import Rng
 from latentzoo.views.camera import Camera, Solid, Viewable
 
@@ -116,11 +117,11 @@ class VolumeVAE(Viewable, Solid, Encodable):
         mean: Float[Tensor, "D"] | None = None,
         root: Float[Tensor, "D D"] | None = None,
         camera: Camera | Mapping[str, Any] | str | None = None,
-        size: int = 64,
-        samples: int = 32,
+        size: Count = 64,
+        samples: Count = 32,
         reach: Sequence[float] = (60.0, 25.0),
-        temperature: float = 1.0,
-        chunk: int | None = 8192,
+        temperature: Weight = 1.0,
+        chunk: Count | None = 8192,
     ) -> None:
         super().__init__(camera, CAMERA, (size, size), style=(DIM,))
         self.network, self.samples, self.reach = network, samples, reach

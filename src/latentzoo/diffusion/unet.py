@@ -20,6 +20,7 @@ from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule, prefixed
 from latentzoo.nn.classes import require as require_class
+from latentzoo.nn.levels import require as require_levels
 
 
 class UNet2D(nn.Module):
@@ -64,7 +65,8 @@ class UNet2D(nn.Module):
             embedding.register_forward_pre_hook(as_weights)
         self.register_buffer("label", label, persistent=False)
         self.eval()
-        self.size: tuple[int, int] = (size, size) if isinstance(size, int) else tuple(size)
+        sides = (size, size) if isinstance(size, int) else tuple(size)
+        self.size = require_levels(sides, len(self.model.config["down_block_types"]))
 
     def train(self, mode: bool = True) -> "UNet2D":
         """Keeps the network in evaluation mode: its dropout must not change the map."""

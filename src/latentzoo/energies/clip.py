@@ -27,6 +27,7 @@ from latentzoo.errors import SpecError
 from latentzoo.guides import text_image
 from latentzoo.guides.preprocess import at_least_single
 from latentzoo.guides.text_image import TextImage
+from latentzoo.options import Natural
 
 MODEL = "openai/clip-vit-base-patch32"
 
@@ -56,8 +57,8 @@ class Clip(Energy):
         text: str | Sequence[str],
         model: str | TextImage = MODEL,
         *,
-        copies: int = 0,
-        seed: int = 0,
+        copies: Natural = 0,
+        seed: Natural = 0,
         antialias: bool = True,
         draws: Draws | None = None,
         per_chain: bool = False,

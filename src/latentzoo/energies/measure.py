@@ -28,6 +28,7 @@ from latentzoo import picture
 from latentzoo.energies.base import Energy
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.guides.perceptual import load as lpips
+from latentzoo.options import Positive
 
 LUMA = 0.299, 0.587, 0.114
 HIDDEN: dict[str, Callable[[int, int], tuple[slice, slice]]] = {
@@ -246,7 +247,7 @@ def build(
     *,
     model: str | None = None,
     operator: str | None = None,
-    sigma: float = 0.1,
+    sigma: Positive = 0.1,
     clean: bool = False,
     size: Sequence[int] | None = None,
     perceptual: bool = False,

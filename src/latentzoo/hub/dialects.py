@@ -5,13 +5,27 @@ Users: `nvidia`: StyleGAN2(-ADA), EG3D; `rosinality`: StyleGAN2, StyleSDF, GIRAF
 
 from collections.abc import Iterable, Iterator
 
+import torch
+from torch import Tensor
+
 from latentzoo.hub.keys import Rule, prefixed
+
+PASCAL = (1.0, 3.0, 3.0, 1.0)
+
+
+def binomial(taps: Tensor) -> bool:
+    """Whether a filter (4, 4) is (1, 3, 3, 1) on both axes, of gain 1, or 4 where zeros are between the pixels."""
+    row = torch.tensor(PASCAL, dtype=torch.float64)
+    unit = torch.outer(row, row) / row.sum() ** 2
+    given = taps.double()
+    near = lambda gain: torch.allclose(given, gain * unit, rtol=1e-3, atol=1e-4)
+    return given.shape == unit.shape and (near(1.0) or near(4.0))
 
 
 def nvidia(theirs: str = "", ours: str = "") -> list[Rule]:
     """The rules for NVIDIA's names of `w_avg`, `mapping` and `synthesis`, below prefixes."""
     rules = [
-        Rule("{x*}.resample_filter", None),
+        Rule("{x*}.resample_filter", None, known=binomial),
         Rule("mapping.w_avg", "w_avg"),
         Rule("synthesis.b4.const", "synthesis.const"),
         Rule("{network}.{x*}", "{network}.{x*}"),
@@ -27,7 +41,10 @@ def rosinality(blocks: Iterable[str], theirs: str = "", ours: str = "synthesis."
         theirs: The prefix of their names.
         ours: The prefix of our names.
     """
-    rules = [Rule("{x*}.kernel", None), Rule("input.input", "const", "1 c h w -> c h w")]
+    rules = [
+        Rule("{x*}.kernel", None, known=binomial),
+        Rule("input.input", "const", "1 c h w -> c h w"),
+    ]
     k = 0
     for n, name in enumerate(blocks):
         rules += _rosinality_layer("to_rgb1" if n == 0 else f"to_rgbs.{n - 1}", f"{name}.torgb")

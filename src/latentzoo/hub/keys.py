@@ -6,8 +6,8 @@ dotted segment or a part of it, `{x*}` for any number of segments; the pattern i
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -27,11 +27,13 @@ class Rule:
         theirs: The template of the file's names, e.g. "convs.{i}.conv.weight".
         ours: The template of our names, or `None` for a tensor that the code rebuilds and does not load.
         pattern: An einops pattern for the layout, if it differs.
+        known: Whether a tensor is the one that the code rebuilds; None for one that is not compared.
     """
 
     theirs: str
     ours: str | None
     pattern: str | None = None
+    known: Callable[[Tensor], bool] | None = None
 
     @cached_property
     def regex(self) -> re.Pattern[str]:
@@ -51,7 +53,7 @@ class Rule:
 def prefixed(theirs: str, rules: Iterable[Rule], ours: str = "") -> list[Rule]:
     """The same rules below a prefix on either side, e.g. `prefixed("module.", rules)`."""
     return [
-        Rule(theirs + r.theirs, None if r.ours is None else ours + r.ours, r.pattern)
+        replace(r, theirs=theirs + r.theirs, ours=None if r.ours is None else ours + r.ours)
         for r in rules
     ]
 
@@ -67,7 +69,7 @@ def translate(
         source: What to call the file in errors.
 
     Raises:
-        CheckpointError: If a tensor has no rule, or two tensors map to one name.
+        CheckpointError: If a tensor has no rule, is another constant than the known one, or two map to one name.
     """
     rules, out, unknown = tuple(rules), {}, []
     origin: dict[str, str] = {}
@@ -76,6 +78,10 @@ def translate(
             taken, name = rule.rename(key)
             if not taken:
                 continue
+            if rule.known is not None and not value.is_meta and not rule.known(value):
+                raise CheckpointError(
+                    f"{source}: '{key}' is not the constant of this family's networks, and no other is followed"
+                )
             if name is not None:
                 if name in out:
                     raise CheckpointError(

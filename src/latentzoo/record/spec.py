@@ -12,13 +12,9 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from latentzoo import kernels
+from latentzoo.options import Count, Natural, Positive, Weight
 
 __all__ = ["KernelSettings", "Run", "Term", "replace", "schema", "to_yaml"]
-
-Count = Annotated[int, Meta(ge=1)]
-Natural = Annotated[int, Meta(ge=0)]
-Weight = Annotated[float, Meta(ge=0)]
-Positive = Annotated[float, Meta(gt=0)]
 
 
 class Term(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

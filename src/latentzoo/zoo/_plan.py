@@ -102,13 +102,14 @@ class Plan:
 
         Raises:
             UnknownName: If an option or the dialect does not exist.
-            SpecError: If an option has a value of a wrong type.
+            SpecError: If an option, or what the file says of it, has a value of a wrong type or out of range.
             CheckpointError: If the tensors are not those of the network.
         """
         family = shelf.family(self.family)
         accept(self.family, given)
         require_names(self.family, self.config)
         config = merged(self.config, given)
+        accept(self.family, {k: v for k, v in config.items() if k not in given})
         with fit.uninitialised():
             generator = family.build(**config)
         fit.fit(generator, self.checkpoint.tensors, self.rules(generator), source=self.source)
@@ -191,7 +192,7 @@ def accept(family: str, given: Mapping[str, Any]) -> None:
 
     Raises:
         UnknownName: If there is no such option.
-        SpecError: If a value is of a wrong type.
+        SpecError: If a value is of a wrong type, or out of range.
     """
     known = options.parameters(shelf.family(family).build)
     shown = f"latentzoo show {family}"

@@ -36,6 +36,7 @@ from latentzoo.generator import Generator
 from latentzoo.hub import beside
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
+from latentzoo.options import Count, Natural, Positive
 from latentzoo.space import Space
 
 
@@ -116,12 +117,12 @@ class BigGANDeepNetwork(nn.Module):
         self,
         *,
         layers: Sequence[Sequence[bool | int]],
-        channel_width: int = 128,
-        attention_layer_position: int = 8,
-        z_dim: int = 128,
-        num_classes: int = 1000,
-        eps: float = 1e-4,
-        n_stats: int = 51,
+        channel_width: Count = 128,
+        attention_layer_position: Natural = 8,
+        z_dim: Count = 128,
+        num_classes: Count = 1000,
+        eps: Positive = 1e-4,
+        n_stats: Count = 51,
     ) -> None:
         super().__init__()
         self.n_stats, self.eps = n_stats, eps
@@ -341,7 +342,11 @@ class SpectralConv(Spectral):
 
 
 def build(
-    *, class_index: int = 0, truncation: float = 1.0, bound: float | None = 2.0, **config: Any
+    *,
+    class_index: Natural = 0,
+    truncation: float = 1.0,
+    bound: Positive | None = 2.0,
+    **config: Any,
 ) -> BigGANDeep:
     """Builds a generator from the arguments of `BigGANDeep` and of `BigGANDeepNetwork`."""
     return BigGANDeep(

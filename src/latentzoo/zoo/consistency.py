@@ -29,6 +29,8 @@ from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn import adm, openai
 from latentzoo.nn.classes import require as require_class
+from latentzoo.nn.levels import require as require_levels
+from latentzoo.options import Count, Natural, Positive, Share
 
 SAMPLERS = ("consistency", "heun", "ddim")
 HERTZ = 1000.0
@@ -72,30 +74,30 @@ class ConsistencyModel(Preconditioned):
 
 def build(
     *,
-    width: int,
-    mult: Sequence[float],
-    depth: int,
-    attention: Collection[int],
-    channels: int = 3,
-    classes: int = 0,
+    width: Count,
+    mult: Sequence[Positive],
+    depth: Count,
+    attention: Collection[Count],
+    channels: Count = 3,
+    classes: Natural = 0,
     modulate: bool = True,
     resample: bool = True,
-    heads: int | None = None,
-    head_width: int | None = 64,
-    resolution: int | None = None,
+    heads: Count | None = None,
+    head_width: Count | None = 64,
+    resolution: Count | None = None,
     sampler: str = "consistency",
-    steps: int = 1,
-    timesteps: Sequence[int] | None = None,
-    noises: int = 40,
-    sigma_min: float = 0.002,
-    sigma_max: float = 80.0,
-    sigma_data: float = 0.5,
-    rho: float = 7.0,
-    eta: float = 0.0,
-    class_index: int = 0,
+    steps: Count = 1,
+    timesteps: Sequence[Natural] | None = None,
+    noises: Count = 40,
+    sigma_min: Positive = 0.002,
+    sigma_max: Positive = 80.0,
+    sigma_data: Positive = 0.5,
+    rho: Positive = 7.0,
+    eta: Share = 0.0,
+    class_index: Natural = 0,
     clip: bool = True,
-    white_box_steps: int | None = None,
-    seed: int = 0,
+    white_box_steps: Natural | None = None,
+    seed: Natural = 0,
     recompute: Recompute = "auto",
 ) -> ConsistencyModel:
     """Creates a consistency model, or the diffusion model that it was distilled from.
@@ -167,7 +169,7 @@ def build(
         classes=classes,
         class_index=class_index,
         channels=channels,
-        size=(side, side),
+        size=require_levels((side, side), len(mult)),
         clip=clip,
         pairs=pairs,
         sampler=how,

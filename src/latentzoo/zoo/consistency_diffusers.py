@@ -22,6 +22,7 @@ from latentzoo.diffusion.precondition import Boundary, Preconditioning, spread
 from latentzoo.diffusion.preconditioned import Preconditioned
 from latentzoo.diffusion.sampler import Consistency
 from latentzoo.hub.checkpoint import Checkpoint
+from latentzoo.options import Count, Natural
 
 
 class ConsistencyPipeline(Preconditioned):
@@ -45,12 +46,12 @@ def build(
     unet: Mapping[str, Any],
     scheduler: Mapping[str, Any],
     *,
-    steps: int = 1,
-    timesteps: Sequence[int] | None = None,
-    class_index: int = 0,
+    steps: Count = 1,
+    timesteps: Sequence[Natural] | None = None,
+    class_index: Natural = 0,
     clip: bool | None = None,
-    white_box_steps: int | None = None,
-    seed: int = 0,
+    white_box_steps: Natural | None = None,
+    seed: Natural = 0,
     recompute: Recompute = "auto",
 ) -> ConsistencyPipeline:
     """Creates a consistency model.

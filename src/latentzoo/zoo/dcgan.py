@@ -22,6 +22,7 @@ from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn import channels as pictures
+from latentzoo.options import Count
 from latentzoo.space import Space
 
 HOLDER = "netG_state_dict.main"
@@ -36,7 +37,7 @@ class DCGAN(Generator):
         channels: The number of the picture's channels: 3, or 1 where it is grey.
     """
 
-    def __init__(self, widths: Sequence[int], channels: int = 3) -> None:
+    def __init__(self, widths: Sequence[Count], channels: int = 3) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             Layer(i, o, first=k == 0) for k, (i, o) in enumerate(pairwise(widths))
@@ -72,7 +73,7 @@ class Layer(nn.Module):
         return F.batch_norm(self.conv(x), self.mean, self.variance, self.weight, self.bias).relu()
 
 
-def build(widths: Sequence[int], channels: int = 3) -> DCGAN:
+def build(widths: Sequence[Count], channels: Count = 3) -> DCGAN:
     """Creates a DCGAN generator, see `DCGAN`."""
     return DCGAN(widths, channels)
 

@@ -40,6 +40,8 @@ from latentzoo.nn.adm import Conditional, Stage
 from latentzoo.nn.attention import attend
 from latentzoo.nn.ddpm import time_features
 from latentzoo.nn.fir import blur, downsample, upsample
+from latentzoo.nn.levels import require as require_levels
+from latentzoo.options import Count, Weight
 from latentzoo.space import Space
 
 
@@ -109,16 +111,17 @@ class NCSNpp(nn.Module):
         *,
         resolution: int,
         width: int,
-        mult: Sequence[int],
+        mult: Sequence[Count],
         depth: int,
-        attention: Collection[int],
+        attention: Collection[Count],
         code: int,
         style: int,
         mapping: int,
         channels: int = 3,
     ) -> None:
         super().__init__()
-        self.size, self.code, self.width = (resolution, resolution), code, width
+        self.size = require_levels((resolution, resolution), len(mult))
+        self.code, self.width = code, width
         self.channels = pictures.require(channels)
         block = lambda i, o, resample=None: ResBlock(i, o, 4 * width, style, resample)
         attend = lambda level, c: [Attention(c) for _ in range(resolution >> level in attention)]
@@ -271,19 +274,19 @@ class Passage(nn.Module):
 
 def build(
     *,
-    resolution: int = 256,
-    width: int = 64,
-    mult: Sequence[int] = (1, 1, 2, 2, 4, 4),
-    depth: int = 2,
-    attention: Collection[int] = (16,),
+    resolution: Count = 256,
+    width: Count = 64,
+    mult: Sequence[Count] = (1, 1, 2, 2, 4, 4),
+    depth: Count = 2,
+    attention: Collection[Count] = (16,),
     levels: Collection[int] | None = None,
-    code: int = 100,
-    style: int = 256,
-    mapping: int = 4,
-    channels: int = 3,
-    steps: int = 2,
-    beta_min: float = 0.1,
-    beta_max: float = 20.0,
+    code: Count = 100,
+    style: Count = 256,
+    mapping: Count = 4,
+    channels: Count = 3,
+    steps: Count = 2,
+    beta_min: Weight = 0.1,
+    beta_max: Weight = 20.0,
     recompute: memory.Recompute = "auto",
 ) -> DDGAN:
     """Creates a DDGAN generator; the defaults are those of CelebA-HQ 256.

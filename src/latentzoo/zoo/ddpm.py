@@ -26,6 +26,7 @@ from latentzoo.diffusion.memory import Recompute
 from latentzoo.diffusion.sampler import DDIM, DDPM, Multistep, Sampler, require
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.hub.checkpoint import Checkpoint
+from latentzoo.options import Count, Natural, Share
 
 KINDS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
 VARIANCES = {"fixed_small": False, "fixed_small_log": False, "fixed_large": True}
@@ -36,13 +37,13 @@ def build(
     scheduler: Mapping[str, Any],
     *,
     sampler: str | None = None,
-    steps: int = 50,
-    class_index: int = 0,
-    eta: float = 0.0,
+    steps: Count = 50,
+    class_index: Natural = 0,
+    eta: Share = 0.0,
     spacing: str | None = None,
     clip: bool | None = None,
-    white_box_steps: int | None = None,
-    seed: int = 0,
+    white_box_steps: Natural | None = None,
+    seed: Natural = 0,
     recompute: Recompute = "auto",
 ) -> Diffusion:
     """Creates a DDPM or DDIM generator.

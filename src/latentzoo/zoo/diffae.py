@@ -46,6 +46,8 @@ from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule, prefixed
 from latentzoo.nn import adm
 from latentzoo.nn import channels as pictures
+from latentzoo.nn.levels import require as require_levels
+from latentzoo.options import Count, Natural
 from latentzoo.rng import Rng
 from latentzoo.space import Space
 
@@ -300,26 +302,26 @@ def read_betas(name: str, n: int) -> list[float]:
 
 def build(
     *,
-    resolution: int,
-    mult: Sequence[int],
+    resolution: Count,
+    mult: Sequence[Count],
     encoder_mult: Sequence[int],
-    width: int = 128,
-    depth: int = 2,
-    encoder_depth: int = 2,
-    attention: Collection[int] = (16,),
-    heads: int = 1,
-    style: int = 512,
-    hidden: int = 2048,
-    layers: int = 10,
-    latent_width: int = 64,
-    channels: int = 3,
+    width: Count = 128,
+    depth: Count = 2,
+    encoder_depth: Count = 2,
+    attention: Collection[Count] = (16,),
+    heads: Count = 1,
+    style: Count = 512,
+    hidden: Count = 2048,
+    layers: Count = 10,
+    latent_width: Count = 64,
+    channels: Count = 3,
     betas: str = "linear",
     latent_betas: str = "const0.008",
-    times: int = 1000,
-    steps: int = 10,
-    latent_steps: int = 10,
+    times: Count = 1000,
+    steps: Count = 10,
+    latent_steps: Count = 10,
     latent: str = "all",
-    seed: int = 0,
+    seed: Natural = 0,
     recompute: memory.Recompute = "auto",
 ) -> DiffAE:
     """Creates a diffusion autoencoder's generator.
@@ -377,7 +379,7 @@ def build(
         LatentNet(style, hidden, layers, latent_width),
         schedule=Discrete.from_betas(read_betas(betas, times)),
         latent_schedule=Discrete.from_betas(read_betas(latent_betas, times)),
-        resolution=resolution,
+        resolution=require_levels((resolution, resolution), len(mult))[0],
         channels=channels,
         steps=steps,
         latent_steps=latent_steps,

@@ -34,6 +34,8 @@ from latentzoo.hub.keys import Rule
 from latentzoo.nn.classes import require as require_class
 from latentzoo.nn.edm import Dhariwal, Plan, Song, UNet
 from latentzoo.nn.edm_block import HALF, Kind
+from latentzoo.nn.levels import require as require_levels
+from latentzoo.options import Count, Natural, Positive, Share
 
 PATHS: Mapping[str, type[Preconditioning]] = {"edm": Own, "vp": VP, "ve": VE, "iddpm": Improved}
 ARCHITECTURES = ("song", "adm")
@@ -71,34 +73,34 @@ class EDM(Preconditioned):
 
 def build(
     *,
-    resolution: int,
-    width: int,
-    mult: Sequence[int],
-    depth: int,
-    attention: Collection[int],
+    resolution: Count,
+    width: Count,
+    mult: Sequence[Count],
+    depth: Count,
+    attention: Collection[Count],
     architecture: str = "song",
-    features: int | None = None,
-    noise: int | None = None,
-    channels: int = 3,
+    features: Count | None = None,
+    noise: Count | None = None,
+    channels: Count = 3,
     learned: bool = False,
-    classes: int = 0,
-    head_width: int | None = None,
+    classes: Natural = 0,
+    head_width: Count | None = None,
     fourier: bool = False,
     aside: str | None = None,
     pictures: str = "last",
-    taps: int = 2,
+    taps: Count = 2,
     path: str = "edm",
     scales: Mapping[str, float] | None = None,
     sampler: str = "heun",
-    steps: int = 18,
-    sigma_min: float = 0.002,
-    sigma_max: float = 80.0,
-    rho: float = 7.0,
-    eta: float = 0.0,
-    class_index: int = 0,
+    steps: Count = 18,
+    sigma_min: Positive = 0.002,
+    sigma_max: Positive = 80.0,
+    rho: Positive = 7.0,
+    eta: Share = 0.0,
+    class_index: Natural = 0,
     clip: bool = False,
-    white_box_steps: int | None = None,
-    seed: int = 0,
+    white_box_steps: Natural | None = None,
+    seed: Natural = 0,
     recompute: Recompute = "auto",
 ) -> EDM:
     """Creates an EDM generator.
@@ -169,7 +171,7 @@ def build(
         network,
         conditioning,
         class_index=class_index,
-        size=(resolution, resolution),
+        size=require_levels((resolution, resolution), len(mult)),
         clip=clip,
         pairs=conditioning.chain(sigma_min, sigma_max, steps, rho),
         sampler=DDIM(eta) if sampler == "ddim" else Heun(),

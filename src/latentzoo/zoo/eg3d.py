@@ -35,13 +35,14 @@ from latentzoo import options
 from latentzoo.errors import UnknownName
 from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
-from latentzoo.hub.dialects import nvidia
+from latentzoo.hub.dialects import binomial, nvidia
 from latentzoo.hub.keys import Rule
 from latentzoo.nn.fir import upsample
 from latentzoo.nn.mapping import Linear, Mapping
 from latentzoo.nn.style import Synthesis, SynthesisLayer, ToRGB, noise_blocks
 from latentzoo.nn.truncation import require, truncate
 from latentzoo.nn.volume import composite, in_chunks, pixels, rays, refine, stratify, visibility
+from latentzoo.options import Count, Natural, Positive
 from latentzoo.views.camera import Camera, Solid, Viewable
 
 ELEVATION = math.degrees(math.asin(0.4 / math.pi))
@@ -84,10 +85,10 @@ class EG3D(Viewable, Solid):
         own: Camera,
         camera: Camera | Record[str, Any] | str | None = None,
         truncation: float = 1.0,
-        resolution: int = 128,
+        resolution: Count = 128,
         reach: Sequence[float] = (23.0, 11.5),
         noise: str = "fixed",
-        chunk: int | None = 4096,
+        chunk: Count | None = 4096,
     ) -> None:
         require(truncation=truncation)
         side = network.enlarge.size
@@ -334,7 +335,7 @@ class Enlarger(nn.Module):
         self,
         features: int,
         w_dim: int,
-        widths: Sequence[int],
+        widths: Sequence[Count],
         *,
         start: int,
         up: bool,
@@ -399,31 +400,31 @@ ENLARGERS = {  # the first block doubles the sides, larger images are reduced
 
 def build(
     *,
-    widths: Sequence[int] = (512, 512, 512, 512, 512, 256, 128),
-    z_dim: int = 512,
-    w_dim: int = 512,
-    layers: int = 2,
-    mapping_features: int | None = None,
-    embed_features: int | None = None,
-    mapping_lr: float = 0.01,
-    plane_channels: int = 32,
-    hidden: int = 64,
-    features: int = 32,
-    field_lr: float = 1.0,
+    widths: Sequence[Count] = (512, 512, 512, 512, 512, 256, 128),
+    z_dim: Count = 512,
+    w_dim: Count = 512,
+    layers: Count = 2,
+    mapping_features: Count | None = None,
+    embed_features: Count | None = None,
+    mapping_lr: Positive = 0.01,
+    plane_channels: Count = 32,
+    hidden: Count = 64,
+    features: Count = 32,
+    field_lr: Positive = 1.0,
     enlarger: str = "8XDC",
-    enlarger_widths: Sequence[int] = (256, 128),
-    enlarger_start: int = 128,
-    enlarger_clamp: float | None = 256.0,
+    enlarger_widths: Sequence[Count] = (256, 128),
+    enlarger_start: Count = 128,
+    enlarger_clamp: Positive | None = 256.0,
     antialias: bool = True,
-    clamp: float | None = None,
+    clamp: Positive | None = None,
     near: float = 2.25,
     far: float = 3.3,
-    box: float = 1.0,
-    samples: int = 48,
-    importance: int = 48,
+    box: Positive = 1.0,
+    samples: Count = 48,
+    importance: Natural = 48,
     white: bool = False,
     condition: float = 1.0,
-    fov: float = 13.378,
+    fov: Positive = 13.378,
     radius: float = 2.7,
     pivot: Sequence[float] = (0.0, 0.0, 0.2),
     **options: Any,
@@ -511,8 +512,8 @@ def official(generator: Generator) -> list[Rule]:
     """The names of NVIDIA's pickles."""
     return [
         *nvidia("backbone.", "network."),
-        Rule("superresolution.resample_filter", None),
-        Rule("superresolution.{x*}.resample_filter", None),
+        Rule("superresolution.resample_filter", None, known=binomial),
+        Rule("superresolution.{x*}.resample_filter", None, known=binomial),
         Rule("superresolution.{x*}", "network.enlarge.{x*}"),
         Rule("decoder.net.0.{t}", "network.decoder.0.{t}"),
         Rule("decoder.net.2.{t}", "network.decoder.1.{t}"),

@@ -25,6 +25,7 @@ from latentzoo.diffusion.sampler import DDIM, Heun
 from latentzoo.diffusion.schedule import Flow
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.hub.checkpoint import Checkpoint
+from latentzoo.options import Count, Natural
 
 SAMPLERS = {"euler": DDIM(), "heun": Heun()}
 CLASSES = {"euler": schedulers.FLOW_EULER, "heun": schedulers.FLOW_HEUN}
@@ -36,8 +37,8 @@ def build(
     scheduler: Mapping[str, Any],
     *,
     sampler: str | None = None,
-    steps: int = 50,
-    class_index: int = 0,
+    steps: Count = 50,
+    class_index: Natural = 0,
     recompute: Recompute = "auto",
 ) -> Diffusion:
     """Creates a rectified flow generator.

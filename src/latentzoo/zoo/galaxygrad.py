@@ -38,6 +38,7 @@ from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn import channels as pictures
+from latentzoo.options import Count, Positive
 from latentzoo.space import Space
 
 T = 10.0
@@ -145,14 +146,14 @@ class Block(nn.Module):
 
 
 def build(
-    side: int,
+    side: Count,
     *,
-    channels: int = 64,
-    patch: int = 4,
-    blocks: int = 4,
-    width: int = 512,
-    unit: float = 1.0,
-    steps: int = 40,
+    channels: Count = 64,
+    patch: Count = 4,
+    blocks: Count = 4,
+    width: Count = 512,
+    unit: Positive = 1.0,
+    steps: Count = 40,
     end: float = 0.01,
     recompute: Recompute = "auto",
 ) -> Galaxies:

@@ -53,6 +53,7 @@ from latentzoo.nn.volume import (
     stratify,
     visibility,
 )
+from latentzoo.options import Count, Natural, Positive, Weight
 from latentzoo.views.camera import Camera, Viewable, upright
 
 PARTS = ("shape", "appearance", "background_shape", "background_appearance")
@@ -110,16 +111,16 @@ class GiraffeHD(Viewable):
         network: "GiraffeHDNetwork",
         *,
         camera: Camera | Record[str, Any] | str | None = None,
-        fov: float = 10.0,
+        fov: Positive = 10.0,
         radius: float = 2.732,
         heights: Span = (0.4167, 0.5),
         turns: Span = (0.40278, 0.59722),
         scales: Sequence[Sequence[float]] = ((0.21,) * 3, (0.21,) * 3),
         places: Sequence[Sequence[float]] = ((0.0,) * 3, (0.0,) * 3),
-        inject: int = 4,
-        temperature: float = 1.0,
+        inject: Natural = 4,
+        temperature: Weight = 1.0,
         noise: str = "fixed",
-        chunk: int | None = None,
+        chunk: Count | None = None,
     ) -> None:
         if not temperature > 0:
             raise SpecError(
@@ -427,17 +428,17 @@ class Refiner(nn.Module):
 
 def build(
     *,
-    widths: Sequence[int] = (256, 256, 256, 256, 128, 64, 32),
-    z_dim: int = 256,
-    z_dim_bg: int = 256,
-    features: int = 256,
-    layers: int = 8,
-    lr: float = 0.01,
-    refine_layers: int = 2,
-    refine_kernel: int = 3,
+    widths: Sequence[Count] = (256, 256, 256, 256, 128, 64, 32),
+    z_dim: Count = 256,
+    z_dim_bg: Count = 256,
+    features: Count = 256,
+    layers: Count = 8,
+    lr: Positive = 0.01,
+    refine_layers: Natural = 2,
+    refine_kernel: Count = 3,
     mask: bool = False,
-    resolution: int = 16,
-    samples: int = 64,
+    resolution: Count = 16,
+    samples: Count = 64,
     styled: bool = True,
     appearance: bool = False,
     views: bool = False,

@@ -37,6 +37,8 @@ from latentzoo.hub.keys import Rule
 from latentzoo.nn import adm, openai
 from latentzoo.nn import channels as pictures
 from latentzoo.nn.classes import require as require_class
+from latentzoo.nn.levels import require as require_levels
+from latentzoo.options import Count, Natural, Positive, Share
 
 BETAS: Mapping[str, Callable[[int], list[float]]] = {
     "linear": lambda n: linear_betas(0.1 / n, 20 / n, n=n),
@@ -142,28 +144,28 @@ def timesteps(sampler: str, steps: int, N: int) -> list[int]:
 
 def build(
     *,
-    width: int,
-    mult: Sequence[float],
-    depth: int,
-    attention: Collection[int],
-    channels: int = 3,
+    width: Count,
+    mult: Sequence[Positive],
+    depth: Count,
+    attention: Collection[Count],
+    channels: Count = 3,
     learned: bool = True,
-    classes: int = 0,
+    classes: Natural = 0,
     modulate: bool = True,
     resample: bool = True,
-    heads: int | None = None,
-    head_width: int | None = None,
+    heads: Count | None = None,
+    head_width: Count | None = None,
     parts_first: bool = False,
-    resolution: int | None = None,
+    resolution: Count | None = None,
     betas: str = "linear",
-    times: int = 1000,
+    times: Count = 1000,
     sampler: str = "ddim",
-    steps: int = 50,
-    eta: float = 0.0,
-    class_index: int = 0,
+    steps: Count = 50,
+    eta: Share = 0.0,
+    class_index: Natural = 0,
     clip: bool = True,
-    white_box_steps: int | None = None,
-    seed: int = 0,
+    white_box_steps: Natural | None = None,
+    seed: Natural = 0,
     recompute: Recompute = "auto",
 ) -> GuidedDiffusion:
     """Creates a guided diffusion generator.
@@ -223,7 +225,7 @@ def build(
         unet,
         channels=channels,
         learned=learned,
-        size=(side, side),
+        size=require_levels((side, side), len(mult)),
         pairs=list(pairwise(schedule.levels(taken))),
         sampler=sampler,
         classes=classes,

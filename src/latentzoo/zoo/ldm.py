@@ -47,6 +47,8 @@ from latentzoo.hub.keys import Rule
 from latentzoo.nn import adm, ddpm
 from latentzoo.nn.attention import attend
 from latentzoo.nn.autoencoder import KL, VQ, read_shape
+from latentzoo.nn.levels import require as require_levels
+from latentzoo.options import Count, Natural, Positive, Share, Weight
 
 
 def chain(schedule: Discrete, steps: int) -> Pairs:
@@ -155,9 +157,9 @@ def denoiser(
     channels: int,
     *,
     width: int,
-    mult: Sequence[int],
+    mult: Sequence[Count],
     depth: int,
-    attention: Collection[int],
+    attention: Collection[Count],
     heads: int | None = None,
     head_width: int | None = None,
     modulate: bool = False,
@@ -234,21 +236,21 @@ def build(
     *,
     unet: Mapping[str, Any],
     first_stage: Mapping[str, Any],
-    size: int | None = None,
-    resolution: int | None = None,
-    heads: int | None = None,
-    head_width: int | None = None,
-    beta_start: float = 0.0015,
-    beta_end: float = 0.0195,
-    times: int = 1000,
-    classes: int = 0,
+    size: Count | None = None,
+    resolution: Count | None = None,
+    heads: Count | None = None,
+    head_width: Count | None = None,
+    beta_start: Weight = 0.0015,
+    beta_end: Weight = 0.0195,
+    times: Count = 1000,
+    classes: Natural = 0,
     empty_class: bool = False,
-    scale: float | None = 1.0,
-    steps: int = 20,
-    eta: float = 0.0,
-    white_box_steps: int | None = None,
-    seed: int = 0,
-    class_index: int = 0,
+    scale: Positive | None = 1.0,
+    steps: Count = 20,
+    eta: Share = 0.0,
+    white_box_steps: Natural | None = None,
+    seed: Natural = 0,
+    class_index: Natural = 0,
     guidance: float = 1.0,
     quantise: bool = True,
     recompute: memory.Recompute = "auto",
@@ -287,13 +289,19 @@ def build(
         unet = {**unet, "heads": heads, "head_width": head_width}
     elif not {"heads", "head_width"} & unet.keys():
         unet = {**unet, **({"heads": 8} if unet.get("resample") else {"head_width": 32})}
+    if classes and "context" not in unet:
+        raise SpecError(
+            f"the file has a table of {classes} classes, and its U-Net no attention that looks at it; "
+            "give the file of a network that has both"
+        )
     whole = {**unet, "channels": stage.channels}
     opts.check(whole, opts.parameters(denoiser), owner="the U-Net", shown="latentzoo show ldm")
     schedule = Discrete.from_betas(scaled_linear_betas(beta_start, beta_end, n=times))
+    side = sides(stage.factor, size, resolution)
     return LDM(
         denoiser(stage.channels, **unet),
         stage,
-        size=sides(stage.factor, size, resolution),
+        size=require_levels((side, side), len(unet["mult"]))[0],
         pairs=chain(schedule, steps),
         eta=eta,
         white_box_steps=white_box_steps,

@@ -26,6 +26,7 @@ from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule, prefixed
 from latentzoo.nn.autoencoder import KL, VQ, FirstStage
+from latentzoo.options import Count, Natural, Positive, Share
 
 EXPECTED = {
     "act_fn": "silu",
@@ -119,13 +120,13 @@ def build(
     unet: Mapping[str, Any],
     vae: Mapping[str, Any],
     scheduler: Mapping[str, Any],
-    steps: int = 20,
-    class_index: int = 0,
-    eta: float = 0.0,
-    white_box_steps: int | None = None,
-    seed: int = 0,
+    steps: Count = 20,
+    class_index: Natural = 0,
+    eta: Share = 0.0,
+    white_box_steps: Natural | None = None,
+    seed: Natural = 0,
     quantise: bool = True,
-    scale: float | None = None,
+    scale: Positive | None = None,
     recompute: memory.Recompute = "auto",
 ) -> LDM:
     """Creates a latent diffusion generator.

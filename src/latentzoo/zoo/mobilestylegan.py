@@ -36,6 +36,7 @@ from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn.truncation import MeanStyle, require
+from latentzoo.options import Count
 from latentzoo.space import Space
 
 SLOPE = 0.2
@@ -56,7 +57,12 @@ class MobileStyleGAN(Generator):
     """
 
     def __init__(
-        self, widths: Sequence[int], *, w_dim: int = 512, layers: int = 8, truncation: float = 1.0
+        self,
+        widths: Sequence[Count],
+        *,
+        w_dim: int = 512,
+        layers: int = 8,
+        truncation: float = 1.0,
     ) -> None:
         super().__init__()
         require(classes=0, class_index=0, truncation=truncation)
@@ -214,7 +220,7 @@ def upsampled(x: Float[Tensor, "B h w C"]) -> Float[Tensor, "B H W c"]:
 
 
 def build(
-    widths: Sequence[int], *, w_dim: int = 512, layers: int = 8, truncation: float = 1.0
+    widths: Sequence[Count], *, w_dim: Count = 512, layers: Count = 8, truncation: float = 1.0
 ) -> MobileStyleGAN:
     """Creates a MobileStyleGAN generator, see `MobileStyleGAN`."""
     return MobileStyleGAN(widths, w_dim=w_dim, layers=layers, truncation=truncation)

@@ -38,6 +38,7 @@ from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule, prefixed
 from latentzoo.nn import channels as pictures
+from latentzoo.options import Count, Natural, Positive, Weight
 from latentzoo.rng import Rng
 from latentzoo.space import Space
 
@@ -171,13 +172,13 @@ class NVAEDecoder(nn.Module):
         self,
         *,
         groups: Sequence[int],
-        width: int,
-        side: int = 8,
-        latents: int = 20,
-        cells: int = 2,
+        width: Count,
+        side: Count = 8,
+        latents: Count = 20,
+        cells: Natural = 2,
         post: Sequence[int] = (2,),
-        components: int = 10,
-        channels: int = 3,
+        components: Count = 10,
+        channels: Count = 3,
         gated: bool = True,
     ) -> None:
         super().__init__()
@@ -297,7 +298,7 @@ class NormedConv(nn.Module):
 
 
 def build(
-    *, temperature: float = 1.0, free: int = 0, bound: float | None = None, **config: Any
+    *, temperature: Weight = 1.0, free: Natural = 0, bound: Positive | None = None, **config: Any
 ) -> NVAE:
     """Builds a generator from the arguments of `NVAE` and of `NVAEDecoder`."""
     return NVAE(NVAEDecoder(**config), temperature=temperature, free=free, bound=bound)

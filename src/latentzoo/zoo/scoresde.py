@@ -36,6 +36,7 @@ from latentzoo.diffusion.sampler import (
 from latentzoo.diffusion.schedule import VE, VP, Level
 from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
+from latentzoo.options import Count, Natural, Share
 
 SAMPLERS = ("ddim", "heun", "sde")
 PICTURE = Level(-1, 1.0, 0.0)
@@ -46,13 +47,13 @@ def build(
     scheduler: Mapping[str, Any],
     *,
     sampler: str = "ddim",
-    steps: int = 50,
-    class_index: int = 0,
-    eta: float = 0.0,
-    corrections: int | None = None,
+    steps: Count = 50,
+    class_index: Natural = 0,
+    eta: Share = 0.0,
+    corrections: Natural | None = None,
     centred: bool | None = None,
-    white_box_steps: int | None = None,
-    seed: int = 0,
+    white_box_steps: Natural | None = None,
+    seed: Natural = 0,
     recompute: Recompute = "auto",
 ) -> Diffusion:
     """Creates a ScoreSDE generator.

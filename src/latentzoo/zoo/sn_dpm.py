@@ -45,6 +45,8 @@ from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn import channels as pictures
 from latentzoo.nn import ddpm
+from latentzoo.nn.levels import require as require_levels
+from latentzoo.options import Count, Natural, Positive, Share
 from latentzoo.rng import Rng
 
 UNCERTAINTY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -195,18 +197,19 @@ class UNet(nn.Module):
     def __init__(
         self,
         *,
-        resolution: int = 64,
-        ch: int = 128,
-        ch_mult: Sequence[int] = (1, 2, 2, 2, 4),
-        num_res_blocks: int = 2,
-        attn_resolutions: Collection[int] = (16,),
-        heads: int = 2,
+        resolution: Count = 64,
+        ch: Count = 128,
+        ch_mult: Sequence[Count] = (1, 2, 2, 2, 4),
+        num_res_blocks: Count = 2,
+        attn_resolutions: Collection[Count] = (16,),
+        heads: Count = 2,
         mode: str = "simple",
-        channels: int = 3,
+        channels: Count = 3,
     ) -> None:
         super().__init__()
         self.channels = pictures.require(channels)
-        self.size, self.heads, time = (resolution, resolution), heads, 4 * ch
+        self.size = require_levels((resolution, resolution), len(ch_mult))
+        self.heads, time = heads, 4 * ch
         self.temb = Time(ch, time)
         self.conv_in = nn.Conv2d(channels, ch, 3, padding=1)
         widths = [ch * m for m in ch_mult]
@@ -277,18 +280,18 @@ class Time(nn.Module):
 
 def build(
     *,
-    N: int = 1000,
-    resolution: int = 64,
-    attn_resolutions: Collection[int] = (16,),
+    N: Count = 1000,
+    resolution: Count = 64,
+    attn_resolutions: Collection[Count] = (16,),
     levels: Collection[int] | None = None,
     head: str = "eps2",
-    steps: int = 50,
+    steps: Count = 50,
     forward_type: str = "ddpm",
-    eta: float = 1.0,
-    clip_pixel: float | None = None,
-    clip_index: int = 1,
-    white_box_steps: int | None = None,
-    seed: int = 0,
+    eta: Share = 1.0,
+    clip_pixel: Positive | None = None,
+    clip_index: Natural = 1,
+    white_box_steps: Natural | None = None,
+    seed: Natural = 0,
     recompute: Recompute = "auto",
     **config: Any,
 ) -> SNDPM:

@@ -42,6 +42,7 @@ from latentzoo.nn import channels as pictures
 from latentzoo.nn.mapping import Mapping
 from latentzoo.nn.style import Synthesis, noise_blocks
 from latentzoo.nn.truncation import MeanStyle, require, truncate
+from latentzoo.options import Count, Natural, Positive
 from latentzoo.rng import Domain, Rng
 from latentzoo.space import Space
 
@@ -75,13 +76,13 @@ class StyleGAN2(Generator):
         mapping: Mapping,
         synthesis: Synthesis,
         *,
-        class_index: int = 0,
+        class_index: Natural = 0,
         truncation: float = 1.0,
-        cutoff: int | None = None,
+        cutoff: Natural | None = None,
         noise: str = "fixed",
-        seed: int = 0,
+        seed: Natural = 0,
         missing: Collection[str] = (),
-        means: int = 0,
+        means: Natural = 0,
     ) -> None:
         super().__init__()
         classes = mapping.c_dim
@@ -140,19 +141,19 @@ class StyleGAN2(Generator):
 
 def build(
     *,
-    widths: Sequence[int],
-    z_dim: int = 512,
-    w_dim: int = 512,
-    layers: int = 8,
-    classes: int = 0,
-    features: int | None = None,
-    embed_features: int | None = None,
-    lr: float = 0.01,
-    start: Sequence[int] = (4, 4),
-    channels: int = 3,
+    widths: Sequence[Count],
+    z_dim: Count = 512,
+    w_dim: Count = 512,
+    layers: Count = 8,
+    classes: Natural = 0,
+    features: Count | None = None,
+    embed_features: Count | None = None,
+    lr: Positive = 0.01,
+    start: Sequence[Count] = (4, 4),
+    channels: Count = 3,
     noisy: bool = True,
     architecture: str = "skip",
-    clamp: float | None = None,
+    clamp: Positive | None = None,
     **options: Any,
 ) -> StyleGAN2:
     """Builds a generator with random weights.

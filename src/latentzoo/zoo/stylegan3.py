@@ -26,6 +26,7 @@ from latentzoo.nn import channels as pictures
 from latentzoo.nn.alias_free import Synthesis, planned, read_layers
 from latentzoo.nn.mapping import Mapping
 from latentzoo.nn.truncation import require, truncate
+from latentzoo.options import Count, Natural, Positive
 from latentzoo.space import Space
 
 
@@ -51,9 +52,9 @@ class StyleGAN3(Generator):
         mapping: Mapping,
         synthesis: Synthesis,
         *,
-        class_index: int = 0,
+        class_index: Natural = 0,
         truncation: float = 1.0,
-        cutoff: int | None = None,
+        cutoff: Natural | None = None,
     ) -> None:
         super().__init__()
         classes = mapping.c_dim
@@ -78,15 +79,15 @@ class StyleGAN3(Generator):
 def build(
     *,
     plan: Sequence[Sequence[Any]] | None = None,
-    z_dim: int = 512,
-    w_dim: int = 512,
-    layers: int = 2,
-    classes: int = 0,
-    lr: float = 0.01,
-    kernel: int = 3,
+    z_dim: Count = 512,
+    w_dim: Count = 512,
+    layers: Count = 2,
+    classes: Natural = 0,
+    lr: Positive = 0.01,
+    kernel: Count = 3,
     radial: bool = False,
     output_scale: float = 0.25,
-    clamp: float = 256,
+    clamp: Positive = 256,
     **options: Any,
 ) -> StyleGAN3:
     """Builds a generator with random weights.

@@ -29,6 +29,7 @@ from latentzoo.nn import channels as pictures
 from latentzoo.nn.alias_free import Synthesis, planned, read_layers
 from latentzoo.nn.mapping import Linear, activate, normalize
 from latentzoo.nn.truncation import require, truncate
+from latentzoo.options import Count, Natural, Positive
 from latentzoo.space import Space
 
 
@@ -53,9 +54,9 @@ class StyleGANXL(Generator):
         mapping: "Mapping",
         synthesis: "Synthesis",
         *,
-        class_index: int = 0,
+        class_index: Natural = 0,
         truncation: float = 1.0,
-        cutoff: int | None = None,
+        cutoff: Natural | None = None,
     ) -> None:
         super().__init__()
         classes = mapping.classes
@@ -127,16 +128,16 @@ class Mapping(nn.ModuleDict):
 def build(
     *,
     plan: Sequence[Sequence[Any]] | None = None,
-    z_dim: int = 64,
-    w_dim: int = 512,
-    layers: int = 2,
-    classes: int = 0,
+    z_dim: Count = 64,
+    w_dim: Count = 512,
+    layers: Count = 2,
+    classes: Natural = 0,
     embedding: Sequence[int] = (1000, 320),
-    lr: float = 0.01,
-    kernel: int = 3,
+    lr: Positive = 0.01,
+    kernel: Count = 3,
     radial: bool = False,
     output_scale: float = 0.25,
-    clamp: float = 256,
+    clamp: Positive = 256,
     **options: Any,
 ) -> StyleGANXL:
     """Builds a generator with random weights.

@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from latentzoo import options
 from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
+from latentzoo.hub.dialects import binomial
 from latentzoo.hub.keys import Rule
 from latentzoo.nn.fir import blur, upsample
 from latentzoo.nn.mapping import Linear, Mapping, activate
@@ -50,6 +51,7 @@ from latentzoo.nn.volume import (
     stratify,
     visibility,
 )
+from latentzoo.options import Count, Natural, Positive
 from latentzoo.views.camera import Camera, Viewable, upright
 
 CLAMP = 256.0
@@ -96,13 +98,13 @@ class StyleNeRF(Viewable):
         *,
         camera: Camera | Record[str, Any] | str | None = None,
         truncation: float = 1.0,
-        fov: float = 12.0,
+        fov: Positive = 12.0,
         radius: float = 1.0,
         depths: Sequence[float] = (0.88, 1.12),
         azimuths: Sequence[float] = (-17.189, 17.189),
         elevations: Sequence[float] = (-8.881, 8.881),
         normal: bool = True,
-        chunk: int | None = 4096,
+        chunk: Count | None = 4096,
     ) -> None:
         require(truncation=truncation)
         own = Camera(sum(azimuths) / 2, sum(elevations) / 2, fov, radius, (0.0, 0.0, 0.0))
@@ -114,6 +116,13 @@ class StyleNeRF(Viewable):
         ends = torch.tensor([azimuths, elevations])
         self.register_buffer("middle", ends.mean(dim=1), persistent=False)
         self.register_buffer("spread", ends.diff(dim=1)[:, 0] / 2, persistent=False)
+        self.register_load_state_dict_post_hook(lambda module, _: module.measure())
+
+    def measure(self) -> None:
+        """Sets the size to that of the levels that the training of the file had reached."""
+        if not self.network.alpha.is_meta:
+            side = self.network.resolution << math.ceil(self.network.reached)
+            self.size = (side, side)
 
     def scene(self, blocks: Record[str, Tensor]) -> Scene:
         return Scene(
@@ -294,6 +303,12 @@ class StyleNeRFNetwork(nn.Module):
         behind = composite(opaque(visibility(sigma.relu(), step)), value)
         return seen + (1 - weight.sum(dim=2, keepdim=True)) * behind
 
+    @property
+    def reached(self) -> float:
+        """How many levels are there; the last one may be there in part."""
+        alpha = self.alpha.item()
+        return len(self.levels) * (1.0 if alpha < 0 else alpha)
+
     def enlarge(
         self,
         ws: Float[Tensor, "B L W"],
@@ -301,8 +316,7 @@ class StyleNeRFNetwork(nn.Module):
         x: Float[Tensor, "B C r r"],
     ) -> Float[Tensor, "B 3 R R"]:
         """Enlarges rendered colours and features to the image in [-1, 1]."""
-        alpha = self.alpha.item()
-        reached = len(self.levels) * (1.0 if alpha < 0 else alpha)
+        reached = self.reached
         styles = ws[:, self.fg_field.styles :].unbind(1)
         before = rgb
         for i, level in enumerate(self.levels[: math.ceil(reached)]):
@@ -489,21 +503,21 @@ class Doubling(nn.Module):
 
 def build(
     *,
-    widths: Sequence[int] = (512, 256, 128),
-    z_dim: int = 512,
-    z_dim_bg: int = 32,
-    w_dim: int = 512,
-    layers: int = 8,
-    hidden: int = 128,
-    field_layers: int = 8,
-    hidden_bg: int = 64,
-    field_layers_bg: int = 4,
-    features: int = 256,
-    octaves: int = 10,
-    octaves_bg: int = 10,
-    resolution: int = 32,
-    samples: int = 14,
-    samples_bg: int = 4,
+    widths: Sequence[Count] = (512, 256, 128),
+    z_dim: Count = 512,
+    z_dim_bg: Count = 32,
+    w_dim: Count = 512,
+    layers: Count = 8,
+    hidden: Count = 128,
+    field_layers: Count = 8,
+    hidden_bg: Count = 64,
+    field_layers_bg: Count = 4,
+    features: Count = 256,
+    octaves: Count = 10,
+    octaves_bg: Count = 10,
+    resolution: Count = 32,
+    samples: Count = 14,
+    samples_bg: Natural = 4,
     nearest: float = 0.5,
     twice: bool = True,
     background: bool = True,
@@ -556,7 +570,7 @@ def official(generator: StyleNeRF) -> list[Rule]:
     network, flat = generator.network, "o i 1 1 -> o i"
     fg, bg = (f"synthesis.{name}." for name in ("fg_nerf", "bg_nerf"))
     rules = [
-        Rule("{x*}.resample_filter", None),
+        Rule("{x*}.resample_filter", None, known=binomial),
         Rule("mapping.w_avg", "network.w_avg"),
         Rule("mapping.{x*}", "network.mapping.{x*}"),
         Rule("synthesis.alpha", "network.alpha"),

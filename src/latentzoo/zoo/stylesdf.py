@@ -40,6 +40,7 @@ from latentzoo.nn.mapping import Mapping
 from latentzoo.nn.style import Synthesis, noise_blocks
 from latentzoo.nn.truncation import MeanStyle, require
 from latentzoo.nn.volume import composite, in_chunks, pixels, rays, stratify, visibility
+from latentzoo.options import Count, Positive
 from latentzoo.views.camera import Camera, Solid, Viewable
 
 
@@ -77,11 +78,11 @@ class StyleSDF(Viewable, Solid):
         *,
         camera: Camera | Record[str, Any] | str | None = None,
         truncation: float = 1.0,
-        fov: float = 12.0,
-        reach: float = 0.12,
+        fov: Positive = 12.0,
+        reach: Positive = 0.12,
         spread: Sequence[float] = (17.189, 8.594),
         noise: str = "fixed",
-        chunk: int | None = 4096,
+        chunk: Count | None = 4096,
     ) -> None:
         require(truncation=truncation)
         maps = noise_blocks(noise, network.decoder.layers if network.decoder else ())
@@ -346,13 +347,13 @@ class StyledSine(nn.Module):
 
 def build(
     *,
-    widths: Sequence[int] = (512, 256, 128, 64, 32),
-    width: int = 256,
-    depth: int = 8,
-    w_dim: int = 512,
-    lr: float = 0.01,
-    resolution: int = 64,
-    samples: int = 24,
+    widths: Sequence[Count] = (512, 256, 128, 64, 32),
+    width: Count = 256,
+    depth: Count = 8,
+    w_dim: Count = 512,
+    lr: Positive = 0.01,
+    resolution: Count = 64,
+    samples: Count = 24,
     even: bool = True,
     still: bool = True,
     unit: bool = True,

@@ -31,11 +31,13 @@ from latentzoo import options
 from latentzoo.errors import SpecError
 from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
+from latentzoo.hub.dialects import binomial
 from latentzoo.hub.keys import Rule
 from latentzoo.nn import channels as pictures
 from latentzoo.nn import fir
 from latentzoo.nn.mapping import Linear, Mapping
 from latentzoo.nn.truncation import MeanStyle
+from latentzoo.options import Count, Positive
 from latentzoo.space import Space
 
 WINDOW = 8
@@ -116,16 +118,16 @@ class StyleSwinNetwork(nn.Module):
     def __init__(
         self,
         *,
-        size: int,
-        style_dim: int = 512,
-        n_mlp: int = 8,
-        channel_multiplier: int = 2,
-        lr_mlp: float = 0.01,
-        enable_full_resolution: int = 8,
-        mlp_ratio: float = 4,
+        size: Count,
+        style_dim: Count = 512,
+        n_mlp: Count = 8,
+        channel_multiplier: Count = 2,
+        lr_mlp: Positive = 0.01,
+        enable_full_resolution: Count = 8,
+        mlp_ratio: Positive = 4,
         qkv_bias: bool = True,
         qk_scale: float | None = None,
-        channels: int = 3,
+        channels: Count = 3,
     ) -> None:
         super().__init__()
         self.channels = pictures.require(channels)
@@ -326,9 +328,9 @@ class Upsample(nn.Module):
 def build(
     *,
     truncation: float = 1.0,
-    samples: int = 50_000,
+    samples: Count = 50_000,
     mean: float | None = None,
-    std: float | None = None,
+    std: Positive | None = None,
     **config: Any,
 ) -> StyleSwin:
     """Builds a generator from the arguments of `StyleSwin` and of `StyleSwinNetwork`."""
@@ -343,7 +345,7 @@ def official(generator: StyleSwin) -> list[Rule]:
         Rule("{x*}.relative_position_index", None),
         Rule("{x*}.attn_mask2", None),
         Rule("{x*}._float_tensor", None),
-        Rule("{x*}.upsample.kernel", None),
+        Rule("{x*}.upsample.kernel", None, known=binomial),
         Rule("{x*}.relative_position_bias_table", "network.{x}.bias_table"),
         *(Rule(f"style.{i + 1}.{{x}}", f"network.mapping.fc{i}.{{x}}") for i in range(n_mlp)),
         Rule("{x*}.mlp.{y*}", "network.{x}.{y}"),
