@@ -13,7 +13,8 @@ from latentzoo.generator import Generator
 from latentzoo.hub.keys import Rule
 from latentzoo.space import Space
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "parity"))
+for folder in ("parity", "zoo"):
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / folder))
 
 
 class Toy(Generator):

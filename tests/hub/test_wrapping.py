@@ -1,5 +1,6 @@
 """Whatever a script wrapped around a network: it is found, the averaged one first, and nothing is chosen by chance."""
 
+import official
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -97,6 +98,44 @@ def test_two_that_are_equally_good_are_named(names, toy, tmp_path):
 def test_an_average_without_names_is_not_passed_over(toy, tmp_path):
     with pytest.raises(CheckpointError, match="'ema' are a list without names"):
         load({"model": toy, "ema": {"shadow_params": [torch.ones(2)], "decay": 0.9}}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("layout", "rows"),
+    [
+        (
+            "pSp",
+            1,
+        ),  # state_dict with encoder., decoder.; latent_avg beside, one row or one per layer
+        ("pSp", 8),
+        ("e4e", 8),  # and a discriminator with its optimiser
+        ("StyleCLIP", 0),  # mapper., decoder. and no mean
+        ("StyleGAN-NADA", 0),  # g_ema alone, and an optimiser
+    ],
+)
+def test_the_layouts_of_those_who_train_beside_stylegan2(layout, rows, tmp_path):
+    g_ema, _ = official.state("stylegan2", "s32_d64_m4")
+    net = {k: v for k, v in g_ema.items() if k != "latent_avg"}
+    beside = {"StyleCLIP": "mapper.course_mapping.mapping.0.weight"}.get(
+        layout, "encoder.body.0.res_layer.0.weight"
+    )
+    whole = {f"decoder.{k}": v for k, v in net.items()} | {beside: torch.ones(2, 2)}
+    file = {"state_dict": whole, "opts": {"start_from_latent_avg": True, "output_size": 32}}
+    mean = torch.arange(64.0)
+    if rows:
+        file["latent_avg"] = mean.repeat(rows, 1)
+    if layout == "e4e":
+        file |= {
+            "discriminator_state_dict": {"fc_mlp.0.weight": torch.ones(2)},
+            "optimizer": {"state": {}},
+        }
+    if layout == "StyleGAN-NADA":
+        file = {"g_ema": net, "g_optim": {"state": {}, "param_groups": []}}
+    torch.save(file, tmp_path / "best_model.pt")
+    generator = zoo.load(tmp_path / "best_model.pt")
+    assert torch.equal(generator.synthesis.const, net["input.input"][0])
+    if rows:
+        assert torch.equal(generator.w_avg.reshape(-1, 64)[0], mean)
 
 
 def test_what_is_trained_beside_a_decoder(toy, tmp_path):

@@ -22,7 +22,7 @@ AVERAGED = re.compile(
     r"(?<![a-z])(ema|smooth(ed)?|running|avg|averaged?|swa|shadow|polyak|accum(ulated?)?)(?![a-z])|^gs\.?$"
 )
 BESIDE = re.compile(
-    r"(encoder|e|netE|d|netD|disc\w*|\w*discriminator\w*|\w*optim\w*|\w*sched\w*|\w*loss\w*|lpips|face_pool|id_loss|"
+    r"(encoder|e|netE|d|netD|disc\w*|\w*discriminator\w*|\w*optim\w*|\w*sched\w*|\w*loss\w*|lpips|face_pool|id_loss|mapper|"
     r"clip\w*|augment\w*|scaler)(_\w+)?",
     re.IGNORECASE,
 )
