@@ -77,6 +77,37 @@ def test_a_file_is_the_network_whatever_the_batch(purpose, files):
     assert slope.isfinite().all() and slope.abs().sum() > 0
 
 
+@pytest.mark.parametrize(
+    ("boxes", "logits", "count"),
+    [
+        ([[0.1, 0.1, 0.4, 0.4]], [2.0], 1),
+        (
+            [[0.1, 0.1, 0.4, 0.4], [0.12, 0.1, 0.42, 0.41], [0.2, 0.2, 0.3, 0.3]],
+            [2.0, 3.0, 1.0],
+            1,
+        ),
+        ([[0.1, 0.1, 0.4, 0.4], [0.6, 0.1, 0.9, 0.4]], [2.0, 3.0], 2),
+        ([[0.1, 0.1, 0.4, 0.4], [0.6, 0.1, 0.9, 0.4], [0.6, 0.6, 0.9, 0.9]], [2.0, 3.0, -1.0], 2),
+        ([[0.1, 0.1, 0.4, 0.4]], [-2.0], 0),
+    ],
+)
+def test_two_faces_of_a_reference_are_said_and_none_is_refused(
+    boxes, logits, count, files, monkeypatch, recwarn
+):
+    answer = torch.tensor([boxes]), torch.tensor([logits])
+    monkeypatch.setattr(faceapi.Finder, "forward", lambda self, image: answer)
+    finding, image = faces.Finding(files), torch.rand(1, 3, 80, 80)
+    if count == 0:
+        with pytest.raises(ImageError, match=r"two.png: no face is found"):
+            finding(image, source="two.png")
+        return
+    finding(image, source="two.png")
+    said = [str(w.message) for w in recwarn if "faces are found" in str(w.message)]
+    assert len(said) == (count > 1)
+    assert not said or "two.png: 2 faces are found in it" in said[0]
+    assert faces.apart(answer[0][0], answer[1][0])[0] == int(answer[1].argmax())
+
+
 def test_another_networks_file_is_refused(files):
     for kind in ("-weights_manifest.json", ".bin"):
         (files / f"face_expression_model{kind}").rename(files / f"age_gender_model{kind}")

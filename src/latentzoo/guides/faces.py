@@ -13,6 +13,7 @@ References:
     | face-api.js (Muehler, 2018), https://github.com/justadudewhohacks/face-api.js
 """
 
+import warnings
 from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
@@ -30,6 +31,7 @@ SURE = 0.0
 """The least logit of a face, one half as a probability."""
 LEFT_EYE, RIGHT_EYE, MOUTH = slice(36, 42), slice(42, 48), slice(48, 68)
 SCALE, ABOVE = 0.45, 0.43
+SHARED = 0.4  # how much of a box another one may cover and be of another face
 LARGEST = 4.0  # the side of a cut, in sides of the picture
 DIGITS = 4  # of a cut that was found, so that the record tells it exactly
 
@@ -90,6 +92,28 @@ def cut(face: Face) -> Cut:
     return found
 
 
+def apart(boxes: Float[Tensor, "N 4"], logits: Float[Tensor, "N"]) -> list[int]:
+    """The boxes of different faces, the surest first: of boxes that share more than `SHARED`, the surest stays.
+
+    Arguments:
+        boxes: Left, top, right and bottom.
+        logits: How sure it is that a face is in each.
+    """
+    found: list[int] = []
+    for i in logits.argsort(descending=True).tolist():
+        if logits[i] < SURE:
+            break
+        if all(shared(boxes[i], boxes[j]) <= SHARED for j in found):
+            found.append(i)
+    return found
+
+
+def shared(a: Float[Tensor, "4"], b: Float[Tensor, "4"]) -> float:
+    """The area that two boxes have in common, in shares of the smaller one."""
+    both = (torch.minimum(a[2:], b[2:]) - torch.maximum(a[:2], b[:2])).clamp_min(0).prod()
+    return float(both / torch.minimum(*((x[2:] - x[:2]).prod() for x in (a, b))).clamp_min(1e-9))
+
+
 class Finding(nn.Module):
     """Creates what finds faces, from the folder of face-api's files."""
 
@@ -100,7 +124,7 @@ class Finding(nn.Module):
 
     @torch.no_grad()
     def forward(self, image: Float[Tensor, "1 3 H W"], *, source: str) -> Cut:
-        """Finds the face of a picture; of several, the one that is surest.
+        """Finds the face of a picture; of several, the one that is surest, and warns that there are others.
 
         Arguments:
             image: The picture, in [0, 1].
@@ -113,11 +137,18 @@ class Finding(nn.Module):
         longest = max(H, W)
         square = F.pad(image, (0, longest - W, 0, longest - H))
         boxes, logits = self.finder(square)
-        best = int(logits[0].argmax())
-        if logits[0, best] < SURE:
+        found = apart(boxes[0], logits[0])
+        if not found:
             raise ImageError(
                 f"{source}: no face is found in it; give a picture of one face, upright and in front"
             )
+        if len(found) > 1:
+            warnings.warn(
+                f"{source}: {len(found)} faces are found in it, and the surest one is taken; cut out the one that is "
+                "meant, or give its place as reference=",
+                stacklevel=2,
+            )
+        best = found[0]
         left, top, right, bottom = boxes[0, best].tolist()
         box = Cut(left, top, max(right - left, bottom - top))
         points = self.landmarks(box(square)).view(68, 2).double() * box.side
