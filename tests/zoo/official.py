@@ -32,7 +32,7 @@ def state(arch: str, card: str) -> tuple[State, dict[str, Any]]:
     def value(entry: dict[str, Any]) -> Tensor:
         if entry["fill"]:
             return check.fill(entry, record["salt"])
-        if entry["key"].endswith(FILTERS):
+        if entry["key"].endswith(FILTERS) and entry["shape"] == [4, 4]:
             row = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
             return torch.outer(row, row) * (4 if entry["key"].endswith("kernel") else 1)
         name = next(ours for taken, ours in (r.rename(entry["key"]) for r in rules) if taken)
