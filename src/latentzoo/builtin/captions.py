@@ -159,9 +159,7 @@ def _skin() -> Iterator[Notion]:
         "golden": ("golden",),
         "yellow": ("golden",),
     }.items():
-        be = (
-            () if word in ("light", "black", "brown", "orange", "yellow") else (f"{word}-skinned",)
-        )
+        be = (f"{word}-skinned",) if word in ("pale", "dark", "tanned", "golden") else ()
         yield Notion(where=_is(skin=skins), have=(f"{word} skin",), be=be, absent=_not(skin=skins))
 
 
@@ -292,22 +290,30 @@ def _complement(notion: Notion) -> Predicate:
     return {name: frozenset(VALUES[name]) - notion.where[name]}
 
 
-def describe(avatar: Avatar, stream: random.Random) -> str:
-    """A true caption with one to four notions, many of them negated, in one of many phrasings."""
+def describe(
+    avatar: Avatar,
+    stream: random.Random,
+    *,
+    counts: tuple[int, ...] = (4, 5, 2, 1),
+    positive: float = 0.78,
+    colors: int = 1,
+) -> str:
+    """A true caption of an avatar in one of many phrasings, chosen by a stream.
+
+    Arguments:
+        counts: How often it has 1, 2, ... notions, at most seven.
+        positive: The probability that a notion is asserted, not negated.
+        colors: How many times as often a notion that names a colour is chosen as another true one.
+    """
     have, lack, be = [], [], []
-    order = stream.sample(list(FAMILIES), k=stream.choices([1, 2, 3, 4], [4, 5, 2, 1])[0])
+    order = stream.sample([*FAMILIES], k=stream.choices(range(1, len(counts) + 1), counts)[0])
     for family in order:
-        notions = FAMILIES[family]
-        positive = stream.random() < 0.78
-        true = [
-            n
-            for n in notions
-            if avatar.satisfies(n.where if positive else (n.absent or {"skin": frozenset()}))
-        ]
+        asserted = stream.random() < positive
+        true = _true(FAMILIES[family], avatar, asserted, colors)
         if not true:
             continue
         notion = stream.choice(true)
-        if not positive:
+        if not asserted:
             lack.append(stream.choice(notion.have))
         elif notion.be and not be and stream.random() < 0.6:
             be.append(stream.choice(notion.be))
@@ -329,6 +335,13 @@ def describe(avatar: Avatar, stream: random.Random) -> str:
             + " or ".join(shown)
         )
     return text
+
+
+def _true(notions: Iterable[Notion], avatar: Avatar, asserted: bool, colors: int) -> list[Notion]:
+    """The notions that can be asserted, or negated, of an avatar; those that name a colour so many times."""
+    where = lambda n: n.where if asserted else n.absent or {"skin": frozenset()}
+    times = lambda n: colors if any(name.endswith("_color") for name in n.where) else 1
+    return [n for n in notions if avatar.satisfies(where(n)) for _ in range(times(n))]
 
 
 def _list(things: list[str], stream: random.Random) -> str:

@@ -13,6 +13,7 @@ from latentzoo.cli.progress import emit
 from latentzoo.cli.shared import Card, Debug, Family, Json, Option, Prompt, Seed, count, options
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.guides import networks
+from latentzoo.zoo import pipelines
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -74,7 +75,8 @@ def _overview(found: dict[str, dict[str, dict[str, Any]]]) -> None:
     table = _grid()
     table.add_row("built in", ", ".join(packaged))
     table.add_row("families", f"{', '.join(counted)} ({count(families.total(), 'card')})")
-    table.add_row("pipelines", "any of diffusers that takes a text, by its folder or repository")
+    shipped = "".join(f"{name}, " for name in pipelines.shipped())
+    table.add_row("pipelines", f"{shipped}any of diffusers that takes a text, by its folder or id")
     table.add_row("guides", ", ".join(found["guide"]))
     _print(table)
     for kind in ("energy", "kernel"):

@@ -44,6 +44,23 @@ def test_a_folder_is_its_pipeline(whole):
     assert not any(p.requires_grad for p in generator.parameters())
 
 
+def test_a_map_can_be_made_where_gradients_are_off(whole):
+    with torch.no_grad():
+        generator = load(whole)
+    z = Rng(1).normal(generator.space.dim).requires_grad_()
+    assert torch.autograd.grad(generator(z).sum(), z)[0].abs().max() > 0
+
+
+def test_a_readme_declares_the_usual_options(folder):
+    (folder / "README.md").write_text("---\nlatentzoo: {num_inference_steps: 3}\n---\n# Tiny\n")
+    asked = {key: value for key, value in CALL.items() if key != "num_inference_steps"}
+    usual = lz.load(folder, prompt=tiny.PROMPT, **asked)
+    z = Rng(1).normal(usual.space.dim)
+    three, two = load(folder, num_inference_steps=3), load(folder)
+    torch.testing.assert_close(usual(z), three(z), atol=0, rtol=0)
+    assert (two(z) - three(z)).abs().max() > 1e-4
+
+
 def test_nothing_is_printed(whole, capfd):
     load(whole)
     assert capfd.readouterr() == ("", "")

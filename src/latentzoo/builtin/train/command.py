@@ -22,6 +22,10 @@ RECIPES = {
     "identity": "latentzoo.builtin.train.identity:IdentityRecipe",
     "vae": "latentzoo.builtin.train.vae:VAERecipe",
     "attributes": "latentzoo.builtin.train.attributes:AttributesRecipe",
+    "grammar": "latentzoo.builtin.train.grammar:GrammarRecipe",
+    "captioned": "latentzoo.builtin.train.captioned:CaptionedRecipe",
+    "folded": "latentzoo.builtin.train.folded:FoldedRecipe",
+    "kl": "latentzoo.builtin.train.kl:KLRecipe",
     "volume": "latentzoo.builtin.train.volume:VolumeRecipe",
 }
 SHELF = resources.files("latentzoo.builtin.train") / "recipes"

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latentzoo import registry
 from latentzoo.errors import MissingExtra, SpecError
 
 if TYPE_CHECKING:
@@ -25,15 +26,26 @@ FAMILIES = (
 """Unconditional pipelines, which families of the zoo read."""
 
 
+def shipped() -> dict[str, Path]:
+    """The pipelines that installed packages bring in their `pipelines/`, by name."""
+    shelves = (
+        registry.folder(package) / "pipelines" for package in registry.shelves("generators")
+    )
+    return {i.parent.name: i.parent for shelf in shelves for i in sorted(shelf.glob(f"*/{INDEX}"))}
+
+
 def find(x: str, progress: "Progress | None" = None) -> Path | None:
     """The folder of a pipeline that takes a text; None if `x` is anything else.
 
     Arguments:
-        x: A folder, or a Hugging Face id "owner/repo", whose model index is then fetched.
+        x: The name of one that a package brings, a folder, or a Hugging Face id "owner/repo", whose model index is
+            then fetched.
         progress: Told of every block of a download.
     """
     from latentzoo.hub import fetch
 
+    if (ours := shipped().get(x)) is not None:
+        return ours
     folder = Path(x)
     if folder.is_dir():
         return folder if (folder / INDEX).is_file() and _takes_text(folder / INDEX) else None
@@ -90,6 +102,7 @@ def load(
     known = inspect.signature(files.pipeline).parameters.keys() - {"folder", "file", "dtype"}
     how = {name: options.pop(name) for name in [*options] if name in known}
     if isinstance(source, Path):
+        options = {**files.usual(source), **options}
         with obeyed():
             source = files.pipeline(source, file=file, dtype=dtype, **how)
     elif how:

@@ -79,7 +79,9 @@ def alive(image: Tensor, drawn: list[Tensor]) -> list[bool]:
     if not image.requires_grad:
         return [False] * len(drawn)
     try:
-        grads = torch.autograd.grad(image.float().sum(), drawn, allow_unused=True)
+        with torch.enable_grad():  # the caller may have turned gradients off
+            total = image.float().sum()
+        grads = torch.autograd.grad(total, drawn, allow_unused=True)
     except RuntimeError as error:
         reason = str(error).partition(";")[0].partition(": [")[0]
         raise SpecError(

@@ -1,0 +1,193 @@
+"""Compositions of one to four things, by every method at one cost, against a truth that is known.
+
+    python benchmarks/compositions.py [experiments/compositions.yaml] [--out runs/compositions] [--chains N]
+        [--gradients N...] [--generator NAME]
+
+asks a generator of avatars for each prompt by each method, and lets the held-out judge count. All methods see the same
+streams of noise. Cells are kept in OUT/cells.jsonl, so that a run that was stopped goes on; OUT/compositions.md is the
+table and OUT/compositions.png the figure.
+
+| column | meaning |
+|---|---|
+| success | the share in which the judge sees the whole prompt, with Wilson's 95 % interval over prompts and chains |
+| each | the share of the prompt's attributes that the judge sees |
+| diversity | the mean distance of two pictures of one prompt in the judge's features |
+| bias | the mean total variation of the attributes to their exact frequencies given the prompt |
+| held-out gain | how much of the gain of the guide's energy over the unguided pictures the judge sees, see `hacking` |
+
+Chance is the exact probability of the prompts. Bias is of few pictures and mostly chance: compare it between methods.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+import latentzoo as lz
+from latentzoo import energies, kernels, zoo
+from latentzoo.builtin.attributes import judge, log_probability, read
+from latentzoo.builtin.study.findings import find, rarity, wilson
+from latentzoo.report import hacking
+
+START = "unguided"
+Cell = dict[str, Any]
+
+
+def cells(study: dict[str, Any], known: list[Cell]) -> Iterator[Cell]:
+    """The cells that are not known yet, each as soon as it is there: first the first prompt of each count of things."""
+    there = {(c["prompt"], c["method"], c["gradients"]) for c in known}
+    for prompts in zip_longest(*study["prompts"].values()):
+        for things, prompt in zip(study["prompts"], prompts, strict=True):
+            for method, settings in study["methods"].items() if prompt else ():
+                for gradients in [0] if settings is None else study["gradients"]:
+                    if (prompt, method, gradients) not in there:
+                        found = cell(study, prompt, settings, gradients)
+                        named = {"things": things, "prompt": prompt, "method": method}
+                        yield {**named, "gradients": gradients, **found}
+
+
+def cell(study: dict[str, Any], prompt: str, settings: Cell | None, gradients: int) -> Cell:
+    """One prompt by one method: what the judge sees, and both energies of every chain."""
+    begun, G = time.process_time(), _generator(study["generator"], study["options"], prompt)
+    guide = energies.load("attribute", prompt, model=study["guide"])
+    target = lz.Posterior(G, {"prompt": study["weight"] * guide}, micro_batch=8)
+    seeds = range(study["seed"] << 32, (study["seed"] << 32) + study["chains"])
+    z = lz.Rng(*seeds).normal(G.space.dim)
+    if settings is not None:
+        result = lz.sample(
+            target,
+            chains=study["chains"],
+            steps=gradients,
+            seed=study["seed"],
+            kernel=kernels.load(settings["kernel"], **settings.get("options", {})),
+            best="prompt" if settings.get("best") else None,
+            progress=False,
+        )
+        z = result.z
+    with torch.no_grad():
+        image = torch.cat([G(part) for part in z.split(8)]).clamp(0, 1)
+        found, network = find(image, prompt), judge()
+        parts = log_probability(network.heads(network.features(image)), read(prompt))
+        asked = torch.stack(list(parts.values()))
+        return {
+            "success": [int(x) for x in found.successes],
+            "each": float((asked.exp() > 0.5).float().mean()),
+            "diversity": found.diversity,
+            "bias": found.bias,
+            "optimised": guide(image).tolist(),
+            "held_out": (-asked.sum(0)).tolist(),
+            "seconds": round(time.process_time() - begun, 2),
+        }
+
+
+def _generator(name: str, options: dict[str, Any], prompt: str) -> lz.Generator:
+    """A map of the study; a text-to-image pipeline is told the prompt, too."""
+    if name in zoo.names():
+        return zoo.load(name, **options)
+    return zoo.load(name, prompt=prompt, **options)
+
+
+def table(study: dict[str, Any], found: list[Cell]) -> Iterator[str]:
+    """The lines of the table, a row for each method, gradients and number of things."""
+    yield "| things | method | gradients | success | each | diversity | bias | held-out gain | pictures |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for things, prompts in study["prompts"].items():
+        chance = sum(map(rarity, prompts)) / len(prompts)
+        yield f"| {things} | chance | - | {chance:.3f} | | | | | |"
+        for method, gradients in dict.fromkeys((c["method"], c["gradients"]) for c in found):
+            mine = _of(found, things, method, gradients)
+            if mine:
+                yield f"| {things} | {method} | {gradients} | {_row(mine, _of(found, things, START, 0))} |"
+
+
+def _of(found: list[Cell], things: int, method: str, gradients: int) -> list[Cell]:
+    wanted = (things, method, gradients)
+    return [c for c in found if (c["things"], c["method"], c["gradients"]) == wanted]
+
+
+def _row(mine: list[Cell], start: list[Cell]) -> str:
+    seen = [x for c in mine for x in c["success"]]
+    low, high = wilson(sum(seen), len(seen))
+    mean = lambda key: _mean([c[key] for c in mine if c[key] is not None])
+    gain, before = "", {c["prompt"]: c for c in start}
+    if mine[0]["method"] != START and all(c["prompt"] in before for c in mine):
+        pairs = [
+            tuple(
+                torch.tensor([x for c in side for x in c[key]])
+                for side in ([before[c["prompt"]] for c in mine], mine)
+            )
+            for key in ("optimised", "held_out")
+        ]
+        share = hacking.share(*pairs)  # pyright: ignore[reportArgumentType]
+        gain = f"{share.value:.2f} ({share.low:.2f} to {share.high:.2f})"
+    return (
+        f"{sum(seen) / len(seen):.2f} ({low:.2f} to {high:.2f}) | {mean('each'):.2f} | "
+        f"{mean('diversity'):.0f} | {mean('bias'):.2f} | {gain} | {len(seen)}"
+    )
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else float("nan")
+
+
+def figure(study: dict[str, Any], found: list[Cell], path: Path) -> None:
+    """Success over the number of things, a line for each method at the largest budget, with intervals."""
+    from matplotlib.figure import Figure
+
+    drawing = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = drawing.subplots()
+    counts, most = list(study["prompts"]), max(study["gradients"])
+    for shift, (method, settings) in enumerate(study["methods"].items()):
+        of = [_of(found, n, method, 0 if settings is None else most) for n in counts]
+        seen = [[x for c in cells for x in c["success"]] for cells in of]
+        share = [_mean([float(x) for x in s]) for s in seen]
+        bounds = [wilson(sum(s), len(s)) for s in seen]
+        error = [[y - b[0] for y, b in zip(share, bounds, strict=True)]]
+        error += [[b[1] - y for y, b in zip(share, bounds, strict=True)]]
+        places = [n + 0.07 * (shift - 2) for n in counts]
+        axes.errorbar(places, share, yerr=error, marker="o", capsize=3, label=method)
+    chance = [_mean([rarity(p) for p in study["prompts"][n]]) for n in counts]
+    axes.plot(counts, chance, "k:", label="chance")
+    axes.set_xticks(counts)
+    axes.set_xlabel("things asked for")
+    axes.set_ylabel(f"success at {most} gradients")
+    axes.legend(fontsize="small")
+    drawing.savefig(path, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Compositions, by every method at one cost.")
+    parser.add_argument(
+        "study", nargs="?", type=Path, default=Path("experiments/compositions.yaml")
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/compositions"))
+    parser.add_argument("--generator")
+    parser.add_argument("--chains", type=int)
+    parser.add_argument("--gradients", type=int, nargs="+")
+    given = parser.parse_args()
+    study = yaml.safe_load(given.study.read_text(encoding="utf-8"))
+    study |= {
+        k: getattr(given, k) for k in ("generator", "chains", "gradients") if getattr(given, k)
+    }
+    given.out.mkdir(parents=True, exist_ok=True)
+    kept = given.out / "cells.jsonl"
+    found = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+    for one in cells(study, found):
+        found.append(one)
+        with kept.open("a") as file:
+            file.write(json.dumps(one) + "\n")
+    text = "\n".join(table(study, found)) + "\n"
+    (given.out / "compositions.md").write_text(text)
+    figure(study, found, given.out / "compositions.png")
+    sys.stdout.write(text)
+
+
+if __name__ == "__main__":
+    main()
