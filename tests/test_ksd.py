@@ -89,6 +89,12 @@ def test_chains_of_one_start_are_no_evidence_each() -> None:
     assert (together < 0.05).float().mean() < 0.15 < (apart < 0.05).float().mean()
 
 
+def test_draws_behind_a_wall_that_none_touches_are_not_judged() -> None:
+    z = drawn(0)
+    touched = torch.where(torch.arange(CHAINS)[:, None] < 3, 100.0, 0.0) * torch.ones_like(z)
+    assert ksd(z, 0 * z) is None and ksd(z, touched) is None
+
+
 def test_what_it_cannot_tell_it_does_not() -> None:
     z = drawn(0, 7)
     assert ksd(z, slope(z)) is None

@@ -36,6 +36,8 @@ FEWEST, MOST = 8, 512
 """Of how many chains it is taken, at least and at most: its cost grows with their square."""
 SIGNS = 999
 """How many times signs are drawn."""
+RARELY = 0.01
+"""The least squared gradient of the median state, in the squared mean of the states, which it must balance."""
 COLUMNS = 2**16
 """How many dimensions are summed at a time."""
 
@@ -50,7 +52,9 @@ class Discrepancy(NamedTuple):
 def ksd(
     z: Float[Tensor, "B D"], grad: Float[Tensor, "B D"], family: Tensor | None = None
 ) -> Discrepancy | None:
-    """Measures the discrepancy of some states; None of fewer than 8, or where they do not differ.
+    """Measures the discrepancy of some states; None of fewer than 8, where they do not differ, or rarely feel phi.
+
+    Behind a wall that few states touch, the gradients of a few draws are no sample of the wall's.
 
     Arguments:
         z: The states.
@@ -59,7 +63,8 @@ def ksd(
     """
     z, grad = z[:MOST], grad[:MOST]
     chains, dim = z.shape
-    if chains < FEWEST:
+    felt = grad.double().square().sum(1).median()
+    if chains < FEWEST or felt < RARELY * z.double().mean(0).square().sum():
         return None
     u = _pairs(z, grad)
     if u is None or not bool(u.isfinite().all()):

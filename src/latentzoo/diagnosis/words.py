@@ -122,7 +122,7 @@ def _steps(found: Diagnosis) -> str:
 
 def _fit(found: Diagnosis) -> str:
     if found.ksd is None or found.ksd_p is None:
-        return "not known: too few chains, or no gradients"
+        return "not known: too few chains, or too few feel a gradient"
     return (
         f"{'yes' if found.ksd_p > SELDOM else 'hardly'}: kernel Stein discrepancy {found.ksd:.2g} per dimension, as "
         f"large by chance in {found.ksd_p:.1%} of runs; it sees wrong means and chains too close, no shares of modes"
