@@ -98,8 +98,9 @@ def table(study: dict[str, Any], found: list[Cell]) -> Iterator[str]:
     """The lines of the table, a row for each method, gradients and number of things."""
     yield "| things | method | gradients | success | each | diversity | bias | held-out gain | pictures |"
     yield "|---|---|---|---|---|---|---|---|---|"
-    for things, prompts in study["prompts"].items():
-        chance = sum(map(rarity, prompts)) / len(prompts)
+    for things in study["prompts"]:
+        asked = {c["prompt"] for c in found if c["things"] == things}
+        chance = _mean([rarity(prompt) for prompt in asked])
         yield f"| {things} | chance | - | {chance:.3f} | | | | | |"
         for method, gradients in dict.fromkeys((c["method"], c["gradients"]) for c in found):
             mine = _of(found, things, method, gradients)
@@ -153,7 +154,8 @@ def figure(study: dict[str, Any], found: list[Cell], path: Path) -> None:
         error += [[b[1] - y for y, b in zip(share, bounds, strict=True)]]
         places = [n + 0.07 * (shift - 2) for n in counts]
         axes.errorbar(places, share, yerr=error, marker="o", capsize=3, label=method)
-    chance = [_mean([rarity(p) for p in study["prompts"][n]]) for n in counts]
+    asked = [{c["prompt"] for c in found if c["things"] == n} for n in counts]
+    chance = [_mean([rarity(prompt) for prompt in prompts]) for prompts in asked]
     axes.plot(counts, chance, "k:", label="chance")
     axes.set_xticks(counts)
     axes.set_xlabel("things asked for")
@@ -179,10 +181,13 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     kept = given.out / "cells.jsonl"
     found = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
-    for one in cells(study, found):
-        found.append(one)
-        with kept.open("a") as file:
-            file.write(json.dumps(one) + "\n")
+    try:
+        for one in cells(study, found):
+            found.append(one)
+            with kept.open("a") as file:
+                file.write(json.dumps(one) + "\n")
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; this is what there is, and the same command goes on\n")
     text = "\n".join(table(study, found)) + "\n"
     (given.out / "compositions.md").write_text(text)
     figure(study, found, given.out / "compositions.png")
