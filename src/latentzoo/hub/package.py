@@ -14,6 +14,7 @@ in the cache, and verified on every use.
 """
 
 import hashlib
+import importlib.util
 import os
 import re
 import shutil
@@ -165,6 +166,10 @@ def command(package: Package, place: Path) -> list[str]:
             raise DownloadError(f"{package}: needs npm, which is not installed; install Node.js")
         words = ["pack", "--ignore-scripts", "--silent", "--cache", str(place / "cache")]
         return [npm, *words, "--pack-destination", str(place), f"{package.name}@{package.version}"]
+    if importlib.util.find_spec("pip") is None:
+        raise DownloadError(
+            f"{package}: needs pip, which is not in this environment; install it there, e.g. by `python -m ensurepip`"
+        )
     words = [
         "download",
         "--no-deps",
