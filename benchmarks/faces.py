@@ -150,8 +150,12 @@ def populations(runs: Sequence[SavedRun], draws: Float[Tensor, "N 3 H W"]) -> No
 
 
 def show(runs: Sequence[SavedRun], out: Path) -> None:
-    """Draws each person beside the ends of its chains, a row each."""
-    rows = [torch.cat([picture.read(run.record.energies[0].target), run.images]) for run in runs]
+    """Draws a row for each person: the person and the ends of the chains, guide by guide."""
+    parts: dict[str, list[Tensor]] = {}
+    for run in runs:
+        person = run.record.energies[0].target
+        parts.setdefault(person, []).extend([picture.read(person), run.images])
+    rows = [torch.cat(part) for part in parts.values()]
     picture.write(out, picture.grid(picture.to_uint8(torch.cat(rows)), columns=len(rows[0])))
 
 

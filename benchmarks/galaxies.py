@@ -1,6 +1,6 @@
 r"""Galaxies, blurred and noised, restored with a prior that astronomers trained: is the posterior calibrated?
 
-    python benchmarks/galaxies.py [--replicates 64] [--rows FILE] [--picture FILE]
+    python benchmarks/galaxies.py [--replicates 64] [--gradients 80] [--rows FILE] [--picture FILE]
 
 Needs the package galaxygrad, which `latentzoo fetch galaxygrad-hsc-32` brings once. For each replicate, a galaxy is
 drawn from the prior and measured, and chains that know the measurement alone sample what it could have been:
@@ -36,7 +36,7 @@ from latentzoo.run.sampling import seeds
 NAME, STEPS = "galaxygrad-hsc-32", 5
 BLUR, SIGMA = 1.0, 0.05
 """The width of the blur in pixels, and the noise of a pixel, where a galaxy's brightest one is near 1."""
-DRAWS, GRADIENTS = 4, 80
+DRAWS = 4
 TOGETHER = 8
 """How many replicates one run has."""
 TRUTHS, NOISES = 2**28, 2**29
@@ -84,14 +84,14 @@ def replicates(first: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
     return z, x, clean + SIGMA * noise
 
 
-def run(first: int, count: int) -> tuple[list[dict[str, int]], list[Tensor]]:
+def run(first: int, count: int, gradients: int) -> tuple[list[dict[str, int]], list[Tensor]]:
     """Samples some posteriors; returns the ranks, and the truths, measurements and draws, (R, L, ...)."""
     generator, operator = setup()
     z, x, y = replicates(first, count)
     each = y.repeat_interleave(DRAWS, 0)
     energy = lz.Measure(operator, each, SIGMA)
     result = lz.sample(
-        lz.Posterior(generator, {"y": energy}), chains=len(each), steps=GRADIENTS, seed=first
+        lz.Posterior(generator, {"y": energy}), chains=len(each), steps=gradients, seed=first
     )
     with torch.no_grad():
         images = result.images
@@ -158,6 +158,7 @@ def main() -> None:
         description="Is the posterior of a blurred and noised galaxy calibrated?"
     )
     words.add_argument("--replicates", type=int, default=64)
+    words.add_argument("--gradients", type=int, default=80, help="the budget of each chain")
     words.add_argument(
         "--rows", type=Path, help="a file of ranks: those it has are not made again"
     )
@@ -168,7 +169,7 @@ def main() -> None:
     rows, began = [json.loads(line) for line in before], time.process_time()
     while len(rows) < given.replicates:
         first = len(rows)
-        ranks, pictures = run(first, min(TOGETHER, given.replicates - first))
+        ranks, pictures = run(first, min(TOGETHER, given.replicates - first), given.gradients)
         if first == 0:
             show(pictures, given.picture)
         rows += ranks
