@@ -1,7 +1,7 @@
 r"""Individuals and sub-populations of real networks: guided by one network, judged by two that never guided.
 
     latentzoo sweep experiments/faces.yaml --out runs/people
-    python benchmarks/faces.py runs/people [--draws 2000] [--picture FILE]
+    python benchmarks/faces.py runs/people [--draws 1000] [--picture FILE]
 
 *Individuals.* How near the ends of the chains are to the person, to the network that guided and to two that did not,
 beside the person's mirror image, strangers (draws of the prior), and the draws of the prior that the guide finds
@@ -20,6 +20,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -29,6 +30,7 @@ import latentzoo as lz
 from latentzoo import energies, picture
 from latentzoo.diagnosis import metrics
 from latentzoo.energies.base import Energy
+from latentzoo.energies.identity import Identity
 from latentzoo.record.saved import SavedRun
 from latentzoo.report.evaluation import batched
 from latentzoo.run.sampling import seeds
@@ -37,7 +39,8 @@ NETWORKS = {"face-api": "dlib", "human": "MobileFace", "faceres": "FaceRes"}
 """The networks of identity, and what to call them."""
 DRAWS = 2**28
 """The run whose streams the draws of the prior have; no chain has them."""
-STRANGERS = 64
+STRANGERS, JUDGED = 32, 200
+"""How many draws are compared with each person, and judged for the sub-populations."""
 OLDER = 0.9
 
 
@@ -91,9 +94,10 @@ def phi(saved: SavedRun, image: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N"]:
     return sum(weight * batched(energy, image) for weight, energy in guides(saved))  # pyright: ignore[reportReturnType]
 
 
-def knows(model: str, person: str) -> Energy:
+def knows(model: str | None, person: str) -> Identity:
     """How far the faces that fill pictures are from a person's, to a network."""
-    return energies.load("identity", person, model=model, face="whole", reference=["whole"])
+    found = energies.load("identity", person, model=model, face="whole", reference=["whole"])
+    return cast(Identity, found)
 
 
 @torch.no_grad()
@@ -105,8 +109,7 @@ def individuals(runs: Sequence[SavedRun], draws: Float[Tensor, "N 3 H W"]) -> No
         guided = [run for run in runs if run.record.energies[0].model == model]
         if guided:
             sets[f"guided by {name}"] = [run.images for run in guided]
-            near = (phi(run, draws).argsort()[: run.chains] for run in guided)
-            sets[f"nearest of {len(draws)} draws to {name}"] = [draws[k] for k in near]
+            sets[f"nearest of {len(draws)} draws to {name}"] = nearest(guided, draws)
     sets["strangers"] = [draws[:STRANGERS]] * len(persons)
     known = {model: [knows(model, person) for person in persons] for model in NETWORKS}
     units = (next(iter(each[0].readings(draws[:1]))) for each in known.values())
@@ -116,6 +119,16 @@ def individuals(runs: Sequence[SavedRun], draws: Float[Tensor, "N 3 H W"]) -> No
     for whom, images in sets.items():
         told = (told_of(each, images) for each in known.values())
         print(f"| {whom} | {' | '.join(told)} |")
+
+
+def nearest(
+    runs: Sequence[SavedRun], draws: Float[Tensor, "N 3 H W"]
+) -> list[Float[Tensor, "B 3 H W"]]:
+    """The draws that one guide of identity finds nearest to the person of each run, as many as the run has chains."""
+    persons = [knows(run.record.energies[0].model, run.record.energies[0].target) for run in runs]
+    seen = batched(persons[0].network.embed, draws)
+    far = (person.network.distance(seen, person.embedded).mean(1) for person in persons)
+    return [draws[d.argsort()[: run.chains]] for d, run in zip(far, runs, strict=True)]
 
 
 def told_of(known: Sequence[Energy], images: Sequence[Float[Tensor, "N 3 H W"]]) -> str:
@@ -132,7 +145,7 @@ def interval(found: metrics.Estimate) -> str:
 def populations(runs: Sequence[SavedRun], draws: Float[Tensor, "N 3 H W"]) -> None:
     """Prints how many pictures succeed, before and after, beside rejection sampling with the same energies."""
     age = judge("age", "40")
-    few = draws[:500]
+    few = draws[:JUDGED]
     limit = float(years(age, few).quantile(OLDER))
     judges = Judges(judge("attribute", "happy"), age, limit)
     print(f"\nolder means more than {limit:.1f} years for the judge")
@@ -162,7 +175,7 @@ def show(runs: Sequence[SavedRun], out: Path) -> None:
 def main() -> None:
     words = argparse.ArgumentParser(description="Judges the runs of experiments/faces.yaml.")
     words.add_argument("runs", type=Path)
-    words.add_argument("--draws", type=int, default=2000)
+    words.add_argument("--draws", type=int, default=1000)
     words.add_argument("--picture", type=Path)
     given = words.parse_args()
     runs = [lz.open(path) for path in sorted(given.runs.iterdir())]
