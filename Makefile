@@ -18,9 +18,9 @@ faces: $(VENV)/core
 		--energy "attribute(model=face-api)=happy" --energy "age=70 +- 5"
 	$(BIN)/latentzoo evaluate runs/faces --held-out "attribute(model=human)=happy" --held-out "age(model=human)=70 +- 5"
 	$(BIN)/latentzoo sample $(FACES) --chains 4 --steps 28 --micro-batch 1 --out runs/person --force \
-		--energy "identity(model=human)=$(PERSON)"
-	$(BIN)/latentzoo evaluate runs/person --held-out "identity(model=faceres)=$(PERSON)" \
-		--held-out "identity(model=face-api)=$(PERSON)"
+		--energy "identity(model=human, name=mobileface)=$(PERSON)" \
+		--energy "identity(model=face-api, name=dlib)=$(PERSON)"
+	$(BIN)/latentzoo evaluate runs/person --held-out "identity(model=faceres)=$(PERSON)"
 	@echo "From start (above) to end (below): $(CURDIR)/runs/faces/pairs.png and $(CURDIR)/runs/person/pairs.png"
 
 demo: $(VENV)/core
