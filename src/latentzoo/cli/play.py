@@ -88,13 +88,13 @@ def play(
         raise SpecError(
             f"the page cannot listen at {host}:{port} ({error}); give another --port"
         ) from None
-    typer.echo(f"http://{host}:{port} (Ctrl-C ends it; runs are kept in {folder})")
-    _wait()
+    _wait(f"http://{host}:{port} (Ctrl-C ends it; runs are kept in {folder})")
 
 
-def _wait() -> None:
-    """Waits for Ctrl-C, and ends the process."""
+def _wait(words: str) -> None:
+    """Says where the page is, waits for Ctrl-C, and ends the process."""
     try:
+        typer.echo(words)
         while True:
             time.sleep(3600)
     except KeyboardInterrupt:
