@@ -175,10 +175,10 @@ def test_an_exchanged_input_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_strength_stays_in_the_record_with_what_it_came_to(tmp_path: Path) -> None:
-    run = record(strength=2.0, steps=6)
+    run = record(strength=0.5, steps=6)
     result = execute.make(run, tmp_path / "a")
     kept = lz.open(tmp_path / "a").record
-    assert kept.strength == 2.0 and kept.scale is not None and kept.scale != 1
+    assert kept.strength == 0.5 and kept.scale is not None and kept.scale != 1
     assert kept.energies[0].weight == HAT.weight
     assert any("nats of guidance: the weights were multiplied" in note for note in result.notes)
     again = execute.make(msgspec.structs.replace(kept, record={}), tmp_path / "b")
