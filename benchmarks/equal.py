@@ -203,7 +203,7 @@ def row(name: str, text: str, method: str, steps: int) -> Row:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--generators", nargs="+", default=[*GENERATORS], choices=GENERATORS)
     parser.add_argument("--texts", nargs="+", default=TEXTS)
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)

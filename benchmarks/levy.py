@@ -157,7 +157,7 @@ def cell(law: Increment, name: str, options: argparse.Namespace) -> Cell:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--only", default="", help="cells whose name contains this word")
     parser.add_argument("--measurements", type=int, default=4)
     parser.add_argument("--chains", type=int, default=256)

@@ -42,9 +42,21 @@ PAIRS: dict[str, tuple[str, str, str | None]] = {
     "anneal 1 x 512, ten lines": ("walk('anneal', 1, 512)", "ten_lines(1, 512)", HERE),
     "anneal 256 x 512": ("walk('anneal', 256, 512)", "walk('anneal', 256, 512)", None),
     "anneal 256 x 512, ten lines": ("walk('anneal', 256, 512)", "ten_lines(256, 512)", HERE),
-    "a file of torch.save": ("checkpoint('torch', 'seconds')",) * 2 + (None,),
-    "a file of safetensors": ("checkpoint('safetensors', 'seconds')",) * 2 + (None,),
-    "the same, peak / size": ("checkpoint('safetensors', 'peak')",) * 2 + (None,),
+    "a file of torch.save": (
+        "checkpoint('torch', 'seconds')",
+        "checkpoint('torch', 'seconds')",
+        None,
+    ),
+    "a file of safetensors": (
+        "checkpoint('safetensors', 'seconds')",
+        "checkpoint('safetensors', 'seconds')",
+        None,
+    ),
+    "the same, peak / size": (
+        "checkpoint('safetensors', 'peak')",
+        "checkpoint('safetensors', 'peak')",
+        None,
+    ),
     "noise 16 x 49152, randn": ("noise(16, 49152)", "randn(16, 49152)", HERE),
 }
 """What is measured of this build, and of what it is compared with: another commit, unless it says where."""

@@ -251,7 +251,7 @@ def measure(target: Target, kernel: Kernel, case: Case) -> dict[str, float]:
             found |= target.figures(z)
             each = 1000 / phi.size / kernel.gradients
             found |= {"ess": ess_bulk(phi) * each, "ess z2": ess_bulk(norm2) * each}
-    if "tv" in found and runs > 1:
+    if isinstance(target, Cosine | Classifier) and "tv" in found and runs > 1:
         found["tv"] = float(np.mean([target.figures(end)["tv"] for end in ends]))
         shares = torch.stack([target.shares(end) for end in ends]).mean(0)
         found["pooled"] = total_variation(shares, target.weights)
@@ -296,7 +296,7 @@ def _cell(key: str, figures: dict[str, float]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--only", default="", help="cases whose name contains this word")
     parser.add_argument("--json", type=Path, help="where to write the rows")
     options = parser.parse_args()

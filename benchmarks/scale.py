@@ -112,7 +112,8 @@ def driver(args: argparse.Namespace) -> None:
         joined = time.process_time() - before - gathered
         shared = memory("RssShmem") - shared
         held = memory("VmHWM") - peak - shared
-    latents = sum(t.nbytes for t in walk.here.state) + walk.start.nbytes + walk.trace.array.nbytes
+    held_by_walk = *walk.here.state, walk.start, walk.trace.array
+    latents = sum(t.nbytes for t in held_by_walk if t is not None)
     each = lambda x: x / chains / 1024
     print(f"the driver, {chains} simulated chains in {pieces.count(chains, 1, 2)} pieces:")
     print(
@@ -219,7 +220,7 @@ def compare(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     kinds = parser.add_subparsers(required=True)
     one = kinds.add_parser("driver")
     one.set_defaults(run=driver)

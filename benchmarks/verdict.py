@@ -85,9 +85,15 @@ class Row:
 
 def run(target: Known, kernel: str, chains: int, steps: int, seed: int) -> Result:
     """Runs a target once."""
-    phi = Function(target.phi)
-    size = {"chains": chains, "steps": steps}
-    return sample(phi, dim=target.dim, seed=seed, kernel=kernel, progress=False, **size)
+    return sample(
+        Function(target.phi),
+        dim=target.dim,
+        chains=chains,
+        steps=steps,
+        seed=seed,
+        kernel=kernel,
+        progress=False,
+    )
 
 
 def made(
@@ -183,7 +189,7 @@ def plan(options: argparse.Namespace) -> Iterator[tuple[Known, str, int, int]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--only", default="", help="targets whose name contains this word")
     parser.add_argument("--seeds", type=int, default=4, help="how many runs a row has")
     parser.add_argument("--kernels", nargs="+", default=[kernels.DEFAULT], help="the kernels")
@@ -196,9 +202,9 @@ def main() -> int:
     print(
         f"  {'target':32s} {'kernel':9s} {'size':>7s} {'error':>7s} {'answer':8s}trust  not short  first reason"
     )
-    for target, *size in plan(options):
+    for row in plan(options):
         seeds = range(options.first, options.first + options.seeds)
-        rows.append(judge(target, *size, [made(target, *size, s, options.runs) for s in seeds]))
+        rows.append(judge(*row, [made(*row, s, options.runs) for s in seeds]))
         print(line(rows[-1]), flush=True)
     if options.page:
         print(*page(rows, options.kernels[0]), sep="\n")
