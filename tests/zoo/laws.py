@@ -65,5 +65,17 @@ def official(arch: str, card: str) -> tuple[dict, Checkpoint]:
     import check
 
     record = check.read_json(PARITY / "cards" / arch / f"{card}.json")
-    tensors = {e["key"]: check.fill(e, record["salt"]) for e in record["state"]}
+    value = lambda e: taps(e["key"]) if is_filter(e) else check.fill(e, record["salt"])
+    tensors = {e["key"]: value(e) for e in record["state"]}
     return record["config"], Checkpoint(tensors, container="torch")
+
+
+def is_filter(entry: dict) -> bool:
+    """Whether a tensor of a card is the filter (1, 3, 3, 1) of StyleGAN2's resampling, which cards do not hold."""
+    return entry["key"].endswith(("resample_filter", ".kernel")) and entry["shape"] == [4, 4]
+
+
+def taps(key: str) -> torch.Tensor:
+    """That filter (4, 4), by the name it has: of gain 1, or 4 in the dialect that puts zeros between the pixels."""
+    row = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    return torch.outer(row, row) * (4 if key.endswith("kernel") else 1)

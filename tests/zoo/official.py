@@ -13,11 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from laws import PARITY
+from laws import PARITY, is_filter, taps
 
 HUB = PARITY.parent / "hub" / "data"
 State = dict[str, Tensor]
-FILTERS = ("resample_filter", ".kernel")
 
 
 def state(arch: str, card: str) -> tuple[State, dict[str, Any]]:
@@ -32,9 +31,8 @@ def state(arch: str, card: str) -> tuple[State, dict[str, Any]]:
     def value(entry: dict[str, Any]) -> Tensor:
         if entry["fill"]:
             return check.fill(entry, record["salt"])
-        if entry["key"].endswith(FILTERS) and entry["shape"] == [4, 4]:
-            row = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
-            return torch.outer(row, row) * (4 if entry["key"].endswith("kernel") else 1)
+        if is_filter(entry):
+            return taps(entry["key"])
         name = next(ours for taken, ours in (r.rename(entry["key"]) for r in rules) if taken)
         return own[name] if name in own else torch.zeros(entry["shape"])
 

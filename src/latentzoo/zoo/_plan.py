@@ -102,14 +102,17 @@ class Plan:
 
         Raises:
             UnknownName: If an option or the dialect does not exist.
-            SpecError: If an option, or what the file says of it, has a value of a wrong type or out of range.
-            CheckpointError: If the tensors are not those of the network.
+            SpecError: If an option has a value of a wrong type, or out of range.
+            CheckpointError: If what the file says of one has, or the tensors are not those of the network.
         """
         family = shelf.family(self.family)
         accept(self.family, given)
         require_names(self.family, self.config)
         config = merged(self.config, given)
-        accept(self.family, {k: v for k, v in config.items() if k not in given})
+        try:
+            accept(self.family, {k: v for k, v in config.items() if k not in given})
+        except SpecError as error:
+            raise CheckpointError(f"{self.source}: {error}") from error
         with fit.uninitialised():
             generator = family.build(**config)
         fit.fit(generator, self.checkpoint.tensors, self.rules(generator), source=self.source)
