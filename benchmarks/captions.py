@@ -29,18 +29,11 @@ from latentzoo.builtin.attributes import judge, log_probability
 from latentzoo.builtin.avatars import NAMES, draw, probability
 from latentzoo.builtin.captions import describe, parse
 from latentzoo.builtin.study.findings import wilson
+from latentzoo.builtin.train.captioned import PREVIEW
 
 STREAM = 99
 """The stream of avatars that no network has seen."""
-SHOWN = (
-    "a person with sunglasses",
-    "a person with red hair",
-    "a person with a yellow hat",
-    "a smiling person with a beard",
-    "a person with sunglasses and a yellow hat",
-    "a dark-skinned person with round glasses and a beard",
-    "a person with a green hoodie, a red beanie and sunglasses",
-)
+SHOWN = (*PREVIEW, "a person with a green hoodie, a red beanie and sunglasses")
 Seen = list[tuple[bool, float]]
 
 

@@ -101,17 +101,22 @@ def results() -> list[Any]:
             elem_id="pairs",
             **PIXELS,
         ),
-        gr.Code(
-            label="The same on the command line",
-            language="shell",
-            interactive=False,
-            wrap_lines=True,
-            lines=2,
-            max_lines=6,
-            elem_id="command",
-        ),
+        shell("The same on the command line", elem_id="command"),
         gr.File(label="The run folder", elem_id="download", interactive=False),
     ]
+
+
+def shell(label: str, **settings: Any) -> Any:
+    """A command to copy."""
+    return gr.Code(
+        label=label,
+        language="shell",
+        interactive=False,
+        wrap_lines=True,
+        lines=2,
+        max_lines=6,
+        **settings,
+    )
 
 
 def one() -> SimpleNamespace:

@@ -60,14 +60,7 @@ def _column(desk: Desk, name: str, label: str) -> Any:
             label="Its pictures", buttons=["fullscreen"], elem_id=f"{name}-image", **parts.PIXELS
         )
         words = gr.Textbox(label="Its verdict", elem_id=f"{name}-verdict", interactive=False)
-        command = gr.Code(
-            label="Its command",
-            language="shell",
-            interactive=False,
-            wrap_lines=True,
-            lines=2,
-            max_lines=6,
-        )
+        command = parts.shell("Its command")
 
     def show(name: Any, request: gr.Request) -> tuple[Any, Any, Any]:
         if not name:

@@ -132,6 +132,18 @@ def outputs(net: Mapping[str, Tensor]) -> int:
     return len(net["out.2.weight"])
 
 
+def side(resolution: int | None, mult: Sequence[float]) -> int:
+    """The picture's side: the one that is given, or that the authors give such levels.
+
+    Raises:
+        SpecError: If neither tells.
+    """
+    found = resolution or SIDES.get(tuple(mult))
+    if found is None:
+        raise SpecError("the file does not say how large the pictures are; give resolution=")
+    return found
+
+
 def told_side(side: int | None) -> str:
     """What is said of a side that no tensor tells."""
     return (

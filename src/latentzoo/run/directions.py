@@ -138,9 +138,8 @@ def stein(
     count = int(alive.sum())
     centre = z[alive].mean(0) * (count / (count - 1)) if count > 1 else torch.zeros_like(z[0])
     others = (z * (count / (count - 1) if count > 1 else 1.0)).sub_(centre)
-    return (
-        others.mul_(z + grad).sum(1) / z.shape[1]
-    )  # in place: latents may have millions of numbers
+    # In place: latents may have millions of numbers.
+    return others.mul_(z + grad).sum(1) / z.shape[1]
 
 
 def _along(z: Float[Tensor, "B D"], basis: Float[Tensor, "D K"]) -> Float[Tensor, "K B"]:

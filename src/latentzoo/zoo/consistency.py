@@ -134,9 +134,7 @@ def build(
         UnknownName: If there is no such sampler.
     """
     require(sampler, eta, known=SAMPLERS)
-    side = resolution or openai.SIDES.get(tuple(mult))
-    if side is None:
-        raise SpecError("the file does not say how large the pictures are; give resolution=")
+    side = openai.side(resolution, mult)
     how: Sampler
     if sampler == "consistency":
         conditioning: Preconditioning = Boundary(sigma_data, HERTZ, sigma_min)

@@ -202,9 +202,7 @@ def build(
     """
     if betas not in BETAS:
         raise UnknownName("betas", betas, BETAS)
-    side = resolution or openai.SIDES.get(tuple(mult))
-    if side is None:
-        raise SpecError("the file does not say how large the pictures are; give resolution=")
+    side = openai.side(resolution, mult)
     schedule = Discrete.from_betas(BETAS[betas](times))
     unet = openai.denoiser(
         channels,
