@@ -99,9 +99,7 @@ def said() -> Iterator[None]:
 
 def plainly() -> AbstractContextManager[object]:
     """Within, translated networks compute as they are written: for calls that come once, at other shapes."""
-    if (
-        "torch._dynamo" not in sys.modules
-    ):  # nothing is translated, and it takes a second to import
+    if "torch._dynamo" not in sys.modules:  # nothing is translated; the import takes a second
         return nullcontext()
     return torch.compiler.set_stance("force_eager")
 
