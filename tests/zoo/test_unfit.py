@@ -62,7 +62,7 @@ def test_what_a_file_says_has_the_types_of_the_options(value, tmp_path, monkeypa
     config["rendering_kwargs"]["ray_start"] = value
     monkeypatch.setattr(official, "state", lambda *_: (tensors, config))
     path = official.persistent("eg3d", "ffhq_8xdc", neural_rendering_resolution=8)(tmp_path)
-    with pytest.raises(SpecError, match=r"the option near=.* of the family 'eg3d'") as error:
+    with pytest.raises(CheckpointError, match=r"the option near=.* of the family 'eg3d'") as error:
         zoo.load(path)
     assert "\n" not in str(error.value)
 
