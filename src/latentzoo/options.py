@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from inspect import Parameter
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -25,6 +25,7 @@ Natural = Annotated[int, Meta(ge=0)]
 Weight = Annotated[float, Meta(ge=0)]
 Positive = Annotated[float, Meta(gt=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+Portion = Annotated[float, Meta(gt=0, le=1)]
 """The ranges of numbers: what an option's annotation says is checked with its type."""
 PASSED = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 SIMPLE = (NoneType, bool, int, float, str, bytes, list, tuple, dict, set)
@@ -120,7 +121,13 @@ def fit(value: Any, hint: Any) -> None:
     value = value.item() if hasattr(value, "item") else value  # a number of numpy or torch
     if isinstance(value, float) and math.isnan(value):
         raise msgspec.ValidationError("Expected a number, got NaN")
-    msgspec.convert(value, Union[plain])  # noqa: UP007
+    try:
+        msgspec.convert(value, Union[plain])  # noqa: UP007
+    except msgspec.ValidationError as error:
+        choices = [str(c) for m in plain if get_origin(m) is Literal for c in get_args(m)]
+        if not choices or not isinstance(value, str):
+            raise
+        raise msgspec.ValidationError(f"Expected one of {', '.join(choices)}") from error
 
 
 def _is_object(kind: type) -> bool:

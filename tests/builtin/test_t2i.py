@@ -8,6 +8,7 @@ import torch
 from typer.testing import CliRunner
 
 import latentzoo as lz
+from latentzoo import zoo
 from latentzoo.builtin.attributes import judge, log_probability
 from latentzoo.builtin.avatars import probability
 from latentzoo.builtin.captions import parse
@@ -95,7 +96,7 @@ def test_the_command_line_samples_it(tmp_path):
         *("sample", NAME, "--prompt", PROMPTS[2], "--chains", "2", "--steps", "3"),
         *(
             "--energy",
-            f"attribute(model=avatar-attributes)={PROMPTS[2]}",
+            f"attribute={PROMPTS[2]}",  # whose network is the pipeline's companion
             "--out",
             str(tmp_path / "run"),
         ),
@@ -103,3 +104,8 @@ def test_the_command_line_samples_it(tmp_path):
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
     assert len(lz.open(tmp_path / "run").pictures()) == 2
+
+
+def test_its_companions_are_those_of_the_other_avatars():
+    for energy in ("clip", "attribute", "identity", "features"):
+        assert zoo.companion(NAME, energy) == zoo.companion("avatar-turbo", energy)

@@ -1,6 +1,7 @@
 """A head that is found from several sides at once, then shown from all of them."""
 
 import csv
+import shutil
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -9,8 +10,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
+import latentzoo as lz
 from cli.conftest import Command
+from latentzoo import zoo
 from latentzoo.builtin.heads import NUMBERS, assemble, numbers, picture
 from latentzoo.picture import to_uint8
 from latentzoo.views.camera import Camera
@@ -51,6 +55,35 @@ def test_three_views_are_guided_and_nine_are_shown(command: Command, tmp_path: P
     assert moving.n_frames == 16 and moving.size == (24, 24)
 
     assert "there is no chain 4; it has 0 to 3" in command("orbit", "run", "--chain", "4").stderr
+
+
+def test_a_run_that_held_blocks_still_is_shown_with_them(command: Command, tmp_path: Path) -> None:
+    words = ("sample", "avatar-3d", *SMALL, "--option", "camera=latent", "--vary", "style")
+    done = command(*words, "--rest-seed", "7", "--chains", "2", "--out", "run")
+    assert done.returncode == 0, done.stderr
+    done = command("orbit", "run", "--chain", "1", "--views", "2", "--out", "sides")
+    assert done.returncode == 0, done.stderr
+    done = command(*("decode", "run", "avatar-3d", *SMALL, "--option", "camera=latent"))
+    assert done.returncode == 0, done.stderr
+    pictures = [np.asarray(Image.open(path)) for path in lz.open(tmp_path / "run").pictures()]
+    for i, pixels in enumerate(pictures):
+        with Image.open(tmp_path / "decoded" / f"{i:05d}.png") as image:
+            assert np.abs(np.asarray(image, dtype=int) - pixels).max() <= 1
+
+
+def test_a_run_whose_weights_were_exchanged_is_not_shown(command: Command, tmp_path: Path) -> None:
+    packaged = zoo.packaged("package:latentzoo.builtin/weights/avatar-3d.safetensors")
+    assert packaged is not None
+    shutil.copy(packaged, tmp_path / "own.safetensors")
+    own = ("own.safetensors", "--family", "builtin.volume", "--card", "avatar-3d")
+    done = command("sample", *own, *SMALL, "--chains", "1", "--out", "run")
+    assert done.returncode == 0, done.stderr
+    tensors = load_file(packaged)
+    name = next(name for name, value in tensors.items() if value.is_floating_point())
+    save_file({**tensors, name: tensors[name] + 1}, tmp_path / "own.safetensors")
+    done = command("orbit", "run", "--views", "1")
+    assert done.returncode == 2 and "another than the record was made with" in done.stderr
+    assert not (tmp_path / "run" / "orbit.png").exists()
 
 
 def test_a_found_head_has_a_surface(command: Command, tmp_path: Path) -> None:

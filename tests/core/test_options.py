@@ -1,4 +1,4 @@
-"""Options of wrong types or out of range are one line, for every family, every energy and every kind of value."""
+"""Options of wrong types or out of range are one line, for every family, energy and kernel, and every kind of value."""
 
 import inspect
 import math
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Union
 import msgspec
 import pytest
 
-from latentzoo import energies, options, zoo
+from latentzoo import energies, kernels, options, zoo
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.zoo import _plan
 
@@ -38,6 +38,18 @@ ENERGIES = [
     for kind in energies.known()
     for option, p in energies.arguments(kind).items()
 ]
+KERNELS = [
+    (name, setting, p.annotation)
+    for name in kernels.known()
+    for setting, p in options.parameters(type(kernels.load(name))).items()
+    if setting != "budget"  # the run's
+]
+MADE = {
+    "family": _plan.accept,
+    "energy": lambda kind, given: energies.load(kind, "target", **given),
+    "kernel": lambda name, given: kernels.load(name, **given),
+}
+"""What takes the options of each kind of part."""
 
 
 @pytest.mark.parametrize(("family", "option", "hint"), FAMILIES)
@@ -60,6 +72,23 @@ def test_an_option_of_an_energy_refuses_values_of_wrong_types(kind, option, hint
             energies.load(kind, "target", **{option: value})
         assert f"the option {option}=" in str(error.value)
         assert f"'{kind}'" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "setting", "hint"), KERNELS)
+def test_a_setting_of_a_kernel_refuses_values_of_wrong_types(name, setting, hint):
+    values = refused(hint)
+    assert values
+    for value in values:
+        with pytest.raises(SpecError) as error:
+            kernels.load(name, **{setting: value})
+        assert f"the option {setting}=" in str(error.value)
+        assert f"'{name}'" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_what_is_no_choice_is_answered_with_the_choices():
+    for name in ("auto", "anneal"):
+        with pytest.raises(SpecError, match=r"precondition=always .*one of auto, none"):
+            kernels.load(name, precondition="always")
 
 
 ANY = {
@@ -90,7 +119,7 @@ def ranges(hint: Any) -> list[msgspec.Meta] | None:
 
 NUMBERS = [
     (kind, owner, option, found)
-    for kind, known in (("family", FAMILIES), ("energy", ENERGIES))
+    for kind, known in (("family", FAMILIES), ("energy", ENERGIES), ("kernel", KERNELS))
     for owner, option, hint in known
     if (found := ranges(hint)) is not None
 ]
@@ -113,10 +142,7 @@ def test_a_number_out_of_range_is_one_line(kind, owner, option, found):
         with pytest.raises(
             SpecError, match=rf"the option {option}=.* of the {kind} '{owner}': Ex"
         ) as error:
-            if kind == "family":
-                _plan.accept(owner, {option: value})
-            else:
-                energies.load(owner, "target", **{option: value})
+            MADE[kind](owner, {option: value})
         assert "\n" not in str(error.value)
 
 

@@ -9,9 +9,10 @@ from latentzoo import energies, picture
 from latentzoo.energies.age import Age
 from latentzoo.energies.identity import Identity
 from latentzoo.errors import CheckpointError, ImageError, SpecError, UnknownName
-from latentzoo.guides import faceapi, faces, networks
+from latentzoo.guides import faceapi, faces, networks, references
 from latentzoo.guides.faces import Cut
 from latentzoo.guides.facial import Distances, Recognition, Years
+from latentzoo.guides.roles import Faces
 from latentzoo.hub import package
 from latentzoo.record import execute, plain
 
@@ -220,6 +221,72 @@ def test_where_a_face_was_found_is_settled_and_makes_the_same_network_again(tmp_
     assert again.settled == network.settled
     with pytest.raises(SpecError, match="2 faces and there are 1 pictures"):
         again.references(paths[:1])
+
+
+def drawn(path, width, height):
+    """A picture of noise."""
+    image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+    picture.write(path, picture.to_uint8(image)[0])
+    return path
+
+
+def test_a_reference_that_is_no_square_is_said_with_what_is_looked_at(tmp_path, recwarn):
+    find = lambda image, source: Cut(0.25, 0.1, 0.4)
+    for width, height, count in ((60, 40, 1), (40, 40, 0)):
+        recwarn.clear()
+        path = drawn(tmp_path / "a.png", width, height)
+        Recognition(Shades(), find, "ffhq").references([path])
+        said = [str(w.message) for w in recwarn if "a.png" in str(w.message)]
+        cut = "of its 60 x 40 pixels the face is looked at, 24 x 24 from (15, 6)"
+        assert [cut in line for line in said] == [True] * count
+
+
+class Whole(Faces):
+    """A guide that reads references as they are, and has a finder."""
+
+    finder = "face-api"
+
+    def embed(self, image):
+        return torch.nn.functional.normalize(Shades()(image), dim=1)
+
+
+@pytest.mark.parametrize(("found", "said"), [(faces.FFHQ, False), (Cut(0.0, 0.0, 0.2), True)])
+def test_a_guide_that_cuts_nothing_has_its_references_looked_at_where_the_finder_is_here(
+    found, said, tmp_path, monkeypatch, recwarn
+):
+    path = drawn(tmp_path / "a.png", 80, 80)
+    monkeypatch.setattr(references, "finder", lambda network: lambda image, source: found)
+    assert references.examine(Whole(), [path]) == {}
+    lines = [str(w.message) for w in recwarn if "a.png" in str(w.message)]
+    assert ["its face is at 0.00, 0.00, 0.20" in line for line in lines] == [True] * said
+    monkeypatch.setattr(references, "finder", lambda network: nowhere)
+    with pytest.raises(ImageError, match=r"a\.png: no face is found"):
+        references.examine(Whole(), [path])
+
+
+def test_the_finder_is_taken_where_it_is_on_this_disk(files, monkeypatch):
+    for here in (True, False):
+        monkeypatch.setattr(package.Package, "here", lambda self, here=here: here)
+        assert isinstance(references.finder(Whole()), faces.Finding) == here
+
+
+def test_where_nobody_looks_at_a_reference_run_and_record_say_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(package.Package, "here", lambda self: False)
+    path = drawn(tmp_path / "a.png", 64, 64)
+    assert "`latentzoo fetch face-api` would" in str(references.examine(Whole(), [path]))
+    run = plain.parse(
+        {
+            "generator": "avatar-turbo",
+            "energies": [{"energy": "identity", "target": str(path)}],
+            "chains": 1,
+            "steps": 2,
+        },
+        source="test",
+    )
+    made = execute.make(run, tmp_path / "run")
+    (said,) = plain.read(tmp_path / "run" / "run.yaml").record["assumed"].items()
+    assert said[0] == f"the face in {path}" and "nobody examined" in said[1]
+    assert any("nobody examined" in note for note in made.notes)
 
 
 def test_a_portrait_without_a_face_is_said_before_the_run(files, tmp_path, monkeypatch):

@@ -90,11 +90,3 @@ def test_chains_that_were_not_run_together_share_no_schedule() -> None:
     beta = np.ones((3, 2))
     with pytest.raises(SpecError, match="did not share a schedule"):
         schedule(beta, beta * [[0.1, 0.2]])
-
-
-@pytest.mark.parametrize("name", [n for n in known.NAMES if kernels.settings(kernels.load(n))])
-def test_a_setting_that_cannot_be_meant_is_refused(name: str) -> None:
-    setting = "evaluations" if name == "slice" else "step_size"
-    for value in (0, -1):
-        with pytest.raises(SpecError, match=f"{setting} is .*; give a number above 0"):
-            kernels.load(name, **{setting: value})

@@ -117,3 +117,21 @@ def test_a_network_in_the_middle_of_its_growth_says_the_size_of_its_pictures(
     monkeypatch.setattr(official, "state", lambda *_: (grown, config))
     G = zoo.load(official.persistent("stylenerf", "ffhq_like")(tmp_path))
     assert G(Rng(0).normal(G.space.dim)).shape == (1, 3, *G.size)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("cond_stage_model.transformer.text_model.embeddings.position_ids", "CLIP's text encoder"),
+        ("cond_stage_model.model.transformer.resblocks.0.ln_1.weight", "OpenCLIP's text encoder"),
+        ("conditioner.embedders.0.transformer.text_model.final_layer_norm.bias", "XL"),
+        ("model.diffusion_model.joint_blocks.0.x_block.attn.proj.bias", "Stable Diffusion 3"),
+        ("double_blocks.0.img_attn.proj.bias", "Flux"),
+    ],
+)
+def test_one_file_of_text_to_image_says_what_it_is_and_how_it_is_loaded(name, said, tmp_path):
+    latent_diffusion, _ = official.state("ldm", "v1")
+    path = tmp_path / "model.ckpt"
+    torch.save({"state_dict": {**latent_diffusion, name: torch.zeros(1)}}, path)
+    with pytest.raises(CheckpointError, match=f"{said}.*config=FOLDER, and a prompt"):
+        zoo.load(path)

@@ -74,9 +74,11 @@ def decode(
     from latentzoo.posterior import images
 
     network = zoo.load(generator, family=family, card=card, **options(option, prompt))
-    from latentzoo.record import layout
+    from latentzoo.record import held, layout, plain
 
     z = layout.read_latents(latents)
+    if (record := latents / layout.RECORD).is_file():  # a run may have held blocks still
+        z = held.filled(plain.read(record), network.space, z)
     if z.shape[1] != network.space.dim:
         raise SpecError(
             f"{latents}: its latents have {z.shape[1]} numbers, '{generator}' takes {network.space.dim}"

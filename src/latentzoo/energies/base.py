@@ -52,6 +52,11 @@ class Energy(nn.Module, ABC):
         """The options that it found itself, as where a face is; a record tells them, see `guides.roles.Settling`."""
         return {}
 
+    @property
+    def assumed(self) -> Mapping[str, str]:
+        """What of its inputs nobody examined, by what it is, in words; a run says it, and its record tells it."""
+        return {}
+
     def readings(self, image: Float[Tensor, "B 3 H W"]) -> dict[str, Float[Tensor, "B"]]:
         """What it sees in images in units of its own, by the quantity: an age in years, a probability."""
         del image

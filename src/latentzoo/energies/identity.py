@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from latentzoo import picture
 from latentzoo.energies.base import Energy
 from latentzoo.errors import SpecError
-from latentzoo.guides import networks
+from latentzoo.guides import networks, references
 from latentzoo.guides.arcface import Cropped, load
 from latentzoo.guides.preprocess import at_least_single, in_type_of
 from latentzoo.guides.roles import Faces
@@ -34,6 +34,7 @@ class Identity(Energy):
         network: A network that embeds pictures by the faces in them; or any from faces of 112 x 112 pixels in [0, 1] to
             unit vectors, which then sees what ArcFace sees of a picture.
         references: Pictures of the person, each (1, 3, h, w) in [0, 1], with the face as FFHQ aligns it.
+        assumed: What of them nobody examined, as `Energy.assumed`.
 
     Raises:
         SpecError: If there is no reference.
@@ -41,8 +42,15 @@ class Identity(Energy):
 
     embedded: Tensor
 
-    def __init__(self, network: nn.Module, references: Sequence[Float[Tensor, "1 3 h w"]]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        references: Sequence[Float[Tensor, "1 3 h w"]],
+        *,
+        assumed: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__()
+        self._assumed = dict(assumed or {})
         if not references:
             raise SpecError("an identity needs at least one reference picture; give its path")
         faces = network if isinstance(network, Faces) else Cropped(network)
@@ -59,6 +67,10 @@ class Identity(Energy):
     def readings(self, image: Float[Tensor, "B 3 H W"]) -> dict[str, Float[Tensor, "B"]]:
         value = self(image)
         return {"similarity": 1 - value} if self.network.cosine else {"distance": value.sqrt()}
+
+    @property
+    def assumed(self) -> Mapping[str, str]:
+        return self._assumed
 
     @property
     def settled(self) -> Mapping[str, Any]:
@@ -105,7 +117,9 @@ def build(
             raise SpecError(f"'{model}' has its own cut of a face; leave out face and reference")
         network = load(model)
     if landmarks is None:
-        return Identity(network, network.references(paths), **options)
+        found = network.references(paths)
+        assumed = {} if network.cuts else references.examine(network, paths)
+        return Identity(network, found, assumed=assumed, **options)
     numbers = torch.tensor(landmarks, dtype=torch.float64).flatten()
     if numbers.numel() != 10 * len(paths):
         raise SpecError(
@@ -113,4 +127,4 @@ def build(
         )
     five = numbers.view(len(paths), 5, 2)
     aligned = [network.align(picture.read(path), at) for path, at in zip(paths, five, strict=True)]
-    return Identity(network, aligned, **options)
+    return Identity(network, aligned, assumed={}, **options)

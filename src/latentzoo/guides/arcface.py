@@ -29,6 +29,7 @@ from latentzoo.hub.read import read
 WIDTHS = (64, 128, 256, 512)
 UNITS = (3, 4, 14, 3)
 SIDE = 112
+FINDER = "face-api"
 
 
 class ArcFace(Faces):
@@ -37,6 +38,8 @@ class ArcFace(Faces):
     Arguments:
         units: The number of residual units of the four stages.
     """
+
+    finder = FINDER
 
     def __init__(self, units: tuple[int, ...] = UNITS) -> None:
         super().__init__()
@@ -69,6 +72,8 @@ class ArcFace(Faces):
 
 class Cropped(Faces):
     """Creates the network that gives another the face that ArcFace sees, (B, 3, 112, 112) in [0, 1]."""
+
+    finder = FINDER
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

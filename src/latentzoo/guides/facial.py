@@ -4,6 +4,7 @@ The loaders of the cards are here; each takes `face`, where the face is (see `fa
 it. A reference of an identity is a picture of any framing: its face is found once, or is at `reference`.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -65,6 +66,7 @@ class Recognition(Faces):
     """
 
     usual = 400.0
+    cuts = True
 
     def __init__(
         self,
@@ -75,7 +77,7 @@ class Recognition(Faces):
     ) -> None:
         super().__init__()
         self.network, self.cut, self.reference = network, faces.cut(face), reference
-        self.finder = (finder,)  # no part of what is hashed and moved: it guides nothing
+        self.finding = (finder,)  # no part of what is hashed and moved: it guides nothing
         self.settled = {"face": face}
 
     def embed(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B d"]:
@@ -90,8 +92,10 @@ class Recognition(Faces):
         """
         images = [picture.read(path) for path in paths]
         if self.reference is None:
-            (find,) = self.finder
+            (find,) = self.finding
             found = [find(i, source=str(path)) for i, path in zip(images, paths, strict=True)]
+            for image, path, face in zip(images, paths, found, strict=True):
+                _tell(image, path, face)
         elif len(self.reference) == len(images):
             found = [faces.cut(face) for face in self.reference]
         else:
@@ -100,6 +104,18 @@ class Recognition(Faces):
             )
         self.settled = {**self.settled, "reference": [list(face) for face in found]}
         return [self.cut.framed(i, face) for i, face in zip(images, found, strict=True)]
+
+
+def _tell(image: Float[Tensor, "1 3 H W"], path: str | Path, face: faces.Cut) -> None:
+    """Warns of a reference that is no square, of which a square is taken."""
+    height, width = image.shape[2:]
+    if height != width:
+        left, top, side = (round(n * max(height, width)) for n in face)
+        warnings.warn(
+            f"{path}: of its {width} x {height} pixels the face is looked at, {side} x {side} from ({left}, {top}); "
+            "give another place as reference=",
+            stacklevel=3,
+        )
 
 
 class Distances(Recognition):

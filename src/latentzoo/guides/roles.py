@@ -63,10 +63,14 @@ class Faces(nn.Module, Settling, ABC):
     Attributes:
         usual: The weight that suits its energy.
         cosine: Whether it embeds as unit vectors, so that one minus the distance is a cosine.
+        finder: The card of what finds faces in pictures of its kind; None if nothing does.
+        cuts: Whether it finds the face of a reference itself.
     """
 
     usual: float = 2500.0
     cosine: bool = True
+    finder: str | None = None
+    cuts: bool = False
 
     @abstractmethod
     def embed(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B d"]:

@@ -1,12 +1,23 @@
-"""The settings of a model of CompVis, `config.yaml`: what the tensors of its checkpoint do not tell."""
+"""Models of CompVis: the settings `config.yaml`, which the tensors do not tell, and files that are of text to image."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from latentzoo.errors import CheckpointError
 
 EXPECTED = {"parameterization": "eps", "beta_schedule": "linear"}
 """What a latent diffusion of this package takes for granted."""
+TEXTUAL = {
+    "cond_stage_model.transformer.text_model.": "CLIP's text encoder, as Stable Diffusion 1",
+    "cond_stage_model.model.transformer.resblocks.": "OpenCLIP's text encoder, as Stable Diffusion 2",
+    "cond_stage_model.transformer.token_emb.": "a BERT, as the first latent diffusion of texts",
+    "conditioner.embedders.": "text encoders, as Stable Diffusion XL",
+    "text_encoders.": "text encoders",
+    "model.diffusion_model.joint_blocks.": "the transformer of Stable Diffusion 3",
+    "model.diffusion_model.double_blocks.": "the transformer of Flux",
+    "double_blocks.": "the transformer of Flux",
+}
+"""How the names of tensors begin that only text-to-image models have, and what stands there."""
 
 
 def read(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,6 +45,22 @@ def read(settings: Mapping[str, Any]) -> dict[str, Any]:
     if not params.get("scale_by_std"):
         told["scale"] = float(params.get("scale_factor", 1.0))
     return told
+
+
+def refuse_texts(names: Iterable[str], *, source: str) -> None:
+    """Says of a file of text to image how it is loaded: it has no tokenizer, and its settings are elsewhere.
+
+    Raises:
+        CheckpointError: If the names are those of such a file.
+    """
+    for name in names:
+        for beginning, said in TEXTUAL.items():
+            if name.startswith(beginning):
+                raise CheckpointError(
+                    f"{source}: the file holds {said} ({name}), so it makes pictures of texts and has no tokenizer; "
+                    "give the folder of the pipeline in diffusers' layout, or this file with a folder of its settings, "
+                    "config=FOLDER, and a prompt"
+                )
 
 
 def _below(table: Mapping[str, Any], *names: str) -> Mapping[str, Any]:

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from latentzoo.errors import SpecError, UnknownName
+from latentzoo import options
+from latentzoo.errors import SpecError
 from latentzoo.registry import Entry, added, entries, find
 
 if TYPE_CHECKING:
@@ -25,17 +26,14 @@ def load(name: str, **settings: Any) -> "Kernel":
 
     Raises:
         UnknownName: If there is no such kernel or setting.
-        SpecError: If a setting has a value the kernel refuses.
+        SpecError: If a setting is of a wrong type or out of range, or the kernel refuses it.
     """
-    from dataclasses import fields
-
     from latentzoo.kernels.types import Kernel
 
     kernel = find("kernel", name, known()).maker(Kernel)
-    names = [field.name for field in fields(kernel) if field.name != "budget"]  # pyright: ignore[reportArgumentType]
-    for setting in settings:
-        if setting not in names:
-            raise UnknownName(f"setting of the kernel '{name}'", setting, names)
+    allowed = {k: p for k, p in options.parameters(kernel).items() if k != "budget"}
+    shown = f"latentzoo show {name}"
+    options.check(settings, allowed, owner=f"the kernel '{name}'", shown=shown)
     try:
         return kernel(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
     except (TypeError, ValueError) as error:

@@ -10,15 +10,14 @@ References:
     | https://arxiv.org/abs/1412.6980
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from latentzoo.kernels.adapt import require
-from latentzoo.kernels.types import Info, Kernel, Potential
+from latentzoo.kernels.types import Info, Kept, Kernel, Potential
+from latentzoo.options import Positive
 from latentzoo.rng import Rng
 
 
@@ -43,13 +42,10 @@ class Adam(Kernel):
         forget: How much of the averages of slope and square a step keeps.
     """
 
-    step_size: float = 0.05
-    forget: tuple[float, float] = (0.9, 0.999)
+    step_size: Positive = 0.05
+    forget: tuple[Kept, Kept] = (0.9, 0.999)
     samples: ClassVar[bool] = False
     State: ClassVar[type[Any]] = AdamState
-
-    def __post_init__(self) -> None:
-        require(step_size=(self.step_size, 0, math.inf))
 
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> AdamState:
         zero = torch.zeros_like(z)

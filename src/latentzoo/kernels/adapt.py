@@ -97,17 +97,6 @@ def settled(kernel: Kernel) -> float:
     return kernel.budget // 2 / kernel.gradients if kernel.coupled else 0
 
 
-def require(**settings: tuple[float | None, float, float]) -> None:
-    """Checks settings, each given as (value, low, high), where low < value <= high or None.
-
-    Raises:
-        SpecError: If one is out of range.
-    """
-    for name, (value, low, high) in settings.items():
-        if value is not None and not low < value <= high:
-            raise SpecError(f"{name} is {value:g}; give a number above {low:g}, at most {high:g}")
-
-
 def schedule(beta: Float[np.ndarray, "T B"], step_size: Float[np.ndarray, "T B"]) -> Schedule:
     """Reads the schedule off a trace; rows without a living chain, like the start, are left out.
 

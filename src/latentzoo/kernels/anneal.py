@@ -45,23 +45,22 @@ References:
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from latentzoo.errors import SpecError
 from latentzoo.kernels.adapt import (
     Schedule,
     deviation,
     follow,
-    require,
     step_error,
     temperature,
 )
 from latentzoo.kernels.baoab import baoab
 from latentzoo.kernels.lowrank import FEWEST, Learned, Reference, Whitened
-from latentzoo.kernels.types import Info, Kernel, Point, Potential, where
+from latentzoo.kernels.types import Angle, Info, Kernel, Point, Potential, where
+from latentzoo.options import Portion, Positive, Share
 from latentzoo.rng import Rng
 
 CHANGE = 0.8
@@ -130,26 +129,16 @@ class Anneal(Kernel):
         schedule: The (beta, h) of each step of another run, to follow instead of adapting.
     """
 
-    step_size: float | None = None
-    gamma: float = 1.0
-    cess: float = 0.5
-    ramp: float = 0.4
-    work: float = 0.2
-    tail: float = 0.25
-    precondition: str | Reference = "auto"
+    step_size: Angle | None = None
+    gamma: Positive = 1.0
+    cess: Portion = 0.5
+    ramp: Share = 0.4
+    work: Portion = 0.2
+    tail: Share = 0.25
+    precondition: Literal["auto", "none"] | Reference = "auto"
     schedule: Schedule | None = None
     anneals: ClassVar[bool] = True
     State: ClassVar[type[Any]] = AnnealState
-
-    def __post_init__(self) -> None:
-        require(
-            step_size=(self.step_size, 0, 3),
-            gamma=(self.gamma, 0, math.inf),
-            cess=(self.cess, 0, 1),
-            work=(self.work, 0, 1),
-        )
-        if isinstance(self.precondition, str) and self.precondition not in ("auto", "none"):
-            raise SpecError(f"precondition is '{self.precondition}'; give auto or none")
 
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> AnnealState:
         point, p = phi.evaluate(z), rng.normal(z.shape[1])

@@ -16,17 +16,17 @@ References: see `anneal` and `jumps`.
 
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from latentzoo.errors import SpecError
 from latentzoo.kernels.adapt import Schedule, follow
 from latentzoo.kernels.anneal import Anneal, AnnealState
 from latentzoo.kernels.jumps import Followed, Maps, shared_uniform
 from latentzoo.kernels.lowrank import Reference
-from latentzoo.kernels.types import Info, Kernel, Point, Potential, where
+from latentzoo.kernels.types import Angle, Info, Kernel, Point, Potential, where
+from latentzoo.options import Portion, Positive, Share
 from latentzoo.rng import Rng
 
 FEWEST = 8
@@ -59,22 +59,17 @@ class Auto(Kernel):
         schedule: The (beta, h) of each step of another run, to follow instead of adapting.
     """
 
-    step_size: float | None = None
-    gamma: float = 1.0
-    cess: float = 0.5
-    ramp: float = 0.4
-    work: float = 0.2
-    tail: float = 0.25
-    precondition: str | Reference = "auto"
-    jumps: str | Maps = "auto"
+    step_size: Angle | None = None
+    gamma: Positive = 1.0
+    cess: Portion = 0.5
+    ramp: Share = 0.4
+    work: Portion = 0.2
+    tail: Share = 0.25
+    precondition: Literal["auto", "none"] | Reference = "auto"
+    jumps: Literal["auto", "none"] | Maps = "auto"
     schedule: Schedule | None = None
     anneals: ClassVar[bool] = True
     State: ClassVar[type[Any]] = AutoState
-
-    def __post_init__(self) -> None:
-        _ = self._moves  # which looks at its own settings
-        if isinstance(self.jumps, str) and self.jumps not in ("auto", "none"):
-            raise SpecError(f"jumps is '{self.jumps}'; give auto or none")
 
     @cached_property
     def _moves(self) -> Anneal:

@@ -28,9 +28,8 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from latentzoo.errors import SpecError
-from latentzoo.kernels.adapt import require
-from latentzoo.kernels.types import Info, Kernel, Potential
+from latentzoo.kernels.types import Info, Kept, Kernel, Potential
+from latentzoo.options import Count, Positive
 from latentzoo.rng import Rng
 
 
@@ -71,20 +70,13 @@ class Dno(Kernel):
         forget: How much of the averages of slope and square a step keeps.
     """
 
-    step_size: float = 0.05
-    gamma: float = 1.0
-    piece: int = 4
-    orders: int = 8
-    forget: tuple[float, float] = (0.9, 0.999)
+    step_size: Positive = 0.05
+    gamma: Positive = 1.0
+    piece: Count = 4
+    orders: Count = 8
+    forget: tuple[Kept, Kept] = (0.9, 0.999)
     samples: ClassVar[bool] = False
     State: ClassVar[type[Any]] = DnoState
-
-    def __post_init__(self) -> None:
-        require(step_size=(self.step_size, 0, math.inf), gamma=(self.gamma, 0, math.inf))
-        if self.piece < 1 or self.orders < 1:
-            raise SpecError(
-                f"piece={self.piece} and orders={self.orders}: give at least 1 number and 1 order"
-            )
 
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> DnoState:
         zero = torch.zeros_like(z)

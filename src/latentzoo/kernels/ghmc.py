@@ -24,9 +24,10 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from latentzoo.kernels.adapt import Schedule, follow, require, robbins_monro, temperature
+from latentzoo.kernels.adapt import Schedule, follow, robbins_monro, temperature
 from latentzoo.kernels.baoab import baoab
-from latentzoo.kernels.types import Info, Kernel, Point, Potential, metropolis, where
+from latentzoo.kernels.types import Angle, Info, Kernel, Point, Potential, metropolis, where
+from latentzoo.options import Portion, Share, Weight
 from latentzoo.rng import Rng
 
 
@@ -66,19 +67,14 @@ class GHMC(Kernel):
         schedule: The (beta, h) of each step of another run, to follow instead of adapting.
     """
 
-    step_size: float | None = None
-    gamma: float = 1.0
-    target: float = 0.85
-    cess: float = 0.5
-    ramp: float = 0.4
+    step_size: Angle | None = None
+    gamma: Weight = 1.0
+    target: Portion = 0.85
+    cess: Portion = 0.5
+    ramp: Share = 0.4
     schedule: Schedule | None = None
     adjusted: ClassVar[bool] = True
     State: ClassVar[type[Any]] = GHMCState
-
-    def __post_init__(self) -> None:
-        require(
-            step_size=(self.step_size, 0, 3), target=(self.target, 0, 1), cess=(self.cess, 0, 1)
-        )
 
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> GHMCState:
         point, p = phi.evaluate(z), rng.normal(z.shape[1])

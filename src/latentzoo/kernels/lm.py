@@ -14,11 +14,11 @@ References:
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
+from msgspec import Meta
 from torch import Tensor
 
-from latentzoo.kernels.adapt import require
 from latentzoo.kernels.types import Info, Kernel, Potential
 from latentzoo.rng import Rng
 
@@ -41,11 +41,8 @@ class LM(Kernel):
         step_size: The step s, as in ULA.
     """
 
-    step_size: float = 0.05
+    step_size: Annotated[float, Meta(gt=0, le=4)] = 0.05
     State: ClassVar[type[Any]] = LMState
-
-    def __post_init__(self) -> None:
-        require(step_size=(self.step_size, 0, 4))
 
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> LMState:
         return LMState(*phi.evaluate(z), rng.normal(z.shape[1]))

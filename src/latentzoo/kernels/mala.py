@@ -12,14 +12,13 @@ References:
     | https://doi.org/10.2307/3318418
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from latentzoo.kernels.adapt import require
 from latentzoo.kernels.types import Info, Kernel, Point, Potential, metropolis, where
+from latentzoo.options import Positive
 from latentzoo.rng import Rng
 
 
@@ -31,11 +30,8 @@ class MALA(Kernel):
         step_size: The step s of the proposal.
     """
 
-    step_size: float = 0.05
+    step_size: Positive = 0.05
     adjusted = True
-
-    def __post_init__(self) -> None:
-        require(step_size=(self.step_size, 0, math.inf))
 
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> Point:
         return phi.evaluate(z)

@@ -25,9 +25,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from latentzoo.kernels.adapt import Schedule, Tuned, require, settled
+from latentzoo.kernels.adapt import Schedule, Tuned, settled
 from latentzoo.kernels.baoab import baoab
-from latentzoo.kernels.types import Info, Kernel, Potential, metropolis, where
+from latentzoo.kernels.types import Angle, Info, Kernel, Potential, metropolis, where
+from latentzoo.options import Count, Portion, Weight
 from latentzoo.rng import Rng
 
 
@@ -43,20 +44,13 @@ class MALT(Kernel):
         schedule: The (beta, h) of each trajectory of another run, to follow instead of adapting.
     """
 
-    step_size: float | None = None
-    length: int = 5
-    gamma: float = 1.0
-    target: float = 0.7
+    step_size: Angle | None = None
+    length: Count = 5
+    gamma: Weight = 1.0
+    target: Portion = 0.7
     schedule: Schedule | None = None
     adjusted: ClassVar[bool] = True
     State: ClassVar[type[Any]] = Tuned
-
-    def __post_init__(self) -> None:
-        require(
-            step_size=(self.step_size, 0, 3),
-            length=(self.length, 0, math.inf),
-            target=(self.target, 0, 1),
-        )
 
     @property
     def gradients(self) -> float:

@@ -23,9 +23,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from latentzoo.kernels.adapt import Schedule, Tuned, require, settled
+from latentzoo.kernels.adapt import Schedule, Tuned, settled
 from latentzoo.kernels.isokinetic import leapfrog, on_sphere, turned
-from latentzoo.kernels.types import Info, Kernel, Potential, metropolis, where
+from latentzoo.kernels.types import Info, Kernel, Potential, Time, metropolis, where
+from latentzoo.options import Count, Portion, Positive
 from latentzoo.rng import Rng
 
 
@@ -41,21 +42,13 @@ class MAMS(Kernel):
         schedule: The (beta, h) of each trajectory of another run, to follow instead of adapting.
     """
 
-    step_size: float | None = None
-    steps: int = 4
-    length: float = 1.0
-    target: float = 0.7
+    step_size: Time | None = None
+    steps: Count = 4
+    length: Positive = 1.0
+    target: Portion = 0.7
     schedule: Schedule | None = None
     adjusted: ClassVar[bool] = True
     State: ClassVar[type[Any]] = Tuned
-
-    def __post_init__(self) -> None:
-        require(
-            step_size=(self.step_size, 0, 10),
-            steps=(self.steps, 0, math.inf),
-            length=(self.length, 0, math.inf),
-            target=(self.target, 0, 1),
-        )
 
     @property
     def gradients(self) -> float:

@@ -27,9 +27,10 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from latentzoo.kernels.adapt import Schedule, follow, require
+from latentzoo.kernels.adapt import Schedule, follow
 from latentzoo.kernels.isokinetic import minimal_norm, on_sphere, turned
-from latentzoo.kernels.types import Info, Kernel, Point, Potential
+from latentzoo.kernels.types import Info, Kernel, Point, Potential, Time
+from latentzoo.options import Portion, Positive
 from latentzoo.rng import Rng
 
 FLOOR = 1e-3
@@ -81,18 +82,11 @@ class MCLMC(Kernel):
         schedule: The (beta, h) of each step of another run, to follow instead of adapting.
     """
 
-    step_size: float | None = None
-    length: float | None = None
-    work: float = 0.03
+    step_size: Time | None = None
+    length: Positive | None = None
+    work: Portion = 0.03
     schedule: Schedule | None = None
     State: ClassVar[type[Any]] = MCLMCState
-
-    def __post_init__(self) -> None:
-        require(
-            step_size=(self.step_size, 0, 10),
-            length=(self.length, 0, math.inf),
-            work=(self.work, 0, 1),
-        )
 
     @property
     def gradients(self) -> float:

@@ -23,9 +23,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from latentzoo.kernels.adapt import Schedule, Tuned, require, settled
+from latentzoo.kernels.adapt import Schedule, Tuned, settled
 from latentzoo.kernels.baoab import baoab
-from latentzoo.kernels.types import Info, Kernel, Potential, metropolis, where
+from latentzoo.kernels.types import Angle, Info, Kernel, Potential, metropolis, where
+from latentzoo.options import Portion
 from latentzoo.rng import Rng
 
 
@@ -39,14 +40,11 @@ class PCNL(Kernel):
         schedule: The (beta, h) of each step of another run, to follow instead of adapting.
     """
 
-    step_size: float | None = None
-    target: float = 0.57
+    step_size: Angle | None = None
+    target: Portion = 0.57
     schedule: Schedule | None = None
     adjusted: ClassVar[bool] = True
     State: ClassVar[type[Any]] = Tuned
-
-    def __post_init__(self) -> None:
-        require(step_size=(self.step_size, 0, 3), target=(self.target, 0, 1))
 
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> Tuned:
         return Tuned.begin(phi.evaluate(z), self.step_size or 0.2)

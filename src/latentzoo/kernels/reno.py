@@ -23,16 +23,14 @@ References:
     | https://arxiv.org/abs/2406.04312
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from latentzoo.errors import SpecError
-from latentzoo.kernels.adapt import require
-from latentzoo.kernels.types import Info, Kernel, Potential
+from latentzoo.kernels.types import Info, Kept, Kernel, Potential
+from latentzoo.options import Positive
 from latentzoo.rng import Rng
 
 EPSILON = 1e-4
@@ -59,16 +57,11 @@ class Reno(Kernel):
         clip: The largest norm of the slope.
     """
 
-    step_size: float = 0.05
-    momentum: float = 0.9
-    clip: float = 10.0
+    step_size: Positive = 0.05
+    momentum: Kept = 0.9
+    clip: Positive = 10.0
     samples: ClassVar[bool] = False
     State: ClassVar[type[Any]] = RenoState
-
-    def __post_init__(self) -> None:
-        require(step_size=(self.step_size, 0, math.inf), clip=(self.clip, 0, math.inf))
-        if not 0 <= self.momentum < 1:
-            raise SpecError(f"momentum is {self.momentum:g}; give a number in [0, 1)")
 
     def init(self, phi: Potential, z: Tensor, rng: Rng) -> RenoState:
         return RenoState(*phi.evaluate(z), torch.zeros_like(z))

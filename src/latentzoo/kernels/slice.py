@@ -22,8 +22,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from latentzoo.kernels.adapt import require
 from latentzoo.kernels.types import Info, Kernel, Point, Potential
+from latentzoo.options import Count
 from latentzoo.rng import Rng
 
 
@@ -35,11 +35,8 @@ class Slice(Kernel):
         evaluations: The most evaluations a step may take.
     """
 
-    evaluations: int = 9
+    evaluations: Count = 9
     adjusted: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        require(evaluations=(self.evaluations, 0, math.inf))
 
     @property
     def gradients(self) -> float:

@@ -42,9 +42,10 @@ import torch
 from torch import Tensor
 
 from latentzoo.errors import SpecError
-from latentzoo.kernels.adapt import raise_temperature, require
+from latentzoo.kernels.adapt import raise_temperature
 from latentzoo.kernels.anneal import Anneal, AnnealState
-from latentzoo.kernels.types import Info, Kernel, Population, Potential, select
+from latentzoo.kernels.types import Angle, Info, Kernel, Population, Potential, select
+from latentzoo.options import Portion, Positive, Share
 from latentzoo.rng import Rng
 
 FEWEST = 64
@@ -78,16 +79,13 @@ class SMC(Kernel):
         SpecError: At the start of a run with fewer than 64 chains.
     """
 
-    step_size: float | None = None
-    gamma: float = 1.0
-    cess: float = 0.99
-    ramp: float = 0.6
-    tail: float = 0.25
+    step_size: Angle | None = None
+    gamma: Positive = 1.0
+    cess: Portion = 0.99
+    ramp: Portion = 0.6
+    tail: Share = 0.25
     weighs: ClassVar[bool] = True
     State: ClassVar[type[Any]] = SMCState
-
-    def __post_init__(self) -> None:
-        require(step_size=(self.step_size, 0, 3), cess=(self.cess, 0, 1), ramp=(self.ramp, 0, 1))
 
     def population(self, state: SMCState) -> Population:
         return Population(state.ancestor, state.log_z)

@@ -19,14 +19,15 @@ References:
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
+from msgspec import Meta
 from torch import Tensor
 
-from latentzoo.kernels.adapt import require
 from latentzoo.kernels.baoab import baoab
-from latentzoo.kernels.types import Info, Kernel, Point, Potential, metropolis, where
+from latentzoo.kernels.types import Angle, Info, Kernel, Point, Potential, metropolis, where
+from latentzoo.options import Portion
 from latentzoo.rng import Rng
 
 
@@ -65,20 +66,13 @@ class Tempering(Kernel):
         target: The acceptance to aim for.
     """
 
-    step_size: float | None = None
-    rungs: int = 8
-    hottest: float = 0.01
-    target: float = 0.65
+    step_size: Angle | None = None
+    rungs: Annotated[int, Meta(ge=2)] = 8
+    hottest: Portion = 0.01
+    target: Portion = 0.65
     adjusted: ClassVar[bool] = True
     weighs: ClassVar[bool] = True
     State: ClassVar[type[Any]] = TemperingState
-
-    def __post_init__(self) -> None:
-        require(
-            step_size=(self.step_size, 0, 3),
-            rungs=(self.rungs, 1, math.inf),
-            hottest=(self.hottest, 0, 1),
-        )
 
     @property
     def gradients(self) -> float:

@@ -9,14 +9,23 @@ first dimension is the chain.
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float, Int64
+from msgspec import Meta
 from torch import Tensor
 
+from latentzoo import options
 from latentzoo.errors import EnergyError
 from latentzoo.rng import Rng
+
+Angle = Annotated[float, Meta(gt=0, le=3)]
+"""The range of a step that is an angle: at pi the half turns of a step have no end."""
+Time = Annotated[float, Meta(gt=0, le=10)]
+"""The range of a step that is a time, in which a coordinate of the prior moves by about as much."""
+Kept = Annotated[float, Meta(ge=0, lt=1)]
+"""The range of what a step keeps of what was there before."""
 
 
 class Point(NamedTuple):
@@ -156,6 +165,8 @@ K = TypeVar("K", bound="Kernel")
 class Kernel(ABC):
     """A Markov kernel for N(z; 0, I) exp(-phi(z)); concrete ones are frozen dataclasses.
 
+    The annotation of a field is its type and its range; a setting of another one is refused when a kernel is created.
+
     Attributes:
         budget: The number of gradients of the run. It is the run's, which sets it by `plan`, and no
             setting of the kernel; those that ramp or adapt have their phases in parts of it.
@@ -168,6 +179,9 @@ class Kernel(ABC):
             climb over; else the share of chains in each is whatever their starts made of it.
         State: The class of the kernel's states, a NamedTuple that begins with the fields of
             `Point`.
+
+    Raises:
+        SpecError: If a setting is of a wrong type, or out of range.
     """
 
     budget: int = field(default=200, kw_only=True, repr=False)
@@ -176,6 +190,12 @@ class Kernel(ABC):
     anneals: ClassVar[bool] = False
     weighs: ClassVar[bool] = False
     State: ClassVar[type[Any]] = Point
+
+    def __post_init__(self) -> None:
+        known = options.parameters(type(self))
+        given = {name: getattr(self, name) for name in known}
+        shown = f"latentzoo show {self.name}"
+        options.check(given, known, owner=f"the kernel '{self.name}'", shown=shown)
 
     @property
     def name(self) -> str:

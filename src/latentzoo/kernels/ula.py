@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from latentzoo.kernels.adapt import require
 from latentzoo.kernels.types import Info, Kernel, Point, Potential
+from latentzoo.options import Positive
 from latentzoo.rng import Rng
 
 
@@ -31,10 +31,7 @@ class ULA(Kernel):
         step_size: The step s, 0.05 for texts and classes and 0.005 for identities in the paper.
     """
 
-    step_size: float = 0.05
-
-    def __post_init__(self) -> None:
-        require(step_size=(self.step_size, 0, math.inf))
+    step_size: Positive = 0.05
 
     def bias(self, curvature: float) -> float:
         reach = self.step_size * (1 + curvature) / 4

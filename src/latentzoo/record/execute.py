@@ -189,6 +189,7 @@ def extended(run: spec.Run, steps: int) -> spec.Run:
 
 def measure(experiment: Experiment, known: dict[str, str] | None = None) -> dict[str, Any]:
     """What the record tells of the machine and of what went in, whose hashes may be known."""
+    assumed = {**experiment.bare.assumed, **dict(experiment.unexamined)}
     versions = {name: version(name) for name in ("latentzoo", "torch", "numpy")}
     return {
         "versions": versions | {"python": platform.python_version()},
@@ -197,7 +198,7 @@ def measure(experiment: Experiment, known: dict[str, str] | None = None) -> dict
         "seeds": list(experiment.rng.seeds),
         **({} if experiment.shard is None else {"shard": str(experiment.shard)}),
         "inputs": inputs.digests(experiment) if known is None else known,
-        **({"assumed": dict(assumed)} if (assumed := experiment.bare.assumed) else {}),
+        **({"assumed": assumed} if assumed else {}),
     }
 
 

@@ -14,9 +14,9 @@ from latentzoo.errors import SpecError
 from latentzoo.generator import Encodable, Generator, Restricted, assumptions, encode
 from latentzoo.kernels.types import Kernel
 from latentzoo.posterior import Posterior
-from latentzoo.record import origin, places, schedule, spec
+from latentzoo.record import held, origin, places, schedule, spec
 from latentzoo.record.shard import Shard, splittable
-from latentzoo.rng import Domain, Rng
+from latentzoo.rng import Rng
 from latentzoo.run.probe import probe
 from latentzoo.run.sampling import seeds, usable
 from latentzoo.run.starts import usual_tries
@@ -81,8 +81,7 @@ class Experiment:
             generator = Views(generator, fan(generator.camera, self.run.energy_views))
         if self.run.vary is None:
             return generator
-        rng = Rng(self.run.rest_seed, domain=Domain.HELD, device=self.device)
-        rest = rng.normal(generator.space.dim)[0]
+        rest = held.rest(self.run, generator.space, self.device)
         return Restricted(generator, tuple(self.run.vary), rest)
 
     @cached_property
@@ -117,6 +116,11 @@ class Experiment:
         first = rate(prompts[0])
         each = {prompt: first.about(prompt) or rate(prompt) for prompt in dict.fromkeys(prompts)}
         return PerChain([each[prompt] for prompt in prompts])
+
+    @property
+    def unexamined(self) -> list[tuple[str, str]]:
+        """What of the inputs of energies nobody looked at, and why."""
+        return [item for _, energy in self.weighted.values() for item in energy.assumed.items()]
 
     @cached_property
     def energies(self) -> dict[str, Energy]:
@@ -238,7 +242,8 @@ class Experiment:
 
     def begin(self, notes: tuple[str, ...] = ()) -> Walk:
         """The walk of this record at its start; `notes` is what was noticed before."""
-        notes = (*filter(None, [assumptions(self.bare)]), *self.probed, *notes)
+        said = [assumptions(self.bare), *(f"{names}: {why}" for names, why in self.unexamined)]
+        notes = (*filter(None, said), *self.probed, *notes)
         walk = self.walk()
         z = self.begun(walk.draw(self.generator.space.dim))
         walk.notes = notes

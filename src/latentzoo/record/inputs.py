@@ -20,12 +20,18 @@ from latentzoo.record.experiment import Experiment
 
 def digests(experiment: Experiment) -> dict[str, str]:
     """The sha256 of each network and each file of an experiment."""
-    networks = {"generator": experiment.generator}
-    networks |= {f"energy {name}": energy for name, (_, energy) in experiment.weighted.items()}
-    found = {name: of_network(network) for name, network in networks.items()}
+    networks = {f"energy {name}": energy for name, (_, energy) in experiment.weighted.items()}
+    found = of_generator(experiment)
+    found |= {name: of_network(network) for name, network in networks.items()}
+    return found | {name: of_file(path) for name, path in named_files(experiment.run)}
+
+
+def of_generator(experiment: Experiment) -> dict[str, str]:
+    """The sha256 of the generator, and of what its file says beside the weights."""
+    found = {"generator": of_network(experiment.generator)}
     if settings := experiment.bare.configuration:
         found["settings of the generator"] = of_settings(settings)
-    return found | {name: of_file(path) for name, path in named_files(experiment.run)}
+    return found
 
 
 def of_network(network: nn.Module) -> str:
@@ -59,6 +65,16 @@ def named_files(run: spec.Run) -> Iterator[tuple[str, Path]]:
         path = origin.file_of(words) if place == "init" else Path(words)
         if path.is_file():
             yield place, path
+
+
+def compare_generator(recorded: Mapping[str, str], experiment: Experiment, *, source: str) -> None:
+    """Compares the generator that is here with the one that a record was made with, and nothing else.
+
+    Raises:
+        SpecError: If it was exchanged.
+    """
+    found = of_generator(experiment)
+    compare({name: recorded[name] for name in found if name in recorded}, found, source=source)
 
 
 def compare(recorded: Mapping[str, str], found: Mapping[str, str], *, source: str) -> None:

@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentzoo.errors import SpecError
-from latentzoo.record import origin
+from latentzoo.record import held, inputs, origin
 from latentzoo.record.experiment import Experiment
 from latentzoo.record.saved import SavedRun
 from latentzoo.views import orbit as orbits
@@ -23,17 +23,20 @@ class Sides:
         z: The chain's latent, (1, D).
 
     Raises:
-        SpecError: If the generator has no camera, or the run no such chain.
+        SpecError: If the generator has no camera, or the run no such chain, or its weights were exchanged since.
     """
 
     def __init__(self, run: SavedRun, chain: int) -> None:
-        generator = Experiment(run.record).bare
+        experiment = Experiment(run.record)
+        generator = experiment.bare
         if not isinstance(generator, Viewable):
             raise SpecError(
                 f"{run.path}: its generator has no camera; orbit shows EG3D, StyleSDF, StyleNeRF, GIRAFFE-HD, avatar-3d"
             )
+        known = run.record.record.get("inputs", {})
+        inputs.compare_generator(known, experiment, source=str(run.path))
         self.generator: Viewable = generator
-        self.z = origin.chain(run.path, chain)
+        self.z = held.filled(run.record, generator.space, origin.chain(run.path, chain))
 
     def orbit(self, views: int = 9, arc: float = 60.0) -> Float[Tensor, "V 1 3 H W"]:
         """Pictures from a fan of cameras over `arc` degrees, from the right to the left."""

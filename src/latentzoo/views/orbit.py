@@ -129,6 +129,10 @@ class EachView(Energy):
     def settled(self) -> Mapping[str, Any]:
         return self.energy.settled
 
+    @property
+    def assumed(self) -> Mapping[str, str]:
+        return self.energy.assumed
+
     def select(self, index: Tensor) -> Energy:
         return self if self.chains is None else EachView(self.energy.select(index), self.views)
 

@@ -13,7 +13,7 @@ from latentzoo.errors import CheckpointError, SpecError, UnknownName
 from latentzoo.files import write_atomic
 from latentzoo.generator import Generator
 from latentzoo.hub import card as cards
-from latentzoo.hub import fetch, fit, wrapping
+from latentzoo.hub import compvis, fetch, fit, wrapping
 from latentzoo.hub.cache import sha256
 from latentzoo.hub.card import Card
 from latentzoo.hub.checkpoint import Checkpoint
@@ -248,8 +248,9 @@ def recognise(
     """Sees of which family a file is, with which configuration, and which of its tensors are the network's.
 
     Raises:
-        CheckpointError: If it is of none, or could be of several.
+        CheckpointError: If it is of none, or could be of several, or makes pictures of texts.
     """
+    compvis.refuse_texts(checkpoint.tensors, source=str(checkpoint.path))
     candidates = [family] if family is not None else list(shelf.families())
     if (plan := network(checkpoint, candidates)) is not None:
         return plan

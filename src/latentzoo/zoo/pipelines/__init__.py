@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentzoo import registry
 from latentzoo.errors import MissingExtra, SpecError
+from latentzoo.zoo.pipelines import readme
 
 if TYPE_CHECKING:
     import torch
@@ -102,7 +103,7 @@ def load(
     known = inspect.signature(files.pipeline).parameters.keys() - {"folder", "file", "dtype"}
     how = {name: options.pop(name) for name in [*options] if name in known}
     if isinstance(source, Path):
-        options = {**files.usual(source), **options}
+        options = {**readme.usual(source), **options}
         with obeyed():
             source = files.pipeline(source, file=file, dtype=dtype, **how)
     elif how:
@@ -123,7 +124,12 @@ def about(folder: Path) -> dict[str, str]:
     call = inspect.signature(kind.__call__).parameters
     hidden = {"self", "prompt", "kwargs", *OURS}
     shown = ", ".join(name for name in call if name not in hidden)
-    return {"pipeline": kind.__name__, "licence": files.licence(folder), **parts, "options": shown}
+    return {
+        "pipeline": kind.__name__,
+        "licence": readme.licence(folder),
+        **parts,
+        "options": shown,
+    }
 
 
 def _takes_text(index: Path) -> bool:

@@ -17,7 +17,6 @@ from typing import Any
 
 import diffusers
 import torch
-import yaml
 from torch import nn
 
 from latentzoo.errors import CheckpointError, LatentzooError, MissingExtra, SpecError, UnknownName
@@ -137,31 +136,6 @@ def complete(folder: Path, index: Mapping[str, tuple[str, str]]) -> None:
 
 WORDLESS = {"tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"}
 """Files of a tokenizer that hold no words."""
-
-
-def licence(folder: Path) -> str:
-    """The licence that a repository's README declares."""
-    said = declared(folder)
-    return str(said.get("license_name") or said.get("license") or "not stated")
-
-
-def usual(folder: Path) -> dict[str, Any]:
-    """The options that a README declares under `latentzoo`: the steps and guidance that weights are made for."""
-    said = declared(folder).get("latentzoo")
-    return {str(key): value for key, value in said.items()} if isinstance(said, dict) else {}
-
-
-def declared(folder: Path) -> dict[str, Any]:
-    """What a repository's README declares above its text; nothing where it is not sound."""
-    readme = folder / "README.md"
-    if not readme.is_file():
-        return {}
-    parts = readme.read_text(encoding="utf-8", errors="replace").split("---", 2)
-    try:
-        record = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0].strip() else None
-    except yaml.YAMLError:
-        record = None
-    return record if isinstance(record, dict) else {}
 
 
 def component(folder: Path, library: str, name: str, settings: dict[str, Any]) -> nn.Module:
