@@ -25,6 +25,15 @@ def test_every_card_of_an_official_file_has_a_manifest():
     assert set(MANIFESTS.values()) <= there
 
 
+def test_what_no_manifest_verifies_is_told_by_the_card():
+    seen = {
+        name: check.read_json(check.HERE / "manifest" / f"{of}.json.gz")
+        for name, of in MANIFESTS.items()
+    }
+    unsure = {name for name, told in seen.items() if told.get("caveat")}
+    assert unsure == {name for name in zoo.names() if zoo.card(name).caveat}
+
+
 def tensor(name, shape, dtype):
     """A tensor of a manifest; those that a family reads numbers of are there."""
     if name == "betas":

@@ -137,6 +137,9 @@ def check(
     made = _made(generator, family, card, options(option, prompt))
     report = measure(made, seed=seed)
     taken = [Law(f"assumed: {names}", 0, said, True) for names, said in made.assumed.items()]
+    described = card or generator
+    if described in zoo.names() and (caveat := zoo.card(described).caveat):
+        taken.append(Law("caveat", 0, caveat, True))
     if as_json:
         for law in (*taken, *report.laws):
             emit("law", **dataclasses.asdict(law))

@@ -169,8 +169,7 @@ def _details(name: str) -> dict[str, Any]:
     }
     if card.base is not None:
         rows["base"] = card.base
-    if card.notes:
-        rows["notes"] = card.notes
+    rows |= {key: said for key in ("notes", "caveat") if (said := getattr(card, key))}
     path = zoo.where(card)
     if path is not None:
         generator = zoo.load(name)

@@ -37,6 +37,7 @@ class Card:
         resolution: The image's side in pixels.
         latent: The blocks of the latent in words, as `str(generator.space)` has them.
         notes: What a user should know.
+        caveat: What of it was never compared with the official file.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Card:
     resolution: int
     latent: str = ""
     notes: str = ""
+    caveat: str = ""
 
 
 Kind = TypeVar("Kind")
