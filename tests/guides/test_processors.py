@@ -20,6 +20,7 @@ SIZES = (
     (37, 75),
     (151, 111),
     (120, 203),
+    (20, 31),
 )  # height, width: up and down, odd sides, not square
 WHOLE = {"shortest_edge": 384}
 VARIANTS: dict[str, list[dict[str, Any]]] = {
@@ -76,9 +77,10 @@ def small(processor: Any) -> dict[str, Any]:
 
 def gap(processor: Any, ours: Any, height: int, width: int) -> float:
     """The largest difference of what both make of a picture, in [0, 1]."""
-    noise = np.random.default_rng(height).integers(-20, 20, (height, width, 3))
+    noise = np.random.default_rng(height).integers(0, 256, (height, width, 3))
     y, x, c = np.ogrid[:height, :width, :3]
-    pixels = (125 + 30 * np.sin(y / 5 + c) + 30 * np.cos(x / 7) + noise).astype(np.uint8)
+    waves = 125 + 90 * np.sin(y / 5 + c) + 60 * np.cos(x / 7)
+    pixels = np.where(x < width / 2, noise, waves.clip(0, 255)).astype(np.uint8)  # edges, too
     theirs = processor(Image.fromarray(pixels), return_tensors="pt")["pixel_values"][0]
     image = torch.from_numpy(pixels).permute(2, 0, 1)[None].double() / 255
     seen = ours(image)[0]

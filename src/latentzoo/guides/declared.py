@@ -7,6 +7,7 @@ rounding to bytes makes of a resize.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ def of(processor: Any, *, source: str) -> Preprocess:
         else:
             ours = Preprocess(*KINDS.get(kind, _usual)(settings), *_numbers(kind, settings))
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise _refused(name, f"its setting {error} is not known here") from error
+        raise _refused(name, f"a setting is not known here ({error})") from error
     agree(ours, lambda image: _pixels(processor, image), source=name)
     return ours
 
@@ -107,10 +108,10 @@ def agree(ours: Preprocess, theirs: Callable[[Image.Image], Tensor], *, source: 
 
 
 def probe(height: int, width: int) -> Image.Image:
-    """A picture with waves and grain in the middle of the bytes' range, where no resize overshoots it."""
+    """A picture with waves, grain and edges from black to white, at which bicubic interpolation overshoots."""
     y, x, channel = np.ogrid[:height, :width, :3]
     waves = np.sin(0.9 * y + channel) + np.cos(0.31 * x - 2.0 * channel) + np.sin(0.05 * x * y)
-    return Image.fromarray((120 + 15 * waves + 20 * channel).astype(np.uint8))
+    return Image.fromarray((127.5 + 100 * waves).clip(0, 255).astype(np.uint8))
 
 
 def _tensor(picture: Image.Image) -> Tensor:
@@ -145,11 +146,16 @@ class _Settings:
 
     @property
     def mode(self) -> Mode:
-        return MODES[2 if self["resample"] is None else int(self["resample"])]
+        number = 2 if self["resample"] is None else int(self["resample"])
+        if number not in MODES:
+            raise ValueError(f"resample {Image.Resampling(number).name.lower()}")
+        return MODES[number]
 
     def sides(self, key: str) -> int | tuple[int, int]:
         """The shorter edge, or height and width."""
         size = self[key]
+        if size is None:
+            raise ValueError(f"no {key}: pictures of any size")
         if isinstance(size, int):
             return (size, size) if key == "crop_size" else size
         given = {name: n for name, n in dict(size).items() if n is not None}
@@ -167,6 +173,12 @@ class _Settings:
 def _usual(settings: _Settings) -> list[Step]:
     resize = [Resize(settings.sides("size"), settings.mode)] if settings["do_resize"] else []
     return [*resize, *_crop(settings)]
+
+
+def _in_numbers(settings: _Settings) -> list[Step]:
+    """The usual steps of a library that rescales first, and cuts nothing off."""
+    steps = _usual(settings)
+    return [replace(s, bytes=False) if isinstance(s, Resize) else s for s in steps]
 
 
 def _crop(settings: _Settings) -> list[Step]:
@@ -232,6 +244,7 @@ def _numbers(kind: str, settings: _Settings) -> list[Step]:
 
 KINDS: dict[str, Callable[[_Settings], list[Step]]] = {
     "ConvNextImageProcessor": _convnext,
+    "DINOv3ViTImageProcessor": _in_numbers,
     "LevitImageProcessor": _levit,
     "PerceiverImageProcessor": _perceiver,
     "PoolFormerImageProcessor": _poolformer,

@@ -2,8 +2,9 @@ r"""From a picture in [0, 1] to what a network was trained on, as differentiable
 
 .. math:: x \mapsto \frac{\text{crop}(\text{resize}(x)) - m}{s}
 
-The steps and their order are those of the network's own library. Nothing is clamped or rounded, the numbers keep their
-type, and resizing smooths as Pillow does.
+The steps and their order are those of the network's own library. Nothing is rounded, the numbers keep their type, and
+resizing smooths as Pillow does. Where a library works on bytes, what bicubic interpolation overshoots at sharp edges is
+cut off, after each of its two passes; a picture that leaves [0, 1] itself keeps its own range.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,10 +27,12 @@ class Resize:
     Arguments:
         size: The shorter edge in pixels, the longer one in proportion and rounded down; or height and width.
         mode: How pixels are interpolated.
+        bytes: Whether the library does so on bytes, in which nothing overshoots.
     """
 
     size: int | Sides
     mode: Mode = "bilinear"
+    bytes: bool = True
 
     def __call__(self, image: Tensor, *, antialias: bool = True) -> Tensor:
         height, width = image.shape[2:]
@@ -41,7 +44,22 @@ class Resize:
             return image
         if self.mode == "nearest-exact":
             return F.interpolate(image, size, mode=self.mode)
-        return F.interpolate(image, size, mode=self.mode, align_corners=False, antialias=antialias)
+        if self.mode == "bicubic" and self.bytes and antialias:
+            wide = within(image, _smooth(image, (height, size[1]), self.mode))
+            return within(image, _smooth(wide, size, self.mode))
+        return _smooth(image, size, self.mode, antialias=antialias)
+
+
+def within(image: Float[Tensor, "B 3 H W"], resized: Float[Tensor, "B 3 h w"]) -> Tensor:
+    """Resized pictures without what overshoots [0, 1], or the range of the picture itself if that is wider."""
+    low, high = (x[:, None, None, None] for x in image.detach().flatten(1).aminmax(dim=1))
+    return resized.clamp(min=low.clamp(max=0), max=high.clamp(min=1))
+
+
+def _smooth(image: Tensor, size: Sides, mode: Mode, *, antialias: bool = True) -> Tensor:
+    if size == tuple(image.shape[2:]):
+        return image
+    return F.interpolate(image, size, mode=mode, align_corners=False, antialias=antialias)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from latentzoo import options as opts
 from latentzoo import registry
 from latentzoo.errors import Assumption, SpecError
 from latentzoo.hub.card import Card
-from latentzoo.zoo.shelf import added, card, companion, families, family, names, packaged, where
+from latentzoo.zoo.shelf import added, card, families, family, names, packaged, where
 
 __all__ = [
     "added",
@@ -157,6 +157,17 @@ def described(x: str | os.PathLike[str], *, family: str | None = None) -> dict[s
         "latent": str(generator.space),
         "parameters": sum(p.numel() for p in generator.parameters()),
     }
+
+
+def companion(generator: str, energy: str) -> str | None:
+    """The model that judges a generator's images for a kind of energy; None if its card, or its README, names none."""
+    from latentzoo.zoo import pipelines
+    from latentzoo.zoo.pipelines import readme
+
+    if generator in names():
+        return card(generator).companions.get(energy)
+    folder = pipelines.shipped().get(generator)
+    return None if folder is None else readme.companions(folder).get(energy)
 
 
 def own(options: dict[str, Any]) -> dict[str, Any]:

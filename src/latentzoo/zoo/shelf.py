@@ -10,8 +10,6 @@ from latentzoo import registry
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.hub import card as cards
 from latentzoo.hub.card import Card
-from latentzoo.zoo import pipelines
-from latentzoo.zoo.pipelines import readme
 
 OWN = "latentzoo.zoo"
 
@@ -95,11 +93,3 @@ def where(card: Card) -> Path | None:
 def packaged(url: str) -> Path | None:
     """The file of a `package:` address, which an installed package ships; None for another address."""
     return registry.packaged(url)
-
-
-def companion(generator: str, energy: str) -> str | None:
-    """The model that judges a generator's images for a kind of energy; None if its card, or its README, names none."""
-    if generator in _cards():
-        return _cards()[generator].companions.get(energy)
-    folder = pipelines.shipped().get(generator)
-    return None if folder is None else readme.companions(folder).get(energy)
