@@ -68,7 +68,7 @@ def small(processor: Any) -> dict[str, Any]:
     given = {}
     for key, side in (("size", 40), ("crop_size", 33)):
         table = getattr(processor, key, None)
-        if table is not None:
+        if table is not None and not isinstance(table, int):
             names = [name for name, n in dict(table).items() if n is not None]
             if set(names) in ({"height", "width"}, {"shortest_edge"}):
                 given[key] = dict.fromkeys(names, side)

@@ -260,6 +260,32 @@ def test_a_key_that_is_not_known_is_refused_by_name(name):
         build(UNET, {"_class_name": name, "tomorrow": "yes"})
 
 
+ODD = {
+    "skip_prk_steps": True,
+    "variance_type": "fixed_large",
+    "solver_order": 3,
+    "use_karras_sigmas": True,
+    "shift": 3.0,
+    "timestep_values": None,
+    "predict_epsilon": True,
+    "tensor_format": "pt",
+}
+"""Keys that files have of other classes, and of the library's first versions."""
+
+
+@pytest.mark.parametrize(("name", "sampler"), schedulers.OWN.items())
+def test_keys_of_other_classes_are_passed_over_as_the_library_does(name, sampler):
+    own = inspect.signature(getattr(diffusers, name).__init__).parameters
+    make = lambda *a, **k: ddpm.build(*a, sampler=sampler, **k)
+    for key, value in ODD.items():
+        if key not in own:
+            config = {**configuration(name, None, None, whole=True), key: value}
+            assert compare(make, SEEN[sampler], config, (name, key)), key
+    for key, value in (("timestep_values", [3, 1]), ("predict_epsilon", False)):
+        with pytest.raises(SpecError, match=f"{key}=.* is not known"):
+            make(UNET, {"_class_name": name, key: value})
+
+
 def test_the_lists_of_keys_are_those_of_the_library():
     """No key of the installed classes is unknown, and none is listed twice."""
     for known in vars(schedulers).values():

@@ -3,7 +3,8 @@
 The sampler that is asked for reads the file as `from_config` of diffusers' class of that name would: a key that is not
 there has the default of *that* class (times are "leading" for DDIM and "linspace" for DPM-Solver++), and keys that the
 class does not have belong to another sampler. Every key of the class itself is in one of three lists: what is
-understood, what must be as expected, and what changes nothing here. Any other is refused by name.
+understood, what must be as expected, and what changes nothing here. A key of another class, which a file has that was
+made of one of these, is passed over as diffusers does; any other is refused by name.
 
 References:
     | Diffusers: State-of-the-art diffusion models (von Platen et al., 2022)
@@ -63,7 +64,7 @@ class Scheduler:
         given = {k: v for k, v in config.items() if k[:1] != "_" and k not in unset}
         owner = BY_NAME.get(config.get("_class_name", self.name))
         for key, value in given.items():
-            if owner is not None and key not in owner.keys:
+            if owner is not None and not _known(key, value, owner):
                 raise SpecError(f"the scheduler's {key}={value!r} is not known; leave it out")
             value = self.replaced[key].get(value, value) if key in self.replaced else value
             if key in self.expected and value != self.expected[key]:
@@ -168,6 +169,19 @@ BY_NAME = {
     s.name: s
     for s in (DDIM, DDPM, MULTISTEP, FLOW_EULER, FLOW_HEUN, EXPLODING, PRESERVING, CONSISTENCY)
 }
+
+RETIRED = {"timestep_values": None, "predict_epsilon": True, "tensor_format": "pt"}
+"""Keys of the first versions of diffusers, and the value at which they say nothing."""
+FOREIGN = frozenset({"skip_prk_steps"}).union(*(s.keys for s in BY_NAME.values()))
+"""Keys of all classes that are known here, and of PNDM, of which many files were made."""
+
+
+def _known(key: str, value: Any, owner: Scheduler) -> bool:
+    """Whether a key of the file of a class may be followed, or passed over."""
+    if key in RETIRED:
+        return value == RETIRED[key]
+    return key in owner.keys or key in FOREIGN
+
 
 SAMPLERS = {"ddim": DDIM, "ddpm": DDPM, "dpm++": MULTISTEP}
 """Which class a sampler of a chain of betas is."""

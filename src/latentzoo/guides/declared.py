@@ -140,6 +140,7 @@ class _Settings:
 
     def __init__(self, processor: Any) -> None:
         self.table, self.processor = processor.to_dict(), processor
+        self.pillow = type(processor).__name__.endswith("Pil")
 
     def __getitem__(self, key: str) -> Any:
         return self.table.get(key, getattr(self.processor, key, None))
@@ -169,6 +170,9 @@ class _Settings:
         size = self.sides(key)
         return (size, size) if isinstance(size, int) else size
 
+    def crop(self, size: tuple[int, int]) -> Crop:
+        return Crop(size, down=True, more=self.pillow)
+
 
 def _usual(settings: _Settings) -> list[Step]:
     resize = [Resize(settings.sides("size"), settings.mode)] if settings["do_resize"] else []
@@ -182,7 +186,7 @@ def _in_numbers(settings: _Settings) -> list[Step]:
 
 
 def _crop(settings: _Settings) -> list[Step]:
-    return [Crop(settings.pair("crop_size"), down=True)] if settings["do_center_crop"] else []
+    return [settings.crop(settings.pair("crop_size"))] if settings["do_center_crop"] else []
 
 
 def _convnext(settings: _Settings) -> list[Step]:
@@ -192,7 +196,7 @@ def _convnext(settings: _Settings) -> list[Step]:
     if edge >= WHOLE:
         return [Resize((edge, edge), settings.mode), *_crop(settings)]
     larger = Resize(int(edge / settings["crop_pct"]), settings.mode)
-    return [larger, Crop((edge, edge), down=True), *_crop(settings)]
+    return [larger, settings.crop((edge, edge)), *_crop(settings)]
 
 
 def _poolformer(settings: _Settings) -> list[Step]:
@@ -217,7 +221,7 @@ def _perceiver(settings: _Settings) -> list[Step]:
     def share(image: Tensor, **_: bool) -> Tensor:
         short = min(image.shape[2:])
         height, width = (int(n / m * short) for n, m in zip(size, crop, strict=True))
-        return Crop((height, width), down=True)(image)
+        return settings.crop((height, width))(image)
 
     resize = [Resize(size, settings.mode)] if settings["do_resize"] else []
     return [share, *resize] if settings["do_center_crop"] else resize

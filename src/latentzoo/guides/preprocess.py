@@ -69,15 +69,17 @@ class Crop:
     Arguments:
         size: Height and width in pixels.
         down: Whether an odd remainder is rounded down, as `transformers` does, or half to even, as torchvision does.
+        more: Whether the odd row of black is above, as in the part of `transformers` that works by Pillow.
     """
 
     size: Sides
     down: bool = False
+    more: bool = False
 
     def __call__(self, image: Tensor, **_: bool) -> Tensor:
         lacks = [max(0, m - n) for n, m in zip(image.shape[2:], self.size, strict=True)]
         if any(lacks):
-            above, left = ((n + self.down) // 2 for n in lacks)
+            above, left = ((n + self.more) // 2 for n in lacks)
             image = F.pad(image, [left, lacks[1] - left, above, lacks[0] - above])
         over = [n - m for n, m in zip(image.shape[2:], self.size, strict=True)]
         top, left = (n // 2 if self.down else round(n / 2) for n in over)
