@@ -80,6 +80,21 @@ def test_the_laws_hold(made):
     obey(made[1])
 
 
+def test_a_cache_that_the_pipeline_empties_is_kept_for_the_gradient():
+    call = {"image": SEEN.resize((64, 64)), **SIZE, "text_encoder_out_layers": (1, 2)}
+    parts = lambda: tiny.flux2(tiny.K.qwen3(), tiny.K.qwen_tokens(), 64)
+    pipe = tiny.Tiny(parts, call, {}, "Flux2KleinKVPipeline")()
+    image, drawn = own(pipe, call)
+    gradients = []
+    for recompute in (False, True):
+        generator = TextToImage(pipe, tiny.PROMPT, recompute=recompute, **call)
+        z = latent(generator, drawn).requires_grad_()
+        found = generator(z)
+        assert torch.equal(found.detach().clamp(0, 1), image)
+        gradients.append(torch.autograd.grad(found.square().sum(), z)[0])
+    assert torch.equal(*gradients)
+
+
 def test_a_picture_by_its_path(tmp_path):
     SEEN.save(tmp_path / "seen.png")
     build, call, _ = CASES["StableDiffusionImg2ImgPipeline"]
