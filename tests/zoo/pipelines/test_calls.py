@@ -93,6 +93,19 @@ def test_a_picture_that_is_not_finite_is_refused(pipe):
         load(broken)
 
 
+def test_the_clamp_is_left_out_of_a_picture_alone_and_of_several(pipe):
+    """Stable Diffusion clamps each picture by itself, others all that they made."""
+    kolors = tiny.MADE["KolorsPipeline"]
+    for bright, call in ((copy.copy(pipe), CALL), (kolors(), kolors.call)):
+        bright.vae = copy.deepcopy(bright.vae)
+        bright.vae.decoder.conv_out.bias.data += 3.0
+        generator = lz.load(bright, **{"prompt": tiny.PROMPT, **call})
+        z = Rng(1, 2).normal(generator.space.dim).requires_grad_()
+        image = generator(z)
+        assert image.min() > 1
+        assert torch.autograd.grad(image.sum(), z)[0].abs().max() > 0
+
+
 def test_a_size_that_would_be_changed_in_silence():
     flux = tiny.MADE["FluxPipeline"]
     with pytest.raises(SpecError, match=r"makes 16x16 pixels of the 18x18"):

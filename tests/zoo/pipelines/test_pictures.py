@@ -30,6 +30,22 @@ def control(pick=plain):
     return {**parts, "controlnet": net}
 
 
+def control3():
+    net = tiny.D.SD3ControlNetModel(
+        sample_size=8,
+        in_channels=4,
+        out_channels=4,
+        num_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=4,
+        joint_attention_dim=64,
+        caption_projection_dim=32,
+        pooled_projection_dim=64,
+        pos_embed_max_size=16,
+    )
+    return {**tiny.sd3(), "controlnet": net}
+
+
 def xl(**over):
     return {**tiny.sdxl(), **over}
 
@@ -50,6 +66,11 @@ CASES = {
         xl,
         {"image": SEEN, "strength": 0.7, "num_inference_steps": 4},
         {"start": CODE, "start2": CODE},
+    ),
+    "StableDiffusion3ControlNetPipeline": (  # which looks at the picture twice, for guidance
+        control3,
+        {"control_image": SEEN, "guidance_scale": 3.0, **SIZE},
+        {"start": (2, *CODE), "start2": CODE},
     ),
     "StableDiffusion3Img2ImgPipeline": (
         tiny.sd3,

@@ -35,7 +35,7 @@ from latentzoo.generator import Generator
 from latentzoo.zoo.pipelines import kinds, options, parts, probe, texts, words
 from latentzoo.zoo.pipelines.asked import AGAINST, PROMPT, Asked, read, said, subject
 from latentzoo.zoo.pipelines.blame import refused
-from latentzoo.zoo.pipelines.draws import Draws, Exact, arrange
+from latentzoo.zoo.pipelines.draws import Draws, Exact, arrange, of_picture
 from latentzoo.zoo.pipelines.quiet import quiet
 from latentzoo.zoo.pipelines.refuse import refuse
 from latentzoo.zoo.pipelines.stage import Caller, Encode, Spend, Stage, held
@@ -244,7 +244,7 @@ class TextToImage(Generator):
                     f"no draw of {self.name} has an influence on its picture that a gradient sees; "
                     "take another scheduler"
                 )
-            found = arrange([tuple(x.shape[1:]) for x in draws.drawn], draws.kinds, alive)
+            found = arrange([of_picture(x) for x in draws.drawn], draws.kinds, alive)
             if len(self.known) > 1 and found[0] != self.space:
                 raise SpecError(
                     f"the prompts have different latents, {self.space} and {found[0]}; run them alone"
@@ -252,7 +252,8 @@ class TextToImage(Generator):
             self.space, self.places = found
             self._first, self._caller = draws.drawn, caller
         seen = self.subject is None or any("image" in name for name in self.call)
-        self.alone = seen and not self._batched(caller)
+        shared = any(of_picture(x) == tuple(x.shape) for x in self._first)
+        self.alone = shared or (seen and not self._batched(caller))
         return image.detach()
 
     def _written(self, asked: Asked) -> list[str]:
