@@ -97,7 +97,7 @@ def known() -> dict[str, list[str]]:
         for variant in VARIANTS.get(kind(processor), [{}]):
             try:
                 made = processor(**{**small(processor), **variant})
-            except ImportError:  # it needs torchvision
+            except (ImportError, TypeError):  # it needs torchvision, or a table of timm's
                 break
             try:
                 ours = declared.of(made, source="repository")
