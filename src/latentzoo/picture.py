@@ -105,10 +105,14 @@ def _fitted(picture: Image.Image, size: tuple[int, int] | None) -> Image.Image:
     return ImageOps.fit(picture, (size[1], size[0]), Image.Resampling.LANCZOS)
 
 
+SIXTEEN = ("PNG", "PPM")
+"""The formats whose whole numbers Pillow gives as those of 16 bit, in a mode of 32."""
+
+
 def _unit(picture: Image.Image, path: str | Path) -> Image.Image:
     """A grey picture of 16 bit, or of floats in [0, 1], as floats; its mode says which, not its largest value."""
     grey = np.asarray(picture, dtype=np.float32)
-    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG"):
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in SIXTEEN):
         grey = grey / 65535
     elif picture.mode != "F":
         raise ImageError(

@@ -95,6 +95,17 @@ def test_sixteen_bits_are_known_by_the_mode(tmp_path: Path, value: int) -> None:
     torch.testing.assert_close(seen, torch.full((1, 3, 4, 4), value / 65535))
 
 
+@pytest.mark.parametrize("most", [65535, 1023])
+def test_a_portable_map_of_more_than_eight_bits_says_what_is_white(
+    tmp_path: Path, most: int
+) -> None:
+    numbers = np.array([[0, most // 3], [most // 2, most]], dtype=">u2")
+    (tmp_path / "a.pgm").write_bytes(b"P5 2 2 %d\n" % most + numbers.tobytes())
+    seen = picture.read(tmp_path / "a.pgm")[0, 0].double()
+    expected = torch.from_numpy(numbers.astype(float)) / most
+    assert (seen - expected).abs().max() < 1e-4
+
+
 def test_floats_are_in_the_unit_interval(tmp_path: Path) -> None:
     ramp = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
     Image.fromarray(ramp).save(tmp_path / "x.tif")

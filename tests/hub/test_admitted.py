@@ -5,11 +5,11 @@ from collections import Counter, OrderedDict
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from latentzoo.errors import CheckpointError
 from latentzoo.hub.fit import fit
-from latentzoo.hub.keys import Rule
+from latentzoo.hub.keys import Rule, translate
 from latentzoo.hub.read import read
 from latentzoo.hub.storage import DTYPES
 
@@ -157,6 +157,21 @@ def test_the_endless_is_not_filled_in(tmp_path):
     torch.save({"weight": torch.ones(1).expand(2**25)}, tmp_path / "b.pt")
     with pytest.raises(CheckpointError, match="is declared on a storage of 1"):
         read(tmp_path / "b.pt")
+
+
+@pytest.mark.parametrize("make", [Tensor.to_sparse, Tensor.to_sparse_csr])
+def test_a_sparse_constant_is_compared_and_a_sparse_weight_rearranged(make):
+    taps = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    same = lambda other: lambda value: torch.equal(value, other)
+    rules = [Rule("taps", None, known=same(taps)), Rule("{x}", "{x}", "a b -> b a")]
+    weight = torch.tensor([[1.0, 2.0], [0.0, 3.0]])
+    file = {"taps": quiet(lambda: make(taps)), "weight": quiet(lambda: make(weight))}
+    assert torch.equal(translate(file, rules)["weight"], weight.T)
+    with pytest.raises(CheckpointError, match="not the constant"):
+        translate({"taps": quiet(lambda: make(2 * taps))}, rules)
+    endless = torch.sparse_coo_tensor([[5], [7]], [1.0], (2**22, 2**22), check_invariants=True)
+    with pytest.raises(CheckpointError, match="stands for 17592186044416 numbers"):
+        translate({"weight": endless}, rules)
 
 
 FITTING = {

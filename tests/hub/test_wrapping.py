@@ -58,6 +58,18 @@ def test_averaged_weights_go_first(raw, averaged, order, toy, tmp_path):
     assert torch.equal(load(state, tmp_path).linear.weight, toy["fc.weight"])
 
 
+DEPTHS = (
+    *(("generator.", "ema.module."), ("generator.module.", "ema."), ("G.", "G_ema.module.")),
+    *(("net.", "ema_model.module._orig_mod."), ("model.", "shadow.inner.module.")),
+)
+
+
+@pytest.mark.parametrize(("raw", "averaged"), DEPTHS)
+def test_averaged_weights_go_first_however_often_they_are_wrapped(raw, averaged, toy, tmp_path):
+    state = under(raw, {n: t + 1 for n, t in toy.items()}) | under(averaged, toy)
+    assert torch.equal(load({"state_dict": state}, tmp_path).linear.weight, toy["fc.weight"])
+
+
 @pytest.mark.parametrize(("raw", "averaged"), RAW_AND_AVERAGED)
 def test_averaged_weights_beside_raw_ones_by_their_names_alone(raw, averaged, toy, tmp_path):
     state = under(f"{raw}.", {n: t + 1 for n, t in toy.items()}) | under(f"{averaged}.", toy)

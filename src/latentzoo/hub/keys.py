@@ -11,12 +11,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
+import torch
 from einops import rearrange
 from torch import Tensor
 
 from latentzoo.errors import CheckpointError
 
 Value = TypeVar("Value", bound=Tensor)
+LARGEST = 2**28
+"""How many numbers a sparse tensor may stand for that is looked at before its shape is known to be right."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ def translate(
             taken, name = rule.rename(key)
             if not taken:
                 continue
+            if rule.known is not None or rule.pattern is not None:
+                value = _dense(value, key, source)
             if rule.known is not None and not value.is_meta and not rule.known(value):
                 raise CheckpointError(
                     f"{source}: '{key}' is not the constant of this family's networks, and no other is followed"
@@ -98,3 +103,13 @@ def translate(
             f"{source}: no rule for {len(unknown)} tensors ({some}); is it of another family?"
         )
     return out
+
+
+def _dense(value: Value, key: str, source: str) -> Value:
+    if value.layout == torch.strided:
+        return value
+    if value.numel() > LARGEST:
+        raise CheckpointError(
+            f"{source}: '{key}' is sparse and stands for {value.numel()} numbers; is it of this family and size?"
+        )
+    return value.to_dense()  # pyright: ignore[reportReturnType]

@@ -93,7 +93,10 @@ def layers(checkpoint: Checkpoint) -> Iterator[dict[str, Checkpoint]]:
 
 
 def inside(checkpoint: Checkpoint) -> dict[str, Checkpoint]:
-    """The networks inside of a file's outermost wrapping, by the first segment of their names."""
+    """The networks inside of a file's outermost wrapping, by the first segment of their names.
+
+    Copies of which one is wrapped more often than another, "generator." and "ema.module.", are met at the same depth.
+    """
     beside = {name: tensor for name, tensor in checkpoint.tensors.items() if "." not in name}
     groups: dict[str, dict] = {}
     for name, tensor in checkpoint.tensors.items():
@@ -103,4 +106,10 @@ def inside(checkpoint: Checkpoint) -> dict[str, Checkpoint]:
     names = [bare(group).keys() for group in groups.values()]
     if any(own != names[0] for own in names):
         return {}
-    return {first: replace(checkpoint, tensors=group) for first, group in groups.items()}
+    least = min(groups.values(), key=lambda group: sum(map(len, group)), default={})
+    plain = bare(least)
+    even = lambda group: {plain[name]: group[own] for name, own in bare(group).items()}
+    return {
+        first: replace(checkpoint, tensors=group if group.keys() == least.keys() else even(group))
+        for first, group in groups.items()
+    }
