@@ -84,6 +84,7 @@ def _opened(path: str | Path) -> Image.Image:
         with Image.open(path) as file:
             picture = ImageOps.exif_transpose(file)
             picture.format = file.format  # a copy forgets it
+            picture.info[NEGATIVE] = getattr(file, "tag_v2", {}).get(PHOTOMETRIC) == 0
             return picture
     except FileNotFoundError:
         raise ImageError(f"{path}: there is no such picture; check the path") from None
@@ -105,6 +106,8 @@ def _fitted(picture: Image.Image, size: tuple[int, int] | None) -> Image.Image:
     return ImageOps.fit(picture, (size[1], size[0]), Image.Resampling.LANCZOS)
 
 
+PHOTOMETRIC, NEGATIVE = 262, "white is zero"
+"""The tag of a TIFF that says which end is white: Pillow obeys it in 8 bit alone."""
 SIXTEEN = ("PNG", "PPM")
 """The formats whose whole numbers Pillow gives as those of 16 bit, in a mode of 32."""
 
@@ -123,7 +126,7 @@ def _unit(picture: Image.Image, path: str | Path) -> Image.Image:
     if grey.min() < 0 or grey.max() > 1:
         span = f"{grey.min():.4g} to {grey.max():.4g}"
         raise ImageError(f"{path}: its floats reach from {span}; save them in [0, 1]")
-    return Image.fromarray(grey)
+    return Image.fromarray(1 - grey if picture.info[NEGATIVE] else grey)
 
 
 def _has_alpha(picture: Image.Image) -> bool:

@@ -106,6 +106,16 @@ def test_a_portable_map_of_more_than_eight_bits_says_what_is_white(
     assert (seen - expected).abs().max() < 1e-4
 
 
+@pytest.mark.parametrize("kind", ["u1", "u2", "f4"])
+def test_a_tiff_whose_white_is_zero_is_no_negative(tmp_path: Path, kind: str) -> None:
+    tifffile = pytest.importorskip("tifffile")  # Pillow itself writes 8 bit the other way
+    dark = np.array([[0.0, 0.2], [0.6, 1.0]])
+    most = {"u1": 255, "u2": 65535, "f4": 1}[kind]
+    tifffile.imwrite(tmp_path / "a.tif", (dark * most).astype(kind), photometric="miniswhite")
+    seen = picture.read(tmp_path / "a.tif")[0, 0].double()
+    assert (seen - torch.from_numpy(1 - dark)).abs().max() < 1e-2
+
+
 def test_floats_are_in_the_unit_interval(tmp_path: Path) -> None:
     ramp = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
     Image.fromarray(ramp).save(tmp_path / "x.tif")

@@ -47,6 +47,7 @@ RAW_AND_AVERAGED = [
     *(("generator", "generator_smooth"), ("state_dict", "ema_state_dict"), ("netG", "netG_avg")),
     *(("state_dict", "state_dict_ema"), ("params", "params_ema"), ("generator", "g_running")),
     *(("g", "ema_model"), ("model", "averaged_model"), ("G", "G_swa"), ("first", "first_ema")),
+    *(("g", "gEMA"), ("model", "modelEma"), ("generator", "generatorAvg")),
 ]
 
 

@@ -32,7 +32,8 @@ DEPTH = 6
 
 def is_averaged(name: str) -> bool:
     """Whether a name says that its weights are averaged over training steps: "g_ema", "netG_avg", "Gs"."""
-    return AVERAGED.search(name.lower()) is not None
+    apart = re.sub(r"(?<=[a-z])(?=EMA|Ema|Avg|Smooth)", "_", name)
+    return AVERAGED.search(apart.lower()) is not None
 
 
 def bare(names: Iterable[str]) -> dict[str, str]:
