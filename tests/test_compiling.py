@@ -1,5 +1,6 @@
 """Translated networks: the same numbers, one graph for each, one shape for the whole run, one line where it fails."""
 
+import pickle
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,17 @@ def test_a_diffusion_s_networks_are_graphs(traced: None, recompute: bool) -> Non
 
 UNET = {"width": 32, "mult": [1, 2], "depth": 1, "attention": [2], "heads": None, "head_width": 16}
 STAGE = {"channels": 3, "latent": 3, "width": 32, "mult": [1, 2], "depth": 1}
+
+
+def test_another_process_translates_what_was_translated_here(traced: None) -> None:
+    generator, energy = gan(), clip()
+    compiling.compile(generator)
+    target = lz.Posterior(generator, energy)
+    z = torch.zeros(2, 6)
+    sent = pickle.loads(pickle.dumps(target))
+    assert compiling.compiled(sent.generator)
+    assert not compiling.compiled(sent.terms["energy"][1])
+    torch.testing.assert_close(sent.evaluate(z).grad, target.evaluate(z).grad)
 
 
 def test_what_is_once_is_not_translated(traced: None) -> None:
