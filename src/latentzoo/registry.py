@@ -23,7 +23,7 @@ from configparser import ConfigParser
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,10 @@ def entries(
     for path in sorted(folder(package).glob("*.py")):
         if path.stem.startswith("_"):
             continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if not any(word in text for word in (base, function) if word):  # quicker than to parse it
+            continue
+        tree = ast.parse(text)
         symbol = next(filter(None, (_symbol(node, base, function) for node in tree.body)), None)
         if symbol is not None:
             module = f"{package}.{path.stem}"
@@ -211,8 +214,14 @@ def _declared(group: str) -> Iterator[tuple[str, str]]:
         table.read_string(path.read_text(encoding="utf-8"))
         if table.has_section(group):
             yield from table.items(group)
-    for point in entry_points(group=group):
+    for point in _installed().select(group=group):
         yield point.name, point.value
+
+
+@cache
+def _installed() -> EntryPoints:
+    """The entry points of all packages, once: every one of them has a file to read."""
+    return entry_points()
 
 
 def _described(module: str) -> str:
