@@ -23,7 +23,7 @@ from configparser import ConfigParser
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoints, entry_points
+from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ from latentzoo.errors import SpecError, UnknownName
 HERE = Path(__file__).parent
 OBJECT = re.compile(r"(?P<module>[^\W\d][\w.]*):(?P<name>[^\W\d]\w*)")
 """How an object of one's own is named: `module:Class`, or `module:object`."""
+_installed = cache(entry_points)
+"""The entry points of all packages, each of which has a file to read."""
 
 
 @dataclass(frozen=True)
@@ -216,12 +218,6 @@ def _declared(group: str) -> Iterator[tuple[str, str]]:
             yield from table.items(group)
     for point in _installed().select(group=group):
         yield point.name, point.value
-
-
-@cache
-def _installed() -> EntryPoints:
-    """The entry points of all packages, once: every one of them has a file to read."""
-    return entry_points()
 
 
 def _described(module: str) -> str:

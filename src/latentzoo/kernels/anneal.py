@@ -59,7 +59,7 @@ from latentzoo.kernels.adapt import (
     step_error,
     temperature,
 )
-from latentzoo.kernels.baoab import baoab
+from latentzoo.kernels.baoab import baoab, calm
 from latentzoo.kernels.lowrank import FEWEST, Learned, Reference, Whitened
 from latentzoo.kernels.types import Info, Kernel, Point, Potential, where
 from latentzoo.rng import Rng
@@ -189,7 +189,8 @@ class Anneal(Kernel):
         gamma = self.gamma
         if reference is None:
             longest = FASTEST * dim**0.5 if n < self.budget // 2 else None
-            point, p, work, slopes = baoab(  # which alone holds the noise, and lets it go before phi
+            # It alone holds the noise, and lets it go before phi.
+            point, p, work, slopes = baoab(
                 phi, here, old_p, rng.normal(dim), h=h, beta=beta, gamma=gamma, longest=longest
             )
         else:
@@ -201,7 +202,7 @@ class Anneal(Kernel):
             point = white.plain(point)
         if n < self.budget // 2:
             for grad, slope in zip((here.grad, point.grad), slopes, strict=True):
-                _calm(p, grad, slope)
+                calm(p, grad, slope, FASTEST)
         would = (-work).clamp(max=0).exp()
         if n >= self._tail:
             accept, accepted = would, rng.uniform() < would
@@ -339,13 +340,6 @@ def _recorded(
         work2=work2,
         change2=change2,
     )
-
-
-def _calm(p: Tensor, grad: Tensor, slope: Tensor) -> None:
-    """Cuts the momentum along a gradient of length `slope` to `FASTEST`, either way, in place."""
-    slope = slope + 1e-12
-    along = (p * grad).sum(1, keepdim=True) / slope
-    p.addcmul_((along.clamp(-FASTEST, FASTEST) - along) / slope, grad)
 
 
 def _redraw(p: Tensor, chosen: Tensor, rng: Rng) -> Tensor:

@@ -102,6 +102,18 @@ def baoab(
     return Move(new, p.addcmul_(last, new.grad, value=-1), work[:, 0], slopes)
 
 
+def calm(
+    p: Float[Tensor, "B D"],
+    grad: Float[Tensor, "B D"],
+    slope: Float[Tensor, "B 1"],
+    fastest: float,
+) -> None:
+    """Cuts the momentum along a gradient of length `slope` to `fastest`, either way, in place."""
+    slope = slope + 1e-12
+    along = (p * grad).sum(1, keepdim=True) / slope
+    p.addcmul_((along.clamp(-fastest, fastest) - along) / slope, grad)
+
+
 def _turn(z: Tensor, p: Tensor, c: Tensor, s: Tensor) -> None:
     """R, in place."""
     sz = s * z
@@ -115,7 +127,7 @@ def _length(x: Tensor) -> Tensor:
 
 def _cut(k: Tensor, slope: Tensor, longest: float) -> Tensor:
     """The strength of a kick, (B, 1), less where it would be too long."""
-    return torch.minimum(k, longest / slope.clamp(min=1e-30))
+    return torch.minimum(k, longest / slope)
 
 
 def _kick_work(k: Tensor, grad: Tensor, p: Tensor) -> Tensor:
