@@ -86,7 +86,7 @@ def avatar(name: str, chains: int) -> Turn:
     return gradient(generator, torch.randn(chains, generator.space.dim))
 
 
-def text(count: int) -> Any:
+def text(count: int, **more: Any) -> Any:
     """The energy of a text, with OpenAI's ViT-B/32 of random weights and altered copies."""
     from latentzoo.guides.clip import CLIP
     from latentzoo.guides.text_image import OpenAI
@@ -111,7 +111,7 @@ def text(count: int) -> Any:
     ).requires_grad_(False)
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.02)
-    return lz.Clip("a", Unread(network), copies=count)
+    return lz.Clip("a", Unread(network), copies=count, **more)
 
 
 def copies(side: int, count: int) -> Turn:
@@ -119,10 +119,10 @@ def copies(side: int, count: int) -> Turn:
     return gradient(text(count), torch.rand(1, 3, side, side))
 
 
-def guided(count: int) -> Turn:
+def guided(count: int, together: int = 1) -> Turn:
     """A guided step of the Langevin algorithm: StyleGAN2 at 256 px, and a text energy with altered copies."""
     generator = gan()
-    target = lz.Posterior(generator, {"text": 500 * text(count)})
+    target = lz.Posterior(generator, {"text": 500 * text(count, together=together)})
     rng, kernel = lz.Rng(0), lz.ULA(0.01)
     state = kernel.init(target, rng.normal(512), rng)
 

@@ -29,6 +29,7 @@ PAIRS: dict[str, tuple[str, str, str | None]] = {
     "8 copies, 256 px": ("copies(256, 8)", "copies(256, 8)", None),
     "4 copies, 1024 px": ("copies(1024, 4)", "copies(1024, 4)", None),
     "a step with 50 copies, one batch": ("guided(50)", "guided_at_once(50)", HERE),
+    "the same, copies together": ("guided(50, 50)", "guided_at_once(50)", HERE),
     "10 steps again, kept": ("steps(True)", "steps(False)", HERE),
     "resize, 1024 px, interpolate": ("resize(1024)", "interpolate(1024)", HERE),
     "StyleGAN2, 1 chain": ("stylegan2(1)", "stylegan2(1)", None),

@@ -89,7 +89,7 @@ class Posterior(Potential):
     def __setstate__(self, state: dict[str, Any]) -> None:
         for module in state.pop("translated"):
             compiling.compile(module)
-        self.__dict__.update(state)
+        vars(self).update(state)
 
     def _place(self, name: str, energy: Energy) -> None:
         """Refuses an energy whose network is elsewhere than the generator's."""
