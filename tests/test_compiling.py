@@ -23,6 +23,7 @@ from latentzoo.zoo import ldm, stylegan2
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The .grad attribute"),  # torch's own, while it traces
+    pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated"),  # when it starts
     pytest.mark.filterwarnings("ignore:the generator's images run"),  # of weights drawn at random
 ]
 
@@ -177,7 +178,8 @@ def test_what_a_translation_fails_of_is_one_line() -> None:
 
 
 @pytest.mark.slow
-def test_translated_gradients_are_those_that_were_written() -> None:
+def test_translated_gradients_are_those_that_were_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     torch.compiler.reset()
     z = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
     plain = lz.Posterior(gan(), clip()).evaluate(z)

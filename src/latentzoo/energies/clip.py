@@ -81,7 +81,11 @@ class Clip(Energy):
             self.register_buffer("target", target, persistent=False)
 
     def about(self, target: str) -> "Clip":
-        same: dict[str, Any] = {"copies": self.copies, "seed": self.seed, "together": self.together}
+        same: dict[str, Any] = {
+            "copies": self.copies,
+            "seed": self.seed,
+            "together": self.together,
+        }
         return Clip(target, self.model, draws=self.draws, antialias=self.antialias, **same)
 
     @property

@@ -84,7 +84,7 @@ def baoab(
     k, c, s = beta * half.tan(), half.cos(), half.sin()
 
     # In place from the first kick on: a latent may have millions of numbers, and each copy counts.
-    slopes = () if longest is None else (_length(point.grad),)
+    slopes = [] if longest is None else [_length(point.grad)]
     first = k if longest is None else _cut(k, slopes[0], longest)
     work = _kick_work(first, point.grad, p)
     p = torch.addcmul(p, first, point.grad, value=-1)
@@ -96,10 +96,10 @@ def baoab(
         del xi
     _turn(z, p, c, s)
     new = phi.evaluate(z)
-    slopes = () if longest is None else (*slopes, _length(new.grad))
+    slopes += [] if longest is None else [_length(new.grad)]
     last = k if longest is None else _cut(k, slopes[1], longest)
     work = work + _kick_work(last, new.grad, p) + beta * (new.phi - point.phi)[:, None]
-    return Move(new, p.addcmul_(last, new.grad, value=-1), work[:, 0], slopes)
+    return Move(new, p.addcmul_(last, new.grad, value=-1), work[:, 0], tuple(slopes))
 
 
 def calm(
