@@ -1,7 +1,7 @@
 """Compositions of one to four things, by every method at one cost, against a truth that is known.
 
     python benchmarks/compositions.py [experiments/compositions.yaml] [--out runs/compositions] [--chains N]
-        [--gradients N...] [--generator NAME]
+        [--gradients N...] [--things N...] [--generator NAME]
 
 asks a generator of avatars for each prompt by each method, and lets the held-out judge count. All methods see the same
 streams of noise. Cells are kept in OUT/cells.jsonl, so that a run that was stopped goes on; OUT/compositions.md is the
@@ -23,7 +23,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from itertools import zip_longest
+from itertools import product, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -43,26 +43,31 @@ Cell = dict[str, Any]
 def cells(study: dict[str, Any], known: list[Cell]) -> Iterator[Cell]:
     """The cells that are not known yet, each as soon as it is there: first the first prompt of each count of things."""
     there = {(c["prompt"], c["method"], c["gradients"]) for c in known}
-    for prompts in zip_longest(*study["prompts"].values()):
-        for things, prompt in zip(study["prompts"], prompts, strict=True):
-            for method, settings in study["methods"].items() if prompt else ():
-                for gradients in [0] if settings is None else study["gradients"]:
-                    if (prompt, method, gradients) not in there:
-                        found = cell(study, prompt, settings, gradients)
-                        named = {"things": things, "prompt": prompt, "method": method}
-                        yield {**named, "gradients": gradients, **found}
+    for budget, (things, prompt) in product(study["gradients"], _in_turns(study["prompts"])):
+        for method, settings in study["methods"].items():
+            gradients = 0 if settings is None else budget
+            if (prompt, method, gradients) not in there:
+                there.add((prompt, method, gradients))
+                found = cell(study, prompt, settings, gradients)
+                named = {"things": things, "prompt": prompt, "method": method}
+                yield {**named, "gradients": gradients, **found}
+
+
+def _in_turns(prompts: dict[int, list[str]]) -> list[tuple[int, str]]:
+    """The number of things and the prompt: the first of each number, then the second of each."""
+    rows = zip_longest(*([(things, each) for each in of] for things, of in prompts.items()))
+    return [one for row in rows for one in row if one]
 
 
 def cell(study: dict[str, Any], prompt: str, settings: Cell | None, gradients: int) -> Cell:
     """One prompt by one method: what the judge sees, and both energies of every chain."""
     begun, G = time.process_time(), _generator(study["generator"], study["options"], prompt)
     guide = energies.load("attribute", prompt, model=study["guide"])
-    target = lz.Posterior(G, {"prompt": study["weight"] * guide}, micro_batch=8)
     seeds = range(study["seed"] << 32, (study["seed"] << 32) + study["chains"])
     z = lz.Rng(*seeds).normal(G.space.dim)
     if settings is not None:
         result = lz.sample(
-            target,
+            lz.Posterior(G, {"prompt": settings["weight"] * guide}, micro_batch=8),
             chains=study["chains"],
             steps=gradients,
             seed=study["seed"],
@@ -139,14 +144,14 @@ def _mean(values: list[float]) -> float:
 
 
 def figure(study: dict[str, Any], found: list[Cell], path: Path) -> None:
-    """Success over the number of things, a line for each method at the largest budget, with intervals."""
+    """Success over the number of things, a line for each method at the study's first budget, with intervals."""
     from matplotlib.figure import Figure
 
     drawing = Figure(figsize=(6, 3.6), layout="constrained")
     axes = drawing.subplots()
-    counts, most = list(study["prompts"]), max(study["gradients"])
+    counts, first = list(study["prompts"]), study["gradients"][0]
     for shift, (method, settings) in enumerate(study["methods"].items()):
-        of = [_of(found, n, method, 0 if settings is None else most) for n in counts]
+        of = [_of(found, n, method, 0 if settings is None else first) for n in counts]
         seen = [[x for c in cells for x in c["success"]] for cells in of]
         share = [_mean([float(x) for x in s]) for s in seen]
         bounds = [wilson(sum(s), len(s)) for s in seen]
@@ -159,7 +164,7 @@ def figure(study: dict[str, Any], found: list[Cell], path: Path) -> None:
     axes.plot(counts, chance, "k:", label="chance")
     axes.set_xticks(counts)
     axes.set_xlabel("things asked for")
-    axes.set_ylabel(f"success at {most} gradients")
+    axes.set_ylabel(f"success at {first} gradients")
     axes.legend(fontsize="small")
     drawing.savefig(path, dpi=110)
 
@@ -173,16 +178,20 @@ def main() -> None:
     parser.add_argument("--generator")
     parser.add_argument("--chains", type=int)
     parser.add_argument("--gradients", type=int, nargs="+")
+    parser.add_argument("--things", type=int, nargs="+", help="only prompts of so many things")
     given = parser.parse_args()
     study = yaml.safe_load(given.study.read_text(encoding="utf-8"))
     study |= {
         k: getattr(given, k) for k in ("generator", "chains", "gradients") if getattr(given, k)
     }
+    asked = study | {
+        "prompts": {n: v for n, v in study["prompts"].items() if n in (given.things or [n])}
+    }
     given.out.mkdir(parents=True, exist_ok=True)
     kept = given.out / "cells.jsonl"
     found = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
     try:
-        for one in cells(study, found):
+        for one in cells(asked, found):
             found.append(one)
             with kept.open("a") as file:
                 file.write(json.dumps(one) + "\n")

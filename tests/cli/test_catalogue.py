@@ -52,6 +52,9 @@ def test_the_list_fits_a_screen_and_takes_a_filter(monkeypatch: pytest.MonkeyPat
     shown = {line.split()[0] for line in some[1:]}
     assert shown == {n for n in zoo.names() if "stylegan2" in n + zoo.card(n).family}
     assert "kernel mala" in CliRunner().invoke(app, ["list", "mala"]).output
+    kernels_ = CliRunner().invoke(app, ["list", "kernels"]).output
+    assert all(f"kernel {name} " in kernels_ for name in kernels.known())
+    assert "pipeline avatar-t2i" in CliRunner().invoke(app, ["list", "t2i"]).output
     wrong = CliRunner().invoke(app, ["list", "stylegun2"])
     assert wrong.exit_code == 2 and "did you mean" in wrong.output
 
@@ -209,3 +212,9 @@ def test_a_card_shows_the_hash_of_the_first_download(
     file.write_bytes(b"weights")
     cache.verify(file, str(card.url).partition("#")[0], None)
     assert show()["sha256"].startswith(f"{cache.sha256(file)} (recorded at the first download")
+
+
+def test_the_help_shows_the_first_command_first() -> None:
+    shown = CliRunner().invoke(app, ["--help"]).output
+    places = [shown.index(f"│ {name} ") for name in ("sample", "run", "list", "show", "evaluate")]
+    assert places == sorted(places)

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
+from typer.core import TyperGroup
 
 import latentzoo
 from latentzoo.errors import LatentzooError
@@ -21,8 +22,28 @@ T = TypeVar("T")
 FULL = ("out of memory", "not enough memory", "DefaultCPUAllocator", "Cannot allocate memory")
 """What torch's errors say when memory is not enough; on a processor they are plain RuntimeErrors."""
 
+PANELS = {
+    "Make pictures": ("sample", "run", "resume", "status", "merge", "sweep", "compare", "app"),
+    "See what there is": ("list", "show", "check", "fetch"),
+    "Look at runs": ("evaluate", "report", "export"),
+    "From pictures to latents and back": ("encode", "decode", "translate", "orbit"),
+    "Files": ("convert", "schema"),
+}
+"""The commands as the help shows them, in its order."""
+ORDER = [name for names in PANELS.values() for name in names]
+
+
+class Panels(TyperGroup):
+    """The commands in the order of their panels, whatever file registers them first."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of the commands."""
+        return sorted(super().list_commands(ctx), key=ORDER.index)
+
+
 app = typer.Typer(
     name="latentzoo",
+    cls=Panels,
     epilog='Example: latentzoo sample avatar-turbo --text "a person with sunglasses and a yellow hat" --out runs/hat',
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -58,7 +79,9 @@ def command(
             with mistakes_in_one_line(debug=debug), warnings_in_one_line(shown=shown):
                 return function(*args, **kwargs)
 
-        app.command(name=name, epilog=f"Example: {example}")(guarded)
+        called = name or function.__name__
+        panel = next(title for title, names in PANELS.items() if called in names)
+        app.command(name=called, epilog=f"Example: {example}", rich_help_panel=panel)(guarded)
         return guarded
 
     return register

@@ -20,11 +20,24 @@ if TYPE_CHECKING:
 
     from latentzoo.generator import Generator
 
+KINDS = {
+    "generators": "generator",
+    "pipelines": "pipeline",
+    "guides": "guide",
+    "energies": "energy",
+    "kernels": "kernel",
+}
+"""The kinds of things that are listed, by the words that ask for all of one."""
+
 
 @command(name="list", example="latentzoo list stylegan2")
 def list_(
     words: Annotated[
-        str | None, typer.Argument(metavar="WORDS", help="Only what has these words in its name.")
+        str | None,
+        typer.Argument(
+            metavar="WORDS",
+            help="Only what has these words in its name, or all of a kind: guides, energies, kernels.",
+        ),
     ] = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -32,7 +45,7 @@ def list_(
     """List the generators, the networks that guide, the energies and the kernels."""
     found = _found((words or "").lower())
     if not any(found.values()):
-        known = [name for things in _found("").values() for name in things]
+        known = [*KINDS, *(name for things in _found("").values() for name in things)]
         raise UnknownName("generator, family, guide, energy or kernel", words or "", known)
     if as_json:
         for kind, things in found.items():
@@ -46,11 +59,12 @@ def list_(
 
 
 def _found(words: str) -> dict[str, dict[str, dict[str, Any]]]:
-    """What has the words in its name or family, by kind and name."""
+    """What has the words in its name or family, or is of the kind they name, by kind and name."""
     cards = {name: zoo.card(name) for name in zoo.names()}
     told = lambda entries: {name: {"summary": e.summary} for name, e in entries.items()}
     everything = {
         "generator": {name: {"family": card.family} for name, card in cards.items()},
+        "pipeline": {name: {"summary": str(path)} for name, path in pipelines.shipped().items()},
         "guide": {name: {"summary": str(n)} for name, n in networks.known().items()},
         "energy": told(energies.known()),
         "kernel": told(kernels.known()),
@@ -59,7 +73,9 @@ def _found(words: str) -> dict[str, dict[str, dict[str, Any]]]:
         kind: {
             name: thing
             for name, thing in things.items()
-            if words in name.lower() or words in thing.get("family", "").lower()
+            if KINDS.get(words) == kind
+            or words in name.lower()
+            or words in thing.get("family", "").lower()
         }
         for kind, things in everything.items()
     }
@@ -75,7 +91,7 @@ def _overview(found: dict[str, dict[str, dict[str, Any]]]) -> None:
     table = _grid()
     table.add_row("built in", ", ".join(packaged))
     table.add_row("families", f"{', '.join(counted)} ({count(families.total(), 'card')})")
-    shipped = "".join(f"{name}, " for name in pipelines.shipped())
+    shipped = "".join(f"{name}, " for name in found["pipeline"])
     table.add_row("pipelines", f"{shipped}any of diffusers that takes a text, by its folder or id")
     table.add_row("guides", ", ".join(found["guide"]))
     _print(table)
@@ -99,7 +115,7 @@ def _matches(found: dict[str, dict[str, dict[str, Any]]]) -> None:
             latent = _short(row["latent"] or "?", 36)
             table.add_row(name, str(row["resolution"]), row["on_disk"], latent)
         _print(table)
-    for kind in ("guide", "energy", "kernel"):
+    for kind in ("pipeline", "guide", "energy", "kernel"):
         table = _grid()
         for name, thing in found[kind].items():
             table.add_row(f"{kind} {name}", thing["summary"])

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 def load(
     x: "str | os.PathLike[str] | DiffusionPipeline",
+    /,
     *,
     family: str | None = None,
     card: str | None = None,
@@ -88,6 +89,7 @@ def load(
 
 def _loaded(
     x: "str | os.PathLike[str] | DiffusionPipeline",
+    /,
     *,
     family: str | None,
     card: str | None,
@@ -116,7 +118,7 @@ def _loaded(
             raise SpecError(
                 f"{x} is one file and has no settings; give the folder that has its model_index.json: config=FOLDER"
             )
-        folder = pipelines.find(x, progress)
+        folder = pipelines.find(x, progress, options.get("variant"))
         if folder is None and "prompt" in options and Path(x).is_dir():
             folder = Path(x)  # whose index is missing, which is then said
         if folder is not None and family is not None:

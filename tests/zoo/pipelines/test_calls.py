@@ -31,10 +31,13 @@ def load(pipe, **options):
     [
         ({"num_inference_steps": "two"}, SpecError, "whole number"),
         ({"num_inference_steps": 2.5}, SpecError, "whole number"),
+        ({"num_inference_steps": None}, SpecError, "whole number"),
         ({"num_inference_steps": 0}, SpecError, "give 1 to 1000"),
         ({"num_inference_steps": 1001}, SpecError, "give 1 to 1000"),
-        ({"guidance_scale": "much"}, SpecError, "a number"),
-        ({"guidance_scale": True}, SpecError, "a number"),
+        ({"guidance_scale": "much"}, SpecError, "a finite number"),
+        ({"guidance_scale": True}, SpecError, "a finite number"),
+        ({"guidance_scale": float("nan")}, SpecError, "a finite number"),
+        ({"guidance_scale": float("inf")}, SpecError, "a finite number"),
         ({"negative_prompt": 3}, SpecError, "a text"),
         ({"hight": 16}, UnknownName, "did you mean 'height'"),
         ({"height": 17}, SpecError, "divisible"),
@@ -46,6 +49,8 @@ def load(pipe, **options):
         ({"prompt": "w " * 80 + "the last word"}, SpecError, "the last word"),
         ({"recompute": "sqrt"}, SpecError, "recompute"),
         ({"chunk": 0}, SpecError, "chunk"),
+        ({"chunk": "two"}, SpecError, "chunk"),
+        ({"self": 1}, UnknownName, "'self'"),
         ({"variant": "fp16"}, SpecError, "for a folder"),
     ],
 )
@@ -55,12 +60,50 @@ def test_bad_options_are_one_line(pipe, options, kind, words):
     assert "\n" not in str(caught.value)
 
 
+def test_nothing_may_be_given_where_the_annotation_forgets_it():
+    sana = tiny.MADE["SanaPipeline"]
+    call = {**sana.call, "max_sequence_length": 16}
+    none, empty = (
+        lz.load(sana(), prompt=tiny.PROMPT, **{**call, "complex_human_instruction": given})
+        for given in (None, [])
+    )
+    z = Rng(1).normal(none.space.dim)
+    assert torch.equal(none(z), empty(z))
+
+
 def test_words_that_one_encoder_reads_are_not_lost():
     flux = tiny.MADE["FluxPipeline"]
     long = "a red cube on a blue sphere " * 4
     lz.load(flux(), prompt=long, **{**flux.call, "max_sequence_length": 256})
     with pytest.raises(SpecError, match="would be lost"):
         lz.load(flux(), prompt=long, **flux.call)
+
+
+def test_a_further_text_is_one_for_all_prompts():
+    flux = tiny.MADE["FluxPipeline"]
+    with pytest.raises(SpecError, match="prompt_2 of FluxPipeline is a list; give one text"):
+        lz.load(flux(), prompt=["a", "b"], prompt_2=["c", "d"], **flux.call)
+
+
+def test_a_picture_that_is_not_finite_is_refused(pipe):
+    broken = copy.copy(pipe)
+    broken.vae = copy.deepcopy(pipe.vae)
+    broken.vae.decoder.conv_out.bias.data[0] = torch.nan
+    with pytest.raises(SpecError, match="gives a picture that is not finite"):
+        load(broken)
+
+
+def test_the_clamp_is_left_out_of_a_picture_alone_and_of_several(pipe):
+    """Stable Diffusion clamps each picture by itself, others all that they made."""
+    kolors = tiny.MADE["KolorsPipeline"]
+    for bright, call in ((copy.copy(pipe), CALL), (kolors(), kolors.call)):
+        bright.vae = copy.deepcopy(bright.vae)
+        bright.vae.decoder.conv_out.bias.data += 3.0
+        generator = lz.load(bright, **{"prompt": tiny.PROMPT, **call})
+        z = Rng(1, 2).normal(generator.space.dim).requires_grad_()
+        image = generator(z)
+        assert image.min() > 1
+        assert torch.autograd.grad(image.sum(), z)[0].abs().max() > 0
 
 
 def test_a_size_that_would_be_changed_in_silence():

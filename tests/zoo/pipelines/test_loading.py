@@ -12,6 +12,7 @@ import latentzoo as lz
 from latentzoo.errors import CheckpointError, MissingExtra, SpecError, UnknownName
 from latentzoo.rng import Rng
 from latentzoo.zoo import pipelines
+from latentzoo.zoo.pipelines.quiet import quiet
 
 CALL = {"num_inference_steps": 2, "height": 16, "width": 16}
 
@@ -179,9 +180,40 @@ def test_a_lora_needs_its_package(whole, monkeypatch):
         load(whole, lora="lora.safetensors")
 
 
-def test_a_missing_variant_is_named(whole):
-    with pytest.raises(CheckpointError, match="fp16"):
+def test_a_variant_is_read_where_it_is(whole, folder):
+    with pytest.raises(
+        CheckpointError, match="no weights of the variant 'fp16'; leave variant out"
+    ):
         load(whole, variant="fp16")
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.rename(weights.with_suffix(".fp16.safetensors"))
+    with pytest.raises(CheckpointError, match="variant fp16 only; give variant=fp16"):
+        load(folder)
+    z = Rng(1).normal(256)
+    assert torch.equal(load(folder, variant="fp16")(z), load(whole)(z))
+    with pytest.raises(CheckpointError, match="'fp61'; give variant=fp16"):
+        load(folder, variant="fp61")
+
+
+def test_what_is_downloaded_is_looked_at_first(folder, tmp_path, monkeypatch):
+    index(folder, _class_name="WanPipeline")
+    asked = []
+    monkeypatch.setattr("latentzoo.hub.fetch.fetch", lambda url, **_: folder / pipelines.INDEX)
+    monkeypatch.setattr(
+        tiny.D.DiffusionPipeline, "download", lambda *_, **how: asked.append(how) or str(tmp_path)
+    )
+    with pytest.raises(SpecError, match="WanPipeline makes videos"):
+        pipelines.find("owner/video")
+    assert not asked
+    index(folder, _class_name="StableDiffusionXLPipeline")
+    assert pipelines.find("owner/pictures", variant="fp16") == tmp_path
+    assert asked[0]["variant"] == "fp16"
+
+
+def test_log_lines_about_errors_are_not_shown_beside_the_error(capfd):
+    with quiet():
+        tiny.D.logging.get_logger("diffusers.x").error("once")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_pipeline_needs_a_prompt(whole):

@@ -30,6 +30,22 @@ def control(pick=plain):
     return {**parts, "controlnet": net}
 
 
+def control3():
+    net = tiny.D.SD3ControlNetModel(
+        sample_size=8,
+        in_channels=4,
+        out_channels=4,
+        num_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=4,
+        joint_attention_dim=64,
+        caption_projection_dim=32,
+        pooled_projection_dim=64,
+        pos_embed_max_size=16,
+    )
+    return {**tiny.sd3(), "controlnet": net}
+
+
 def xl(**over):
     return {**tiny.sdxl(), **over}
 
@@ -50,6 +66,11 @@ CASES = {
         xl,
         {"image": SEEN, "strength": 0.7, "num_inference_steps": 4},
         {"start": CODE, "start2": CODE},
+    ),
+    "StableDiffusion3ControlNetPipeline": (  # which looks at the picture twice, for guidance
+        control3,
+        {"control_image": SEEN, "guidance_scale": 3.0, **SIZE},
+        {"start": (2, *CODE), "start2": CODE},
     ),
     "StableDiffusion3Img2ImgPipeline": (
         tiny.sd3,
@@ -78,6 +99,21 @@ def test_the_map_is_the_pipelines_own_call(made):
 @pytest.mark.slow
 def test_the_laws_hold(made):
     obey(made[1])
+
+
+def test_a_cache_that_the_pipeline_empties_is_kept_for_the_gradient():
+    call = {"image": SEEN.resize((64, 64)), **SIZE, "text_encoder_out_layers": (1, 2)}
+    parts = lambda: tiny.flux2(tiny.K.qwen3(), tiny.K.qwen_tokens(), 64)
+    pipe = tiny.Tiny(parts, call, {}, "Flux2KleinKVPipeline")()
+    image, drawn = own(pipe, call)
+    gradients = []
+    for recompute in (False, True):
+        generator = TextToImage(pipe, tiny.PROMPT, recompute=recompute, **call)
+        z = latent(generator, drawn).requires_grad_()
+        found = generator(z)
+        assert torch.equal(found.detach().clamp(0, 1), image)
+        gradients.append(torch.autograd.grad(found.square().sum(), z)[0])
+    assert torch.equal(*gradients)
 
 
 def test_a_picture_by_its_path(tmp_path):

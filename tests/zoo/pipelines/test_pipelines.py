@@ -52,7 +52,8 @@ def latent(generator, drawn):
     }
     for place, noise in zip(generator.places, drawn, strict=True):
         if place is not None and place.row is None:
-            blocks[place.block] = noise
+            whole = noise.shape[1:] != generator.space.blocks[place.block]
+            blocks[place.block] = noise[None] if whole else noise
         elif place is not None:
             blocks[place.block][:, place.row] = noise
     return generator.space.join(**blocks)

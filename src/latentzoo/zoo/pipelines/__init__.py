@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latentzoo import options as opts
 from latentzoo import registry
 from latentzoo.errors import MissingExtra, SpecError
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from latentzoo.hub.fetch import Progress
 
 INDEX = "model_index.json"
+OWN = ("recompute", "chunk")
+"""Options of the map that are no arguments of a pipeline's call."""
 FAMILIES = (
     *("DDPMPipeline", "DDIMPipeline", "PNDMPipeline", "LDMPipeline", "ScoreSdeVePipeline"),
     "ConsistencyModelPipeline",
@@ -34,13 +37,18 @@ def shipped() -> dict[str, Path]:
     return {i.parent.name: i.parent for shelf in shelves for i in sorted(shelf.glob(f"*/{INDEX}"))}
 
 
-def find(x: str, progress: "Progress | None" = None) -> Path | None:
+def find(x: str, progress: "Progress | None" = None, variant: str | None = None) -> Path | None:
     """The folder of a pipeline that takes a text; None if `x` is anything else.
 
     Arguments:
         x: The name of one that a package brings, a folder, or a Hugging Face id "owner/repo", whose model index is
             then fetched.
         progress: Told of every block of a download.
+        variant: Which of several kinds of files is downloaded.
+
+    Raises:
+        DownloadError: If the pipeline cannot be downloaded.
+        SpecError: If it makes no pictures.
     """
     from latentzoo.hub import fetch
 
@@ -55,11 +63,12 @@ def find(x: str, progress: "Progress | None" = None) -> Path | None:
         index = fetch.fetch(f"hf://{x}/{INDEX}", progress=progress)
     except fetch.DownloadError:
         return None
-    return _download(x) if _takes_text(index) else None
+    return _download(x, index, variant) if _takes_text(index) else None
 
 
 def load(
     source: Any,
+    /,
     *,
     prompt: Any = None,
     file: Path | None = None,
@@ -92,17 +101,22 @@ def load(
     from latentzoo.zoo.pipelines.quiet import quiet
 
     with quiet():
-        from latentzoo.zoo.pipelines import files
+        from latentzoo.zoo.pipelines import files, kinds, readme
         from latentzoo.zoo.pipelines.asked import PROMPT, subject
         from latentzoo.zoo.pipelines.pipeline import TextToImage
 
     kind = files.describe(source)[0] if isinstance(source, Path) else type(source)
+    kinds.judge(kind)
     if prompt is None and subject(kind) == PROMPT:
         raise SpecError("a text-to-image pipeline needs a prompt; give prompt='...'")
-    known = inspect.signature(files.pipeline).parameters.keys() - {"folder", "file", "dtype"}
+    known = opts.parameters(files.pipeline)
+    known = {name: p for name, p in known.items() if name not in ("folder", "file", "dtype")}
     how = {name: options.pop(name) for name in [*options] if name in known}
+    own = {name: p for name, p in opts.parameters(TextToImage).items() if name in OWN}
+    given = how | {name: value for name, value in options.items() if name in own}
+    opts.check(given, known | own, owner="a pipeline", shown="latentzoo show PIPELINE")
     if isinstance(source, Path):
-        options = {**files.usual(source), **options}
+        options = {**readme.usual(source), **options}
         with obeyed():
             source = files.pipeline(source, file=file, dtype=dtype, **how)
     elif how:
@@ -115,7 +129,7 @@ def load(
 
 def about(folder: Path) -> dict[str, str]:
     """What is known of a folder's pipeline without loading it: class, components, licence."""
-    from latentzoo.zoo.pipelines import files
+    from latentzoo.zoo.pipelines import files, readme
     from latentzoo.zoo.pipelines.habits import OURS
 
     kind, index = files.describe(folder)
@@ -123,7 +137,12 @@ def about(folder: Path) -> dict[str, str]:
     call = inspect.signature(kind.__call__).parameters
     hidden = {"self", "prompt", "kwargs", *OURS}
     shown = ", ".join(name for name in call if name not in hidden)
-    return {"pipeline": kind.__name__, "licence": files.licence(folder), **parts, "options": shown}
+    return {
+        "pipeline": kind.__name__,
+        "licence": readme.licence(folder),
+        **parts,
+        "options": shown,
+    }
 
 
 def _takes_text(index: Path) -> bool:
@@ -134,14 +153,19 @@ def _takes_text(index: Path) -> bool:
     return name not in FAMILIES
 
 
-def _download(repository: str) -> Path:
-    """The folder of a repository's pipeline, by diffusers' own rules of what belongs to it."""
+def _download(repository: str, index: Path, variant: str | None) -> Path:
+    """The folder of a repository's pipeline, by diffusers' own rules of what belongs to it.
+
+    Its class is looked at first, in its model index: a video's networks are not downloaded to be refused.
+    """
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
     from latentzoo.hub import cache
     from latentzoo.hub.fetch import DownloadError
     from latentzoo.hub.offline import obeyed
+    from latentzoo.zoo.pipelines import files, kinds
 
+    kinds.judge(files.describe(index.parent)[0])
     own = (
         {"cache_dir": cache.folder() / "huggingface"} if os.environ.get("LATENTZOO_CACHE") else {}
     )
@@ -151,6 +175,7 @@ def _download(repository: str) -> Path:
             folder = DiffusionPipeline.download(
                 repository,
                 revision=revision or None,
+                variant=variant,
                 local_files_only=cache.offline(),
                 trust_remote_code=False,
                 **own,

@@ -1,5 +1,6 @@
-"""What a picture of a pipeline should show: a prompt, or a class where the pipeline reads no text."""
+"""What a picture of a pipeline should show: a prompt, or a class, or nothing that is said in words."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -11,15 +12,19 @@ CLASSES: Mapping[str, str] = {"DiTPipeline": "class_labels"}
 
 
 class Asked(NamedTuple):
-    """What a picture should show, a text or the number of a class, and the text it should not."""
+    """What a picture should show, a text or the number of a class, and the text it should not.
 
-    prompt: str | int
+    None where neither is read: a decoder of embeddings, a variation of a picture.
+    """
+
+    prompt: str | int | None
     against: str | None
 
 
-def subject(kind: type[Any]) -> str:
-    """The argument of a pipeline's call that says what a picture should show."""
-    return CLASSES.get(kind.__name__, PROMPT)
+def subject(kind: type[Any]) -> str | None:
+    """The argument of a pipeline's call that says what a picture should show, a text or a class; None for none."""
+    taken = PROMPT in inspect.signature(kind.__call__).parameters
+    return CLASSES.get(kind.__name__, PROMPT if taken else None)
 
 
 def said(pipe: Any, prompt: Any, call: dict[str, Any]) -> Any:
@@ -32,7 +37,12 @@ def said(pipe: Any, prompt: Any, call: dict[str, Any]) -> Any:
     if name == PROMPT:
         return prompt
     if prompt is not None:
-        raise SpecError(f"{kind} reads no text; give a class instead of the prompt: {name}=207")
+        cure = (
+            f"give a class instead of the prompt: {name}=207" if name else "leave out the prompt"
+        )
+        raise SpecError(f"{kind} reads no text; {cure}")
+    if name is None:
+        return None
     given = call.pop(name, None)
     number = pipe.transformer.config.num_embeds_ada_norm
     for one in given if isinstance(given, list | tuple) else [given]:
@@ -48,16 +58,19 @@ def said(pipe: Any, prompt: Any, call: dict[str, Any]) -> Any:
     return pipe.labels.get(given, given)
 
 
-def read(prompt: Any, against: Any) -> tuple[Asked, ...]:
+def read(prompt: Any, against: Any, *, silent: bool = False) -> tuple[Asked, ...]:
     """The prompts, each with what it is against: one text for all, or a list with one for each.
 
     Arguments:
         prompt: A text or a whole number, or a list of them.
         against: A text, a list with one for each prompt, or None.
+        silent: Whether the pipeline reads neither a text nor a class.
 
     Raises:
         SpecError: If a prompt is no text or empty, or there are not as many texts against.
     """
+    if silent:
+        return (Asked(None, None),)
     prompts = [prompt] if isinstance(prompt, str | int) else prompt
     if not isinstance(prompts, list | tuple) or not all(isinstance(p, str | int) for p in prompts):
         raise SpecError(f"the prompt {prompt!r} is no text; put it in quotes: prompt='...'")

@@ -85,9 +85,9 @@ class Draws(TorchFunctionMode):
                 f"the pipeline draws by {func.__name__}, which is no Gaussian and has no place in a "
                 "latent; turn off what asks for it, or take another scheduler"
             )
-        if func is Tensor.clamp and _bounds(args, kwargs) == (0, 1) and _painted(args[0], 1):
+        if func is Tensor.clamp and _bounds(args, kwargs) == (0, 1) and _painted(args[0], -3):
             return args[0]
-        if func is Tensor.numpy and _painted(args[0], -1):
+        if func is Tensor.numpy and args[0].ndim == 4 and _painted(args[0], -1):
             self.image = args[0][..., :3].movedim(-1, 1)
             return func(args[0].detach())
         return func(*args, **kwargs)
@@ -106,6 +106,8 @@ class Draws(TorchFunctionMode):
         else:
             noise = self.given[index]
             noise = torch.zeros_like(like) if noise is None else noise
+            if len(noise) == 1 and noise.shape[1:] == like.shape:
+                noise = noise[0]  # of a call with one picture, which draws no row for each
             if noise.shape != like.shape:
                 raise SpecError(
                     f"draw {index} of the pipeline has shape {tuple(like.shape)}, in its first run "
@@ -157,8 +159,17 @@ def arrange(
     return Space(**blocks), places
 
 
+def of_picture(draw: Tensor) -> tuple[int, ...]:
+    """The shape of a draw for one picture: without the batch dimension, where there is one.
+
+    A picture that is seen twice for guidance has two rows.
+    """
+    return tuple(draw.shape[1:] if draw.ndim and len(draw) == 1 else draw.shape)
+
+
 def _painted(x: Tensor, channels: int) -> bool:
-    return x.ndim == 4 and x.shape[channels] in (3, 4)
+    """Whether a tensor is a picture, or several."""
+    return x.ndim in (3, 4) and x.shape[channels] in (3, 4)
 
 
 def _bounds(args: Any, kwargs: Any) -> tuple[Any, Any]:

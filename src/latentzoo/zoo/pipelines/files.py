@@ -1,15 +1,11 @@
 """A text-to-image pipeline from a folder in diffusers' layout, or from one file and such a folder.
 
 Nothing of a folder runs: a component's class is one of diffusers or transformers, and weights are
-safetensors unless pickles are asked for, which are read as tensors only. The libraries draw missing
-tensors at random and tell so in a log line; here every tensor that is missing, surplus or of
-another shape is an error.
+safetensors unless pickles are asked for, which are read as tensors only.
 """
 
-import inspect
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,11 +13,13 @@ from typing import Any
 
 import diffusers
 import torch
-import yaml
 from torch import nn
 
-from latentzoo.errors import CheckpointError, LatentzooError, MissingExtra, SpecError, UnknownName
+from latentzoo import options
+from latentzoo.errors import CheckpointError, MissingExtra, SpecError, UnknownName
 from latentzoo.hub.folder import read_json
+from latentzoo.zoo.pipelines import weights
+from latentzoo.zoo.pipelines.blame import refused, unsound
 from latentzoo.zoo.pipelines.habits import REFUSED
 from latentzoo.zoo.pipelines.lora import adapt, read_loras
 from latentzoo.zoo.pipelines.quiet import quiet
@@ -58,18 +56,20 @@ def pipeline(
     """
     kind, index = describe(folder)
     if file is None:
-        complete(folder, index)
+        weights.complete(folder, index)
     loras = [] if lora is None else read_loras(lora if isinstance(lora, list) else [lora])
     settings = {"torch_dtype": dtype or torch.float32}
-    with _unsound(folder), quiet():
+    with unsound(folder), quiet():
         if file is not None:
             pipe = _single(kind, file, folder, settings)
         else:
-            read = {"variant": variant, "use_safetensors": use_safetensors}
+            classes = {name: _class(*where) for name, where in index.items()}
+            kinds = {name: part for name, part in classes.items() if _weighs(part)}
+            chosen = weights.choose(folder, kinds, variant)
+            read = {**settings, "use_safetensors": use_safetensors}
             parts = {
-                name: component(folder / name, library, name_, {**settings, **read})
-                for name, (library, name_) in index.items()
-                if _weighs(library, name_)
+                name: weights.network(part, folder / name, {**read, "variant": chosen[name]})
+                for name, part in kinds.items()
             }
             pipe = kind.from_pretrained(
                 folder, **parts, **settings, local_files_only=True, trust_remote_code=False
@@ -78,7 +78,7 @@ def pipeline(
     if scheduler is not None:
         pipe.scheduler = exchange(pipe.scheduler, scheduler)
     if loras:
-        with _unsound(folder):
+        with unsound(folder):
             adapt(pipe, loras, safe=use_safetensors)
     return pipe
 
@@ -121,105 +121,26 @@ def describe(folder: Path) -> tuple[Any, dict[str, tuple[str, str]]]:
         return getattr(diffusers, name), index
 
 
-def complete(folder: Path, index: Mapping[str, tuple[str, str]]) -> None:
-    """Looks whether the files of every component are there; the libraries make a tokenizer of no words where not.
-
-    Raises:
-        CheckpointError: If some are not.
-    """
-    for name in index:
-        files = {path.name for path in (folder / name).glob("*")}
-        if not files - (WORDLESS if "tokenizer" in name else set()):
-            raise CheckpointError(
-                f"{folder}: the files of its component '{name}' are not there; is it complete?"
-            )
-
-
-WORDLESS = {"tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"}
-"""Files of a tokenizer that hold no words."""
-
-
-def licence(folder: Path) -> str:
-    """The licence that a repository's README declares."""
-    said = declared(folder)
-    return str(said.get("license_name") or said.get("license") or "not stated")
-
-
-def usual(folder: Path) -> dict[str, Any]:
-    """The options that a README declares under `latentzoo`: the steps and guidance that weights are made for."""
-    said = declared(folder).get("latentzoo")
-    return {str(key): value for key, value in said.items()} if isinstance(said, dict) else {}
-
-
-def declared(folder: Path) -> dict[str, Any]:
-    """What a repository's README declares above its text; nothing where it is not sound."""
-    readme = folder / "README.md"
-    if not readme.is_file():
-        return {}
-    parts = readme.read_text(encoding="utf-8", errors="replace").split("---", 2)
-    try:
-        record = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0].strip() else None
-    except yaml.YAMLError:
-        record = None
-    return record if isinstance(record, dict) else {}
-
-
-def component(folder: Path, library: str, name: str, settings: dict[str, Any]) -> nn.Module:
-    """One network of a pipeline, whole.
-
-    Raises:
-        CheckpointError: If a tensor is missing, surplus or of another shape, or weights are pickled.
-    """
-    kind = _class(library, name)
-    safe = any(folder.glob("*.safetensors"))
-    if settings["use_safetensors"] and not safe:
-        found = "pickled weights only" if any(folder.glob("*.bin")) else "no weights"
-        cure = (
-            "give use_safetensors=false to read them as tensors"
-            if "pick" in found
-            else "is it complete?"
-        )
-        raise CheckpointError(f"{folder}: {found}; {cure}")
-    network, told = kind.from_pretrained(
-        folder,
-        **{**settings, "use_safetensors": safe},
-        output_loading_info=True,
-        local_files_only=True,
-    )
-    for what, key in WRONG.items():
-        if names := sorted(map(str, told.get(key) or ())):
-            some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-            raise CheckpointError(f"{folder}: {what} {some}; is it the file of another network?")
-    return network
-
-
-WRONG = {
-    "its tensors lack": "missing_keys",
-    "its tensors have the surplus": "unexpected_keys",
-    "of another shape is": "mismatched_keys",
-}
-
-
 def exchange(scheduler: Any, wanted: str | Mapping[str, Any]) -> Any:
     """Another scheduler, with the settings of the one that is there and those that are given.
 
     Raises:
         UnknownName: If there is no such class or setting.
-        SpecError: If the class is of another kind of model.
+        SpecError: If a setting is of a wrong type, or the class makes no map or refuses it.
     """
-    given = {"class": wanted} if isinstance(wanted, str) else dict(wanted)
-    name = given.pop("class", type(scheduler).__name__)
+    given = (
+        {"class": wanted} if isinstance(wanted, str) else {str(k): v for k, v in wanted.items()}
+    )
+    name = str(given.pop("class", type(scheduler).__name__))
     kinds = [n for n in dir(diffusers) if n.endswith("Scheduler")]
     if name not in kinds:
         raise UnknownName("scheduler", name, kinds, shown="see diffusers' documentation")
     if name in REFUSED:
         raise SpecError(f"{name} makes no map: {REFUSED[name]}; take another scheduler")
     kind = getattr(diffusers, name)
-    known = inspect.signature(kind.__init__).parameters
-    for key in given:
-        if key not in known:
-            raise UnknownName(f"setting of {name}:", key, set(known) - {"self"})
-    with quiet(), _unsound(Path(name)):
+    known = {k: p for k, p in options.parameters(kind).items() if k != "self"}
+    options.check(given, known, owner=name, shown=f"diffusers.{name}")
+    with quiet(), refused(name, "its settings", "check them"):
         return kind.from_config(scheduler.config, **given)
 
 
@@ -249,29 +170,11 @@ def _class(library: str, name: str) -> Any:
     return kind
 
 
-def _weighs(library: str, name: str) -> bool:
+def _weighs(kind: Any) -> bool:
     """Whether a component is a network."""
-    kind = _class(library, name)
     return isinstance(kind, type) and issubclass(kind, nn.Module)
 
 
 def _own(library: Any) -> bool:
     """Whether a library is one of diffusers' own pipelines, which bring networks."""
     return isinstance(library, str) and hasattr(diffusers.pipelines, library)
-
-
-@contextmanager
-def _unsound(path: Path) -> Iterator[None]:
-    """What the libraries say against a folder, in one line."""
-    try:
-        yield
-    except LatentzooError:
-        raise
-    except ImportError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise SpecError(f"{path}: needs a package that is not installed ({reason})") from error
-    except Exception as error:  # whatever a file makes its readers do
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(
-            f"{path}: cannot be loaded ({type(error).__name__}: {reason}); is it complete?"
-        ) from error

@@ -17,9 +17,6 @@ CALL: Mapping[str, Mapping[str, Any]] = {
 EVERYWHERE: Mapping[str, Any] = {"use_resolution_binning": False}
 """The same for every pipeline that has the argument: SANA, PixArt, HunyuanDiT, PRX."""
 
-SUBJECT: Mapping[str, str] = {"DiTPipeline": "class_labels"}
-"""The argument that says what a picture shows, one for each picture, where it is no prompt."""
-
 REFUSED: Mapping[str, str] = {
     "DPMSolverSDEScheduler": "its noise is a Brownian tree grown from integers",
     "IPNDMScheduler": "it divides by 0, so that its gradient is 0 in 32 bits",

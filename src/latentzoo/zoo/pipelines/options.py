@@ -1,6 +1,8 @@
 """The arguments of a pipeline's own call, checked before it is made."""
 
 import inspect
+import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -12,7 +14,9 @@ from latentzoo import picture
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.zoo.pipelines.habits import CALL, EVERYWHERE, OURS
 
-WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+WORDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
+SAID = re.compile(r"(negative_)?prompt_\d+")
+"""Further texts of a call, one for all prompts."""
 
 
 def complete(pipe: Any, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,7 +36,12 @@ def complete(pipe: Any, given: Mapping[str, Any]) -> dict[str, Any]:
         if name not in known:
             theirs = {n for n in known if n not in OURS}
             raise UnknownName(f"option of {kind}:", name, theirs, shown="see its documentation")
-        if name in hints and not fits(value, hints[name]):
+        if SAID.fullmatch(name) and isinstance(value, list | tuple):
+            raise SpecError(
+                f"the option {name} of {kind} is a list; give one text for all prompts"
+            )
+        left_out = value is None and (known[name].default is None or hints.get(name) not in WORDS)
+        if name in hints and not left_out and not fits(value, hints[name]):
             wanted = describe(hints[name])
             raise SpecError(f"the option {name}={value!r} of {kind} is not {wanted}; give that")
     for name in ("height", "width"):
@@ -59,7 +68,8 @@ def fits(value: Any, hint: Any) -> bool:
     if hint in (bool, str):
         return isinstance(value, hint)
     if hint in (int, float):  # a whole number given as 2.0 would be an index later
-        return isinstance(value, int | hint) and not isinstance(value, bool)
+        number = isinstance(value, int | hint) and not isinstance(value, bool)
+        return number and math.isfinite(value)
     if origin in (list, tuple):
         return isinstance(value, list | tuple) and (
             not inside or inside[-1] is Ellipsis or all(fits(v, inside[0]) for v in value)

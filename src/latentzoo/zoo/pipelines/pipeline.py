@@ -22,7 +22,7 @@ References:
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -30,11 +30,12 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from latentzoo.diffusion.memory import Budget, Recompute
-from latentzoo.errors import LatentzooError, SpecError
+from latentzoo.errors import SpecError
 from latentzoo.generator import Generator
-from latentzoo.zoo.pipelines import options, parts, probe, texts, words
+from latentzoo.zoo.pipelines import kinds, options, parts, probe, texts, words
 from latentzoo.zoo.pipelines.asked import AGAINST, PROMPT, Asked, read, said, subject
-from latentzoo.zoo.pipelines.draws import Draws, Exact, arrange
+from latentzoo.zoo.pipelines.blame import refused
+from latentzoo.zoo.pipelines.draws import Draws, Exact, arrange, of_picture
 from latentzoo.zoo.pipelines.quiet import quiet
 from latentzoo.zoo.pipelines.refuse import refuse
 from latentzoo.zoo.pipelines.stage import Caller, Encode, Spend, Stage, held
@@ -48,7 +49,8 @@ class TextToImage(Generator):
     Arguments:
         pipe: The pipeline, a `DiffusionPipeline`.
         prompt: What the picture should show; several are those of the chains, one each. None where
-            the pipeline reads no text, and `call` holds the class, or one for each chain.
+            the pipeline reads no text; `call` then holds the class, or one for each chain, or what
+            else it makes pictures of.
         recompute: Which networks' calls are run again for the gradient, see
             `latentzoo.diffusion.memory`: "auto", True or False.
         chunk: How many pictures are decoded at once.
@@ -67,14 +69,16 @@ class TextToImage(Generator):
         self,
         pipe: Any,
         prompt: str | Sequence[str] | None,
+        /,
         *,
         recompute: Recompute = "auto",
         chunk: int = 1,
         **call: Any,
     ) -> None:
         super().__init__()
+        kinds.judge(type(pipe))
         self.subject, shown = subject(type(pipe)), said(pipe, prompt, call)
-        self.asked = read(shown, call.get(AGAINST))
+        self.asked = read(shown, call.get(AGAINST), silent=self.subject is None)
         if chunk < 1:
             raise SpecError(f"chunk={chunk} is not allowed; decode at least one picture at once")
         refuse(pipe)
@@ -92,6 +96,7 @@ class TextToImage(Generator):
         image = self._look()
         self._release(image)
         self._measure(image, call)
+        self._finite(image)
 
     @property
     def prompt(self) -> str | None:
@@ -166,9 +171,9 @@ class TextToImage(Generator):
             self.pipe, draws, caller=caller, encode=encode, chunk=self.chunk, exact=exact
         )
         n, (first, against) = len(asked), asked[0]
-        how: dict[str, Any] = (
-            {COUNT: n, PROMPT: first} if self.many else {self.subject: [a.prompt for a in asked]}
-        )
+        how: dict[str, Any] = {COUNT: n} if self.many else {}
+        if self.subject is not None:
+            how[self.subject] = first if self.many else [a.prompt for a in asked]
         if against is not None:
             how[AGAINST] = against if self.many else [a.against for a in asked]
         with ExitStack() as stack:
@@ -180,7 +185,8 @@ class TextToImage(Generator):
             stage.pipe(**how, **self.call, output_type="np")
         if draws.image is None or len(draws.image) != n:
             raise SpecError(
-                f"{self.name} gives no pictures (B, 3, H, W), so it is no map to images"
+                f"{self.name} gives no pictures (B, 3, H, W), so it is no map to images; take a "
+                "text-to-image pipeline"
             )
         return draws.image
 
@@ -214,7 +220,7 @@ class TextToImage(Generator):
         image, caller = torch.empty(0), probe.Probe()
         for asked in dict.fromkeys(self.asked):
             draws, memory = Draws(), Texts()
-            reader = words.Reader()
+            reader = words.Reader(self._written(asked))
 
             def encode(
                 pipe: Any,
@@ -227,9 +233,9 @@ class TextToImage(Generator):
                 memory.keep(texts.ask(encoder, args, kwargs))
                 return memory.said(len(memory) - 1).one
 
-            with self._refusals(), torch.enable_grad():
+            with refused(self.name), torch.enable_grad():
                 image = self._run([asked], draws, caller, encode)
-            reader.judge()
+            reader.judge(self.name)
             self.known[asked] = len(self.texts)
             self.texts.append(memory)
             alive = probe.alive(image, draws.drawn)
@@ -238,26 +244,36 @@ class TextToImage(Generator):
                     f"no draw of {self.name} has an influence on its picture that a gradient sees; "
                     "take another scheduler"
                 )
-            found = arrange([tuple(x.shape[1:]) for x in draws.drawn], draws.kinds, alive)
+            found = arrange([of_picture(x) for x in draws.drawn], draws.kinds, alive)
             if len(self.known) > 1 and found[0] != self.space:
                 raise SpecError(
                     f"the prompts have different latents, {self.space} and {found[0]}; run them alone"
                 )
             self.space, self.places = found
             self._first, self._caller = draws.drawn, caller
-        self.alone = any(name.endswith("image") for name in self.call) and not self._batched(
-            caller
-        )
+        seen = self.subject is None or any("image" in name for name in self.call)
+        shared = any(of_picture(x) == tuple(x.shape) for x in self._first)
+        self.alone = shared or (seen and not self._batched(caller))
         return image.detach()
+
+    def _written(self, asked: Asked) -> list[str]:
+        """The user's own texts in a call."""
+        more = (x for name, x in self.call.items() if PROMPT in name)
+        return [x for x in (asked.prompt, asked.against, *more) if isinstance(x, str)]
 
     def _batched(self, caller: Caller) -> bool:
         """Whether each of two pictures gets draws of its own. What an autoencoder draws for a picture
-        that is given is the same for all of a call, which then are one."""
+        that is given is the same for all of a call, which then are one; and a call may know one only."""
+        if not self.many and self.subject is None:
+            return False
         memory, draws = self.texts[-1], Draws()
         calls = iter(range(len(memory)))  # pyright: ignore[reportArgumentType]
         answer = lambda pipe, args, kwargs: texts.rows([memory.said(next(calls))] * 2)  # pyright: ignore[reportCallIssue]
-        with self._refusals(), torch.no_grad():
-            self._run([self.asked[-1]] * 2, draws, caller, answer)
+        try:
+            with refused(self.name), torch.no_grad():
+                self._run([self.asked[-1]] * 2, draws, caller, answer)
+        except SpecError:
+            return False
         return all(len(x) == 2 for x in draws.drawn)
 
     def _release(self, image: Tensor) -> None:
@@ -289,30 +305,19 @@ class TextToImage(Generator):
                 f"asked for; give height={height}, width={width}, or multiples that it knows"
             )
 
-    @contextmanager
-    def _refusals(self) -> Iterator[None]:
-        """What a pipeline says against a call, in one line."""
-        try:
-            yield
-        except LatentzooError:
-            raise
-        except NameError as error:  # of a package that its module would have imported
+    def _finite(self, image: Tensor) -> None:
+        """Looks whether pictures are finite. That of the first run is no real one, so one is made where it is not."""
+        if image.isfinite().all():
+            return
+        rng = torch.Generator().manual_seed(0)
+        z = torch.randn(len(self.asked), self.space.dim, generator=rng)
+        with torch.no_grad():
+            real = self(z.to(image.device, self.place[1]))
+        if not real.isfinite().all():
             raise SpecError(
-                f"{self.name} needs the package {error.name}, which is not installed; install it by pip"
-            ) from error
-        except (
-            TypeError,
-            ValueError,
-            RuntimeError,
-            AttributeError,
-            LookupError,
-            ArithmeticError,
-            OSError,
-        ) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise SpecError(
-                f"{self.name} refuses the call ({type(error).__name__}: {reason}); check its options"
-            ) from error
+                f"{self.name} gives a picture that is not finite; check its scheduler's settings and the type of its "
+                "numbers: bfloat16 overflows later than float16"
+            )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "TextToImage":
         super()._apply(fn, recurse)

@@ -13,10 +13,13 @@ LOGS = (diffusers_log, transformers_log)
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps log lines, progress bars and warnings about old ways of their own from being seen."""
+    """Keeps log lines, progress bars and warnings about old ways of their own from being seen.
+
+    Lines about errors too: what is wrong is raised as well, and said once.
+    """
     before = [(log.get_verbosity(), log.is_progress_bar_enabled()) for log in LOGS]
     for log in LOGS:
-        log.set_verbosity_error()
+        log.set_verbosity(logging.CRITICAL)
         log.disable_progress_bar()
     try:
         with warnings.catch_warnings():

@@ -151,8 +151,15 @@ def is_network(part: Any) -> bool:
     return isinstance(getattr(part, "_orig_mod", part), ModelMixin)
 
 
+PLAIN = (int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size, type(None))
+"""What is the same again when a network is run again; an object may have been emptied by then."""
+
+
 class Spend:
     """Creates the caller of networks in a forward pass whose gradient may be asked for.
+
+    A call that takes or gives an object is kept whatever the budget says: a cache of keys and values would be
+    without a trace when it is filled, and empty when it is read again.
 
     Arguments:
         budget: The memory that the calls share.
@@ -166,7 +173,7 @@ class Spend:
     ) -> Any:
         leaves, spec = pytree.tree_flatten((args, kwargs))
         at = [i for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.requires_grad]
-        if not at or not torch.is_grad_enabled():
+        if not at or not torch.is_grad_enabled() or _objects(leaves):
             return call(*args, **kwargs)
         shape: list[Any] = []
 
@@ -184,7 +191,14 @@ class Spend:
         inputs = tuple(leaves[i].view_as(leaves[i]) for i in at)
         tensors = iter(self.budget.run(step, inputs, None))
         form, others = shape
+        if _objects(others):
+            return call(*args, **kwargs)
         return pytree.tree_unflatten([next(tensors) if y is None else y for y in others], form)
+
+
+def _objects(leaves: Iterable[Any]) -> bool:
+    """Whether something is neither a tensor nor plain."""
+    return not all(isinstance(x, (Tensor, *PLAIN)) for x in leaves)
 
 
 def processors(network: Any) -> dict[str, Any]:

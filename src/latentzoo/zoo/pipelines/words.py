@@ -1,6 +1,12 @@
-"""Which words of a prompt no text encoder reads."""
+"""Which words of a prompt no text encoder reads.
+
+A pipeline may put a prompt into a text of its own, its template, and cut the whole. Only the words of the prompt are
+looked for: what is lost of the template is the pipeline's own affair.
+"""
 
 import copy
+import warnings
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -9,12 +15,20 @@ from transformers import PreTrainedTokenizerBase
 from latentzoo.errors import SpecError
 from latentzoo.zoo.pipelines.stage import Standin
 
+ALL = None
+"""What is lost of a prompt whose template alone is as long as its encoder reads."""
+
 
 class Reader:
-    """Creates the ear at a pipeline's tokenizers: of each text, what each of them cut off."""
+    """Creates the ear at a pipeline's tokenizers: of each text, what each of them cut off.
 
-    def __init__(self) -> None:
-        self.lost: dict[str, list[str]] = {}
+    Arguments:
+        texts: What the user wrote: the prompt, and what it is against.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.texts = sorted({text for text in texts if text.strip()}, key=len, reverse=True)
+        self.lost: dict[str, list[str | None]] = {}
 
     def hearing(self, pipe: Any) -> Any:
         """A copy of the pipeline whose tokenizers are heard."""
@@ -30,29 +44,55 @@ class Reader:
         if kwargs.get("truncation") and isinstance(length, int) and text:
             for one in [text] if plain else text:
                 if isinstance(one, str):
-                    self.lost.setdefault(one, []).append(behind(tokenizer, one, length))
+                    self.note(tokenizer, one, length)
         return tokenizer(text, *args, **kwargs)
 
-    def judge(self) -> None:
-        """Says which words are lost.
+    def note(self, tokenizer: Any, whole: str, length: int) -> None:
+        """Notes what a tokenizer cuts off of the user's text in a whole one."""
+        found = (
+            (text, start) for text in self.texts if (start := _place(text, whole)) is not None
+        )
+        for text, start in found:
+            before, until = whole[:start], whole[: start + len(text)]
+            lost = behind(tokenizer, until, length)
+            full = bool(lost and before.strip() and behind(tokenizer, before, length))
+            self.lost.setdefault(text, []).append(ALL if full else lost)
+            return  # the longest one
+
+    def judge(self, name: str) -> None:
+        """Says which words are lost, of a pipeline by its name.
 
         Raises:
             SpecError: If there is a text of which every encoder loses some.
         """
         for text, lost in self.lost.items():
-            if all(lost):
-                raise SpecError(
-                    f"the text '{_short(text)}' is longer than the text encoders read: "
-                    f"'{_short(min(lost, key=len))}' would be lost; shorten it"
+            if some := [words for words in lost if words]:
+                if all(words is ALL or words for words in lost):
+                    raise SpecError(
+                        f"the text '{_short(text)}' is longer than the text encoders read: "
+                        f"'{_short(min(some, key=len))}' would be lost; shorten it"
+                    )
+            elif all(words is ALL for words in lost):
+                warnings.warn(
+                    f"{name} reads nothing of '{_short(text)}': its own template is longer than its text encoder "
+                    "reads; give a larger max_sequence_length",
+                    stacklevel=2,
                 )
 
 
 def behind(tokenizer: Any, text: str, length: int) -> str:
     """What a tokenizer leaves of a text behind its length; empty if it reads all."""
     numbers = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    room = length - tokenizer.num_special_tokens_to_add()
+    room = max(length - tokenizer.num_special_tokens_to_add(), 0)
     return tokenizer.decode(numbers[room:]).strip() if len(numbers) > room else ""
 
 
+def _place(text: str, whole: str) -> int | None:
+    """Where a text begins in a whole one, which may have been stripped and put in small letters."""
+    start = whole.lower().find(text.strip().lower())
+    return None if start < 0 else start
+
+
 def _short(text: str) -> str:
+    text = " ".join(text.split())
     return text if len(text) <= 120 else f"{text[:57]}...{text[-57:]}"

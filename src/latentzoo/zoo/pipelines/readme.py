@@ -1,0 +1,31 @@
+"""What a repository's README declares above its text: its licence, and the options that its weights are made for."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def licence(folder: Path) -> str:
+    """The licence that a repository's README declares."""
+    said = declared(folder)
+    return str(said.get("license_name") or said.get("license") or "not stated")
+
+
+def usual(folder: Path) -> dict[str, Any]:
+    """The options that a README declares under `latentzoo`: the steps and guidance that weights are made for."""
+    said = declared(folder).get("latentzoo")
+    return {str(key): value for key, value in said.items()} if isinstance(said, dict) else {}
+
+
+def declared(folder: Path) -> dict[str, Any]:
+    """What a repository's README declares above its text; nothing where it is not sound."""
+    readme = folder / "README.md"
+    if not readme.is_file():
+        return {}
+    parts = readme.read_text(encoding="utf-8", errors="replace").split("---", 2)
+    try:
+        record = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0].strip() else None
+    except yaml.YAMLError:
+        record = None
+    return record if isinstance(record, dict) else {}
