@@ -114,9 +114,9 @@ def text(count: int, **more: Any) -> Any:
     return lz.Clip("a", Unread(network), copies=count, **more)
 
 
-def copies(side: int, count: int) -> Turn:
+def copies(side: int, count: int, **more: Any) -> Turn:
     """The gradient of a text energy."""
-    return gradient(text(count), torch.rand(1, 3, side, side))
+    return gradient(text(count, **more), torch.rand(1, 3, side, side))
 
 
 def guided(count: int, together: int = 1) -> Turn:

@@ -28,6 +28,8 @@ PAIRS: dict[str, tuple[str, str, str | None]] = {
     "avatar-ddpm, 1 chain": ("avatar('avatar-ddpm', 1)", "avatar('avatar-ddpm', 1)", None),
     "8 copies, 256 px": ("copies(256, 8)", "copies(256, 8)", None),
     "4 copies, 1024 px": ("copies(1024, 4)", "copies(1024, 4)", None),
+    "8 copies, four together": ("copies(256, 8, together=4)", "copies(256, 8)", HERE),
+    "8 copies, eight together": ("copies(256, 8, together=8)", "copies(256, 8)", HERE),
     "a step with 50 copies, one batch": ("guided(50)", "guided_at_once(50)", HERE),
     "the same, copies together": ("guided(50, 50)", "guided_at_once(50)", HERE),
     "10 steps again, kept": ("steps(True)", "steps(False)", HERE),
