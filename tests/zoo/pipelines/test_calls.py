@@ -79,6 +79,13 @@ def test_words_that_one_encoder_reads_are_not_lost():
         lz.load(flux(), prompt=long, **flux.call)
 
 
+def test_a_caption_is_not_left_uncleaned_in_silence(monkeypatch):
+    monkeypatch.setattr("latentzoo.zoo.pipelines.options.CLEANERS", ("no_such_package",))
+    sigma = tiny.MADE["PixArtSigmaPipeline"]
+    with pytest.raises(SpecError, match="clean_caption needs packages"):
+        lz.load(sigma(), prompt=tiny.PROMPT, clean_caption=True, **sigma.call)
+
+
 def test_a_further_text_is_one_for_all_prompts():
     flux = tiny.MADE["FluxPipeline"]
     with pytest.raises(SpecError, match="prompt_2 of FluxPipeline is a list; give one text"):

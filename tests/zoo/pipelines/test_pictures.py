@@ -8,6 +8,7 @@ from PIL import Image
 from test_pipelines import latent, own
 
 from latentzoo.zoo.pipelines.pipeline import TextToImage
+from latentzoo.zoo.pipelines.probe import Probe
 from laws import obey
 
 SEEN = Image.fromarray(np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8))
@@ -99,6 +100,22 @@ def test_the_map_is_the_pipelines_own_call(made):
 @pytest.mark.slow
 def test_the_laws_hold(made):
     obey(made[1])
+
+
+def test_tensors_that_are_given_go_where_the_networks_go():
+    about = tiny.MADE["StableCascadeDecoderPipeline"]
+    generator = TextToImage(about(), tiny.PROMPT, **about.call).half()
+    assert generator.call["image_embeddings"].dtype == torch.float32  # the pipeline's own affair
+    assert generator.double().call["image_embeddings"].dtype == torch.float64
+    assert generator.float().call["image_embeddings"].dtype == torch.float32
+    assert generator.to("meta").call["image_embeddings"].is_meta
+
+
+def test_a_network_may_empty_a_list_that_it_is_given():
+    """As HunyuanDiT does with the states of its ControlNet."""
+    x = torch.randn(2, 3, requires_grad=True)
+    found = Probe()(lambda states: 2 * states.pop(), torch.nn.Identity(), ([x],), {})
+    assert torch.equal(found, 2 * x) and found.requires_grad
 
 
 def test_a_cache_that_the_pipeline_empties_is_kept_for_the_gradient():

@@ -48,7 +48,7 @@ def own(pipe, call, n=1):
 def latent(generator, drawn):
     """The latent of recorded draws."""
     blocks = {
-        name: torch.zeros(len(drawn[0]), *shape) for name, shape in generator.space.blocks.items()
+        name: torch.zeros(len(drawn[-1]), *shape) for name, shape in generator.space.blocks.items()
     }
     for place, noise in zip(generator.places, drawn, strict=True):
         if place is not None and place.row is None:

@@ -133,6 +133,18 @@ def _():
     return sd()
 
 
+@tiny(
+    "StableDiffusionGLIGENPipeline",
+    START,
+    stays=True,
+    guidance_scale=4.0,
+    gligen_phrases=["a hat"],
+    gligen_boxes=[[0.1, 0.1, 0.6, 0.6]],
+)
+def _():
+    return sd(attention_type="gated")
+
+
 def sdxl(scheduler=None):
     return {
         "vae": vae(force_upcast=True),
@@ -330,6 +342,16 @@ def _():
     return flux2(K.qwen3(), K.qwen_tokens(), 64)
 
 
+@tiny(
+    "Flux2KleinKVPipeline",
+    {"start": (16, 4, 4)},
+    max_sequence_length=64,
+    text_encoder_out_layers=(1, 2),
+)
+def _():
+    return flux2(K.qwen3(), K.qwen_tokens(), 64)
+
+
 def sana(scheduler, **more):
     return {
         "transformer": D.SanaTransformer2DModel(
@@ -451,6 +473,18 @@ def _():
     }
 
 
+def qwen_vae():
+    return D.AutoencoderKLQwenImage(
+        base_dim=8,
+        z_dim=4,
+        dim_mult=[1, 1, 1],
+        num_res_blocks=1,
+        temperal_downsample=[False, True],
+        latents_mean=[0.0] * 4,
+        latents_std=[1.0] * 4,
+    )
+
+
 @tiny(
     "QwenImagePipeline",
     {"start": (1, 4, 4, 4)},
@@ -469,15 +503,7 @@ def _():
             joint_attention_dim=32,
             axes_dims_rope=(8, 4, 4),
         ),
-        "vae": D.AutoencoderKLQwenImage(
-            base_dim=8,
-            z_dim=4,
-            dim_mult=[1, 1, 1],
-            num_res_blocks=1,
-            temperal_downsample=[False, True],
-            latents_mean=[0.0] * 4,
-            latents_std=[1.0] * 4,
-        ),
+        "vae": qwen_vae(),
         "text_encoder": K.qwen25_vl(),
         "tokenizer": K.qwen_tokens(),
         "scheduler": flow(use_dynamic_shifting=True),
@@ -805,17 +831,33 @@ def _():
     }
 
 
-@tiny("IFPipeline", {"start": (3, 16, 16), "noise": (2, 3, 16, 16)}, guidance_scale=3.0)
+@tiny(
+    "StableCascadeDecoderPipeline",
+    {"start": (4, 32, 32), "noise": (1, 4, 32, 32)},
+    guidance_scale=2.0,
+    num_inference_steps=2,
+    height=None,
+    width=None,
+    image_embeddings=torch.linspace(-1, 1, 36).reshape(1, 4, 3, 3),
+)
 def _():
+    return cascade_decoder()
+
+
+def deep_floyd(**more):
+    """The first stage, or with more channels and a time of its own a further one."""
     return {
         "unet": unet(
-            sample_size=16,
-            in_channels=3,
-            out_channels=6,
+            **{
+                "sample_size": 16,
+                "in_channels": 3,
+                "out_channels": 6,
+                "class_embed_type": None,
+                **more,
+            },
             addition_embed_type="text",
             addition_embed_type_num_heads=2,
             act_fn="gelu",
-            class_embed_type=None,
             cross_attention_norm="group_norm",
             encoder_hid_dim=32,
             encoder_hid_dim_type="text_proj",
@@ -841,6 +883,22 @@ def _():
     }
 
 
+@tiny("IFPipeline", {"start": (3, 16, 16), "noise": (2, 3, 16, 16)}, guidance_scale=3.0)
+def _():
+    return deep_floyd()
+
+
+@tiny(
+    "IFSuperResolutionPipeline",
+    {"start": (3, 16, 16), "start2": (3, 16, 16), "noise2": (2, 3, 16, 16)},
+    guidance_scale=3.0,
+    image=torch.linspace(-1, 1, 192).reshape(1, 3, 8, 8),
+)
+def _():
+    parts = deep_floyd(in_channels=6, class_embed_type="timestep")
+    return parts | {"image_noising_scheduler": D.DDPMScheduler()}
+
+
 @tiny("LDMTextToImagePipeline", {"start": (4, 4, 4)}, stays=True, guidance_scale=3.0, **BIG)
 def _():
     from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
@@ -857,6 +915,34 @@ def _():
         "tokenizer": K.clip_tokens(),
         "unet": unet(),
         "scheduler": D.DDIMScheduler(clip_sample=False),
+    }
+
+
+@tiny("Krea2Pipeline", {"start": (4, 4, 4)}, guidance_scale=3.0, max_sequence_length=320)
+def _():
+    return {
+        "transformer": D.Krea2Transformer2DModel(
+            in_channels=16,
+            num_layers=1,
+            attention_head_dim=8,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            intermediate_size=32,
+            timestep_embed_dim=8,
+            text_hidden_dim=32,
+            num_text_layers=2,
+            text_num_attention_heads=2,
+            text_num_key_value_heads=1,
+            text_intermediate_size=16,
+            num_layerwise_text_blocks=1,
+            num_refiner_text_blocks=1,
+            axes_dims_rope=(4, 2, 2),
+        ),
+        "vae": qwen_vae(),
+        "text_encoder": K.qwen3_vl(),
+        "tokenizer": K.qwen_tokens(),
+        "scheduler": flow(use_dynamic_shifting=True),
+        "text_encoder_select_layers": (1, 2),
     }
 
 

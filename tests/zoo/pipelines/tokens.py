@@ -85,6 +85,15 @@ def qwen25_vl():
     return T.Qwen2_5_VLForConditionalGeneration(config)
 
 
+def qwen3_vl():
+    seen = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2}
+    config = T.Qwen3VLConfig(
+        text_config=GROUPED,
+        vision_config={**seen, "out_hidden_size": 32, "deepstack_visual_indexes": [0]},
+    )
+    return T.Qwen3VLModel(config)
+
+
 def glm_tokens():
     tokens = qwen_tokens()
     tokens._tokenizer.post_processor = TemplateProcessing(

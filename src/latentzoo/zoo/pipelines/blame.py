@@ -30,7 +30,9 @@ def unsound(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def refused(name: str, what: str = "the call", cure: str = "check its options") -> Iterator[None]:
+def refused(
+    name: str, what: str = "the call", cure: str = "check its options and its scheduler"
+) -> Iterator[None]:
     """What a class of the libraries says against what it is given.
 
     Arguments:

@@ -90,6 +90,11 @@ class Draws(TorchFunctionMode):
         if func is Tensor.numpy and args[0].ndim == 4 and _painted(args[0], -1):
             self.image = args[0][..., :3].movedim(-1, 1)
             return func(args[0].detach())
+        if func is Tensor.numpy and args[0].requires_grad and self.image is None:
+            raise SpecError(
+                f"the pipeline makes an array of what is no picture of three channels, {tuple(args[0].shape)}, "
+                "and loses the gradient; take a text-to-image pipeline"
+            )
         return func(*args, **kwargs)
 
     def draw(self, like: Tensor) -> Tensor:

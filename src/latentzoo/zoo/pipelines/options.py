@@ -5,16 +5,21 @@ import math
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
+import torch
 from PIL import Image
+from torch import Tensor
 
 from latentzoo import picture
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.zoo.pipelines.habits import CALL, EVERYWHERE, OURS
 
 WORDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
+CLEANERS = ("bs4", "ftfy")
+"""What diffusers cleans a caption by; where it is missing, it only says so in its log."""
 SAID = re.compile(r"(negative_)?prompt_\d+")
 """Further texts of a call, one for all prompts."""
 
@@ -47,6 +52,11 @@ def complete(pipe: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("height", "width"):
         if name in given and given[name] is not None and given[name] < 1:
             raise SpecError(f"{name}={given[name]} is no size in pixels; give a multiple of 8")
+    if given.get("clean_caption") and not all(map(find_spec, CLEANERS)):
+        raise SpecError(
+            "the option clean_caption needs packages without which the text would stay as it is; install "
+            "beautifulsoup4 and ftfy by pip, or leave it out"
+        )
     steps = given.get("num_inference_steps")
     most = getattr(getattr(pipe, "scheduler", None), "config", {}).get("num_train_timesteps")
     if steps is not None and not 1 <= steps <= (most or steps):
@@ -86,6 +96,12 @@ def describe(hint: Any) -> str:
         inside = [h for h in typing.get_args(hint) if h is not Ellipsis]
         return f"a list of which each is {describe(inside[0])}" if inside else "a list"
     return WORDS.get(hint, str(getattr(hint, "__name__", hint)))
+
+
+def moved(move: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """A tensor that was given, where the networks go. Its precision is left to the pipeline, but for 64 bits."""
+    new = move(x)
+    return new if torch.float64 in (x.dtype, new.dtype) else new.to(x.dtype)
 
 
 def _closed(hint: Any) -> bool:

@@ -28,6 +28,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from latentzoo.diffusion.memory import Budget, Recompute
 from latentzoo.errors import SpecError
@@ -321,6 +322,8 @@ class TextToImage(Generator):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "TextToImage":
         super()._apply(fn, recurse)
+        move = lambda x: options.moved(fn, x) if isinstance(x, Tensor) else x
+        self.call = pytree.tree_map(move, self.call)
         self._upcast()
         return self
 

@@ -47,8 +47,11 @@ class Probe:
         key = id(network), *(x.shape for x in given)
         sources = [x for x in given if x.requires_grad]
         if key not in self.seen:
+            own_args, own_kwargs = pytree.tree_map(
+                lambda x: x, (args, kwargs)
+            )  # it may empty a list
             with torch.no_grad():
-                self.seen[key] = call(*args, **kwargs)
+                self.seen[key] = call(*own_args, **own_kwargs)
             if sources and id(network) not in self.tried:
                 self.tried.add(id(network))
                 judge(call, network, args, kwargs)
