@@ -86,8 +86,8 @@ def avatar(name: str, chains: int) -> Turn:
     return gradient(generator, torch.randn(chains, generator.space.dim))
 
 
-def copies(side: int, count: int) -> Turn:
-    """A text energy of altered copies, with OpenAI's ViT-B/32 of random weights."""
+def text(count: int, **more: Any) -> Any:
+    """The energy of a text, with OpenAI's ViT-B/32 of random weights and altered copies."""
     from latentzoo.guides.clip import CLIP
     from latentzoo.guides.text_image import OpenAI
 
@@ -111,8 +111,49 @@ def copies(side: int, count: int) -> Turn:
     ).requires_grad_(False)
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.02)
-    energy = lz.Clip("a", Unread(network), copies=count)
-    return gradient(energy, torch.rand(1, 3, side, side))
+    return lz.Clip("a", Unread(network), copies=count, **more)
+
+
+def copies(side: int, count: int, **more: Any) -> Turn:
+    """The gradient of a text energy."""
+    return gradient(text(count, **more), torch.rand(1, 3, side, side))
+
+
+def guided(count: int, together: int = 1) -> Turn:
+    """A guided step of the Langevin algorithm: StyleGAN2 at 256 px, and a text energy with altered copies."""
+    generator = gan()
+    target = lz.Posterior(generator, {"text": 500 * text(count, together=together)})
+    rng, kernel = lz.Rng(0), lz.ULA(0.01)
+    state = kernel.init(target, rng.normal(512), rng)
+
+    def turn() -> None:
+        kernel.step(target, state, rng)
+
+    return turn
+
+
+def guided_at_once(count: int) -> Turn:
+    """The same as the official loop of 2022 has it: all copies are one batch, and autograd keeps all that it needs."""
+    from latentzoo.energies.augment import Draws, augment
+
+    generator, energy, h = gan(), text(count), 0.01
+    draws = Draws.fixed(count, generator.size)
+    z = torch.randn(1, 512)
+
+    def turn() -> None:
+        x = z.clone().requires_grad_()
+        image = generator(x).expand(count, -1, -1, -1)
+        phi = 500 * energy.distance(augment(image, draws)).mean() + x.square().sum() / 2
+        (grad,) = torch.autograd.grad(phi, x)
+        (x - h / 2 * grad + h**0.5 * torch.randn_like(x)).detach()
+
+    return turn
+
+
+def steps(recompute: bool, chains: int = 1) -> Turn:
+    """The gradient of 10 steps of a latent diffusion, computed again in the backward pass or kept for it."""
+    generator = lz.load("avatar-ldm", steps=10, recompute=recompute)
+    return gradient(generator, torch.randn(chains, generator.space.dim))
 
 
 def resize(side: int) -> Turn:
@@ -132,13 +173,17 @@ def interpolate(side: int) -> Turn:
     return gradient(larger, torch.rand(1, 3, side, side))
 
 
-def stylegan2(chains: int) -> Turn:
+def gan() -> lz.Generator:
     """StyleGAN2 at 256 px with random weights."""
     from latentzoo.zoo import stylegan2
 
     widths = [512, 512, 512, 512, 256, 128, 64]
-    generator = stylegan2.build(widths=widths).requires_grad_(False)
-    return gradient(generator, torch.randn(chains, 512))
+    return stylegan2.build(widths=widths).requires_grad_(False)
+
+
+def stylegan2(chains: int) -> Turn:
+    """Its gradient."""
+    return gradient(gan(), torch.randn(chains, 512))
 
 
 def checkpoint(kind: str, what: str, layers: int = 32) -> Turn:
@@ -219,12 +264,14 @@ class Live(TorchDispatchMode):
         return out
 
 
-def latents(kernel: Callable[[], Any], dim: int = 100_000, chains: int = 4) -> Turn:
+def latents(
+    kernel: Callable[[], Any], dim: int = 100_000, chains: int = 4, steps: int = 24
+) -> Turn:
     """How many tensors of a latent's size a run holds for each chain at its peak, phi's included."""
 
     def turn() -> float:
         with Live() as live:
-            lz.sample(half_square, dim=dim, chains=chains, steps=24, kernel=kernel())
+            lz.sample(half_square, dim=dim, chains=chains, steps=steps, kernel=kernel())
         return live.most / (4 * chains * dim)
 
     return turn

@@ -1,5 +1,6 @@
 """Translated networks: the same numbers, one graph for each, one shape for the whole run, one line where it fails."""
 
+import pickle
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from latentzoo.zoo import ldm, stylegan2
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The .grad attribute"),  # torch's own, while it traces
+    pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated"),  # when it starts
     pytest.mark.filterwarnings("ignore:the generator's images run"),  # of weights drawn at random
 ]
 
@@ -127,6 +129,17 @@ UNET = {"width": 32, "mult": [1, 2], "depth": 1, "attention": [2], "heads": None
 STAGE = {"channels": 3, "latent": 3, "width": 32, "mult": [1, 2], "depth": 1}
 
 
+def test_another_process_translates_what_was_translated_here(traced: None) -> None:
+    generator, energy = gan(), clip()
+    compiling.compile(generator)
+    target = lz.Posterior(generator, energy)
+    z = torch.zeros(2, 6)
+    sent = pickle.loads(pickle.dumps(target))
+    assert compiling.compiled(sent.generator)
+    assert not compiling.compiled(sent.terms["energy"][1])
+    torch.testing.assert_close(sent.evaluate(z).grad, target.evaluate(z).grad)
+
+
 def test_what_is_once_is_not_translated(traced: None) -> None:
     posterior = lz.Posterior(gan(), clip(), compile=True)
     posterior.evaluate(torch.zeros(2, 6), gradient=False)
@@ -165,7 +178,8 @@ def test_what_a_translation_fails_of_is_one_line() -> None:
 
 
 @pytest.mark.slow
-def test_translated_gradients_are_those_that_were_written() -> None:
+def test_translated_gradients_are_those_that_were_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     torch.compiler.reset()
     z = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
     plain = lz.Posterior(gan(), clip()).evaluate(z)

@@ -14,6 +14,7 @@ References:
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -72,9 +73,23 @@ class Posterior(Potential):
         for name, (_, energy) in self.terms.items():
             self._place(name, energy if device is None else energy.to(device))
         if compile:
-            for module in (self.generator, *(energy for _, energy in self.terms.values())):
+            for module in self._modules():
                 compiling.compile(module)
         self._rows, self.compile = 0, compile or compiling.compiled(generator)
+
+    def _modules(self) -> Iterator[nn.Module]:
+        yield self.generator
+        yield from (energy for _, energy in self.terms.values())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process is sent; torch leaves translations out, so it is told what to translate again."""
+        translated = [module for module in self._modules() if compiling.compiled(module)]
+        return {**self.__dict__, "translated": translated}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for module in state.pop("translated"):
+            compiling.compile(module)
+        vars(self).update(state)
 
     def _place(self, name: str, energy: Energy) -> None:
         """Refuses an energy whose network is elsewhere than the generator's."""

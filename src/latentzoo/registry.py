@@ -33,6 +33,8 @@ from latentzoo.errors import SpecError, UnknownName
 HERE = Path(__file__).parent
 OBJECT = re.compile(r"(?P<module>[^\W\d][\w.]*):(?P<name>[^\W\d]\w*)")
 """How an object of one's own is named: `module:Class`, or `module:object`."""
+_installed = cache(entry_points)
+"""The entry points of all packages, each of which has a file to read."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,10 @@ def entries(
     for path in sorted(folder(package).glob("*.py")):
         if path.stem.startswith("_"):
             continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if not any(word in text for word in (base, function) if word):  # quicker than to parse it
+            continue
+        tree = ast.parse(text)
         symbol = next(filter(None, (_symbol(node, base, function) for node in tree.body)), None)
         if symbol is not None:
             module = f"{package}.{path.stem}"
@@ -211,7 +216,7 @@ def _declared(group: str) -> Iterator[tuple[str, str]]:
         table.read_string(path.read_text(encoding="utf-8"))
         if table.has_section(group):
             yield from table.items(group)
-    for point in entry_points(group=group):
+    for point in _installed().select(group=group):
         yield point.name, point.value
 
 

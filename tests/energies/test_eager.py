@@ -55,12 +55,18 @@ def test_a_term_that_is_detached_is_named() -> None:
         eager.mean([lambda x: x.detach().sum((1, 2, 3))], image())
 
 
-def test_the_energy_of_copies_is_the_mean_over_altered_pictures() -> None:
-    energy = lz.Clip("a person with a yellow hat", "avatar-clip", copies=3)
+@pytest.mark.parametrize("together", [1, 2, 3])
+@pytest.mark.parametrize("per_chain", [False, True])
+def test_the_energy_of_copies_is_the_mean_over_altered_pictures(
+    together: int, per_chain: bool
+) -> None:
+    texts = ["a person with a yellow hat", "a person with a beard"]
+    more = {"copies": 3, "together": together, "per_chain": per_chain}
+    energy = lz.Clip(texts, "avatar-clip", **more)
     x = torch.rand(2, 3, 64, 64, requires_grad=True)
     draws = Draws.fixed(3, (64, 64))
     copies = augment(x.repeat_interleave(3, 0), draws.repeat(2))
-    whole = energy.distance(copies).view(2, 3).mean(1)
+    whole = energy.distance(copies, 3).view(2, 3).mean(1)
     torch.testing.assert_close(energy(x), whole)
     ours, theirs = (torch.autograd.grad(e.sum(), x)[0] for e in (energy(x), whole))
     torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-4)

@@ -27,7 +27,7 @@ from latentzoo.errors import SpecError
 from latentzoo.guides import text_image
 from latentzoo.guides.preprocess import at_least_single
 from latentzoo.guides.text_image import TextImage
-from latentzoo.options import Natural
+from latentzoo.options import Count, Natural
 
 MODEL = "openai/clip-vit-base-patch32"
 
@@ -42,6 +42,8 @@ class Clip(Energy):
             SigLIP, the file of an OpenAI archive, or `open_clip:NAME/PRETRAINED`.
         copies: The number R of altered copies; 0 takes the picture as it is. The paper takes 50.
         seed: The seed of the copies' draws.
+        together: How many copies go through the network at once: the memory is that of so many, the result the same
+            up to rounding.
         antialias: Whether pictures are smoothed when they are resized for the model.
         draws: The copies' draws themselves, instead of a seed.
         per_chain: Whether each text is that of one chain.
@@ -59,6 +61,7 @@ class Clip(Energy):
         *,
         copies: Natural = 0,
         seed: Natural = 0,
+        together: Count = 1,
         antialias: bool = True,
         draws: Draws | None = None,
         per_chain: bool = False,
@@ -70,6 +73,7 @@ class Clip(Energy):
         self.model = text_image.load(model) if isinstance(model, str) else model
         self.usual = self.model.usual
         self.copies, self.seed, self.antialias, self.draws = copies, seed, antialias, draws
+        self.together = together
         self._fixed: dict[tuple[int, int], Draws] = {}
         with torch.no_grad():
             each = F.normalize(at_least_single(self.model.encode_text(texts)), dim=1)
@@ -77,8 +81,12 @@ class Clip(Energy):
             self.register_buffer("target", target, persistent=False)
 
     def about(self, target: str) -> "Clip":
-        same = {"copies": self.copies, "seed": self.seed, "antialias": self.antialias}
-        return Clip(target, self.model, draws=self.draws, **same)
+        same: dict[str, Any] = {
+            "copies": self.copies,
+            "seed": self.seed,
+            "together": self.together,
+        }
+        return Clip(target, self.model, draws=self.draws, antialias=self.antialias, **same)
 
     @property
     def chains(self) -> int | None:
@@ -94,26 +102,36 @@ class Clip(Energy):
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
         if not self.copies and self.draws is None:
             return self.distance(image)
-        draws = self._draws(image)
-        copies = (Draws(*(d[r : r + 1] for d in draws)) for r in range(len(draws.resize)))
-        return eager.mean([partial(self._altered, draw=draw) for draw in copies], image)
+        parts = list(zip(*(each.split(self.together) for each in self._draws(image)), strict=True))
+        share = len(parts) / sum(len(part[0]) for part in parts)
+        terms = [partial(self._altered, draws=Draws(*part), share=share) for part in parts]
+        return eager.mean(terms, image)
 
-    def distance(self, image: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N"]:
+    def distance(self, image: Float[Tensor, "N 3 H W"], each: int = 1) -> Float[Tensor, "N"]:
         """One minus the cosine of pictures and text, without copies.
+
+        Arguments:
+            image: The pictures.
+            each: How many pictures in a row are of one chain.
 
         Raises:
             SpecError: If each chain has its text, and there are not as many pictures.
         """
-        if self.chains not in (None, len(image)):
+        if self.chains not in (None, len(image) // each):
             raise SpecError(
                 f"there are texts for {self.chains} chains and {len(image)} pictures; give one picture per chain"
             )
         seen = self.model.embed(image, antialias=self.antialias)
         target = self.target.to(seen)
-        return 1 - (seen @ target if self.chains is None else (seen * target).sum(1))
+        if self.chains is None:
+            return 1 - seen @ target
+        return 1 - (seen * target.repeat_interleave(each, 0)).sum(1)
 
-    def _altered(self, image: Tensor, draw: Draws) -> Tensor:
-        return self.distance(augment(image, draw.repeat(len(image))))
+    def _altered(self, image: Tensor, draws: Draws, share: float) -> Tensor:
+        """The sum over some copies of each picture, times what makes the mean of such sums the mean of copies."""
+        count = len(draws.resize)
+        copies = augment(image.repeat_interleave(count, 0), draws.repeat(len(image)))
+        return self.distance(copies, count).unflatten(0, (-1, count)).sum(1) * share
 
     def _draws(self, image: Tensor) -> Draws:
         if self.draws is not None:

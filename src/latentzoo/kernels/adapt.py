@@ -191,11 +191,11 @@ def temperature(
         cess: The fraction of the conditional effective sample size to keep.
         steps: The longest ramp, in gradients.
     """
-    if beta[0] == 1 or steps <= clock:
+    if steps <= clock or (now := float(beta[0])) == 1:
         return torch.ones_like(beta)
     if len(phi) < 4:
         return torch.full_like(beta, min(1.0, (clock / (0.75 * steps)) ** 2))
-    new = raise_temperature(phi, float(beta[0]), cess=cess, left=steps - clock)
+    new = raise_temperature(phi, now, cess=cess, left=steps - clock)
     return torch.full_like(beta, new)
 
 

@@ -57,7 +57,7 @@ from latentzoo.kernels.adapt import (
     step_error,
     temperature,
 )
-from latentzoo.kernels.baoab import baoab
+from latentzoo.kernels.baoab import baoab, calm
 from latentzoo.kernels.lowrank import FEWEST, Learned, Reference, Whitened
 from latentzoo.kernels.types import Angle, Info, Kernel, Point, Potential, where
 from latentzoo.options import Portion, Positive, Share
@@ -171,24 +171,27 @@ class Anneal(Kernel):
         self, phi: Potential, state: AnnealState, rng: Rng, *, beta: Tensor, h: Tensor
     ) -> tuple[AnnealState, Info]:
         """Makes one step at a given temperature and step size, each (B,)."""
-        n, here, dim = int(state.clock[0]), Point(*state[:4]), state.z.shape[1]
+        n, landed = int(state.clock[0]), int(state.landed[0])
+        here, dim = Point(*state[:4]), state.z.shape[1]
         old_p = rng.normal(dim) if n == self._tail else state.p
         reference = self.reference(state) if n >= self.budget // 2 else None
         gamma = self.gamma
         if reference is None:
             longest = FASTEST * dim**0.5 if n < self.budget // 2 else None
-            point, p, work = baoab(  # which alone holds the noise, and lets it go before phi
+            # It alone holds the noise, and lets it go before phi.
+            point, p, work, slopes = baoab(
                 phi, here, old_p, rng.normal(dim), h=h, beta=beta, gamma=gamma, longest=longest
             )
         else:
             white = Whitened(phi, reference)
             start = white.seen(here, reference.whiten(here.z))
-            point, p, work = baoab(
+            point, p, work, slopes = baoab(
                 white, start, old_p, rng.normal(dim), h=h, beta=beta, gamma=gamma
             )
             point = white.plain(point)
         if n < self.budget // 2:
-            p = _calm(_calm(p, here.grad), point.grad)
+            for grad, slope in zip((here.grad, point.grad), slopes, strict=True):
+                calm(p, grad, slope, FASTEST)
         would = (-work).clamp(max=0).exp()
         if n >= self._tail:
             accept, accepted = would, rng.uniform() < would
@@ -205,10 +208,14 @@ class Anneal(Kernel):
                 p = torch.where(accepted[:, None], p, -old_p)
             point = where(accepted | work.isnan(), point, here)
         info = Info(accept, h, beta, work)
+        if landed == 0 and float(beta[0]) == 1:
+            landed = n
+            state = state._replace(landed=state.clock)
         new = state._replace(**point._asdict(), p=p, beta=beta)
         new = _recorded(new, n, info, change, would, None if everyone else accepted)
-        adapting = self.step_size is None and self.schedule is None
-        return self._learn(self._tune(state, new, info, n), n + 1) if adapting else new, info
+        if self.step_size is None and self.schedule is None:
+            new = self._learn(self._tune(state, new, info, would, n, landed), n + 1, landed)
+        return new, info
 
     @property
     def _tail(self) -> float:
@@ -237,10 +244,10 @@ class Anneal(Kernel):
             return self.precondition if int(state.clock[0]) >= self.budget // 2 else None
         return Learned(state.basis, state.scale, state.centre).reference
 
-    def _learn(self, state: AnnealState, n: int) -> AnnealState:
+    def _learn(self, state: AnnealState, n: int, landed: int) -> AnnealState:
         """Keeps gradients of the last tenth before the half, and then fits the reference to them."""
         half = self.budget // 2
-        if state.basis.shape[1] == 0 or n > half or (landed := int(state.landed[0])) == 0:
+        if state.basis.shape[1] == 0 or n > half or landed == 0:
             return state
         every = max(self.budget // 10 // TIMES, 1)
         t, rest = divmod(n - max(half - every * TIMES, landed + 1), every)
@@ -259,14 +266,15 @@ class Anneal(Kernel):
         log_h = (state.log_h + longer).clamp(max=math.log(0.5))
         return state._replace(log_h=log_h, passed=0 * state.passed + 1, work2=0 * state.work2)
 
-    def _tune(self, old: AnnealState, new: AnnealState, info: Info, n: int) -> AnnealState:
+    def _tune(
+        self, old: AnnealState, new: AnnealState, info: Info, would: Tensor, n: int, landed: int
+    ) -> AnnealState:
         """Corrects the step size according to the phase of the run."""
         if n >= self._tail:
             return new
-        landed = int(new.landed[0])
         freeze = self._freeze(new, n + 1, landed)
         log_h, mean = old.log_h, old.mean_log_h
-        relative, accept = self._work(old, new, info)
+        relative, accept = self._work(old, new, info, would)
         if n < freeze:
             rho = max(step_error(relative, accept), 1e-6)
             log_h = (log_h + min(max(math.log(self.work / rho) / 3, -0.5), 0.25)).clamp(max=0.0)
@@ -282,11 +290,13 @@ class Anneal(Kernel):
             log_h = log_h + min(math.log(0.6), math.log(0.25 / (work + 1e-6)) / 3)
         return new._replace(log_h=log_h, mean_log_h=mean)
 
-    def _work(self, old: AnnealState, new: AnnealState, info: Info) -> tuple[float, float]:
+    def _work(
+        self, old: AnnealState, new: AnnealState, info: Info, would: Tensor
+    ) -> tuple[float, float]:
         """The spread of the work in that of the energy, and how many of the steps would pass a test."""
         if len(old.phi) >= 4:
             relative = info.error.std() / ((new.beta * old.phi).std() + 1e-3)
-            return float(relative), float((-info.error).clamp(max=0).exp().mean())
+            return float(relative), float(would.mean())
         h = float(info.step_size[0])
         change = float(new.beta[0] * new.change2.mean().sqrt()) * h + 1e-3
         relative = CHANGE * float(new.work2.mean().sqrt()) * h**3 / change
@@ -313,21 +323,12 @@ def _recorded(
     if kept is not None:
         work2 = torch.where(kept, work2, state.work2)
         change2 = torch.where(kept, change2, 4 * state.change2)
-    lands = int(state.landed[0]) == 0 and float(info.beta[0]) == 1
     return state._replace(
         clock=state.clock + 1,
         passed=state.passed + rate * (would - state.passed),
-        landed=state.clock if lands else state.landed,
         work2=work2,
         change2=change2,
     )
-
-
-def _calm(p: Tensor, grad: Tensor) -> Tensor:
-    """Cuts the momentum along the gradient to `FASTEST`, either way."""
-    norm = grad.norm(dim=1, keepdim=True) + 1e-12
-    along = (p * grad).sum(1, keepdim=True) / norm
-    return torch.addcmul(p, (along.clamp(-FASTEST, FASTEST) - along) / norm, grad)
 
 
 def _redraw(p: Tensor, chosen: Tensor, rng: Rng) -> Tensor:

@@ -47,11 +47,13 @@ class Move(NamedTuple):
         point: The new place.
         p: The new momentum, (B, D).
         work: The shadow work W, (B,): how much the step got the energy wrong.
+        slopes: The lengths of the gradients at its two ends, each (B, 1), where kicks may have been cut.
     """
 
     point: Point
     p: Float[Tensor, "B D"]
     work: Float[Tensor, "B"]
+    slopes: tuple[Tensor, ...] = ()
 
 
 def baoab(
@@ -77,12 +79,13 @@ def baoab(
         gamma: The friction, per unit of time.
         longest: How long a kick may be; longer ones are cut to it, and the work is that of what is left.
     """
-    h = h[:, None]
+    h, beta = h[:, None], beta[:, None]
     half = h / 2
-    k, c, s = beta[:, None] * half.tan(), half.cos(), half.sin()
+    k, c, s = beta * half.tan(), half.cos(), half.sin()
 
     # In place from the first kick on: a latent may have millions of numbers, and each copy counts.
-    first = _cut(k, point.grad, longest)
+    slopes = [] if longest is None else [_length(point.grad)]
+    first = k if longest is None else _cut(k, slopes[0], longest)
     work = _kick_work(first, point.grad, p)
     p = torch.addcmul(p, first, point.grad, value=-1)
     z = (c * point.z).addcmul_(s, p)
@@ -93,9 +96,22 @@ def baoab(
         del xi
     _turn(z, p, c, s)
     new = phi.evaluate(z)
-    last = _cut(k, new.grad, longest)
-    work = work + _kick_work(last, new.grad, p) + beta * (new.phi - point.phi)
-    return Move(new, p.addcmul_(last, new.grad, value=-1), work)
+    slopes += [] if longest is None else [_length(new.grad)]
+    last = k if longest is None else _cut(k, slopes[1], longest)
+    work = work + _kick_work(last, new.grad, p) + beta * (new.phi - point.phi)[:, None]
+    return Move(new, p.addcmul_(last, new.grad, value=-1), work[:, 0], tuple(slopes))
+
+
+def calm(
+    p: Float[Tensor, "B D"],
+    grad: Float[Tensor, "B D"],
+    slope: Float[Tensor, "B 1"],
+    fastest: float,
+) -> None:
+    """Cuts the momentum along a gradient of length `slope` to `fastest`, either way, in place."""
+    slope = slope + 1e-12
+    along = (p * grad).sum(1, keepdim=True) / slope
+    p.addcmul_((along.clamp(-fastest, fastest) - along) / slope, grad)
 
 
 def _turn(z: Tensor, p: Tensor, c: Tensor, s: Tensor) -> None:
@@ -105,13 +121,15 @@ def _turn(z: Tensor, p: Tensor, c: Tensor, s: Tensor) -> None:
     p.mul_(c).sub_(sz)
 
 
-def _cut(k: Tensor, grad: Tensor, longest: float | None) -> Tensor:
+def _length(x: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(x, dim=1, keepdim=True)
+
+
+def _cut(k: Tensor, slope: Tensor, longest: float) -> Tensor:
     """The strength of a kick, (B, 1), less where it would be too long."""
-    if longest is None:
-        return k
-    return torch.minimum(k, longest / grad.norm(dim=1, keepdim=True).clamp(min=1e-30))
+    return torch.minimum(k, longest / slope)
 
 
 def _kick_work(k: Tensor, grad: Tensor, p: Tensor) -> Tensor:
-    """What a kick by u = k grad does to the energy, (B,): the sum of u (u / 2 - p)."""
-    return (k / 2 * grad).sub_(p).mul_(grad).sum(1) * k[:, 0]
+    """What a kick by u = k grad does to the energy, (B, 1): the sum of u (u / 2 - p)."""
+    return (k / 2 * grad).sub_(p).mul_(grad).sum(1, keepdim=True) * k

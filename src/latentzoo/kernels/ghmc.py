@@ -91,7 +91,9 @@ class GHMC(Kernel):
             beta, h = follow(self.schedule, state.clock, state.phi)
         else:
             beta, h = self._temperature(state), state.log_h.exp()
-        new, p, work = baoab(phi, here, state.p, rng.normal(dim), h=h, beta=beta, gamma=self.gamma)
+        new, p, work, _ = baoab(
+            phi, here, state.p, rng.normal(dim), h=h, beta=beta, gamma=self.gamma
+        )
         accept, accepted = metropolis(-work, rng.uniform())
         p = torch.where(accepted[:, None], p, -state.p)
         t, log_h = state.corrections, state.log_h

@@ -126,12 +126,12 @@ def fit(
         The reference, or None if the informed directions are not few, or not narrow.
     """
     half = z.shape[1] // 2
-    found, _ = main_directions(grad[:, :half].flatten(0, 1), rank)
-    other = grad[:, half:].flatten(0, 1)
-    other = other - other.mean(0)
+    found, _ = main_directions(grad[:, :half], rank)
+    other = _centred(grad[:, half:])
     if (other @ found).square().sum() < CAPTURED * other.square().sum():
         return None
-    directions, c = main_directions(grad.flatten(0, 1), rank)
+    del other  # the gradients are much
+    directions, c = main_directions(grad, rank)
     kappa = (c + (c.square() + 4 * c).sqrt()) / 2
     scale, narrow = (1 + kappa).rsqrt(), (1 + kappa).rsqrt() < NARROW
     along = z.flatten(0, 1) @ directions
@@ -184,10 +184,17 @@ class Learned(NamedTuple):
 
 
 def main_directions(
-    grad: Float[Tensor, "N D"], rank: int
+    grad: Float[Tensor, "*N D"], rank: int
 ) -> tuple[Float[Tensor, "D R"], Float[Tensor, "R"]]:
     """The main directions of gradients and the variances along them; at most one for every four gradients."""
-    centred = grad - grad.mean(0)
-    rank = min(rank, max(len(grad) // 4, 1), grad.shape[1])
+    centred = _centred(grad)
+    count, dim = centred.shape
+    rank = min(rank, max(count // 4, 1), dim)
     _, s, v = torch.linalg.svd(centred, full_matrices=False)
-    return v[:rank].T, s[:rank].square() / max(len(grad) - 1, 1)
+    return v[:rank].clone().T, s[:rank].square() / max(count - 1, 1)
+
+
+def _centred(grad: Float[Tensor, "*N D"]) -> Float[Tensor, "M D"]:
+    """The gradients as rows, less their mean."""
+    rows = grad.flatten(0, -2)
+    return rows - rows.mean(0)

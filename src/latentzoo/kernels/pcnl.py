@@ -55,7 +55,7 @@ class PCNL(Kernel):
 
     def step(self, phi: Potential, state: Tuned, rng: Rng) -> tuple[Tuned, Info]:
         here, one, h = state.point, torch.ones_like(state.phi), state.step_size(self.schedule)
-        new, _, work = baoab(phi, here, rng.normal(here.z.shape[1]), None, h=h, beta=one)
+        new, _, work, _ = baoab(phi, here, rng.normal(here.z.shape[1]), None, h=h, beta=one)
         accept, accepted = metropolis(-work, rng.uniform())
         point = where(accepted, new, here)
         state = state.after(

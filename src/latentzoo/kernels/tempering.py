@@ -91,7 +91,9 @@ class Tempering(Kernel):
         u, points, accepts, works = rng.uniform(2, self.rungs), [], [], []
         for k in range(self.rungs):
             here = Point(*(field[:, k] for field in state[4:8]))
-            new, _, work = baoab(phi, here, p[:, k], None, h=h[:, k], beta=beta[k].expand(len(u)))
+            new, _, work, _ = baoab(
+                phi, here, p[:, k], None, h=h[:, k], beta=beta[k].expand(len(u))
+            )
             accept, accepted = metropolis(-work, u[:, 0, k])
             points.append(where(accepted, new, here))
             accepts.append(accept)

@@ -77,6 +77,8 @@ class Directions:
 
     def append(self, frame: "Frame") -> None:
         """Records one step of all chains, and finds the directions if it is the half's."""
+        if self.basis is None and frame.step != self._half:
+            return
         state, alive = frame.state, frame.failed < 0
         if 0 < self._half == frame.step and state.grad.shape[1] and alive.any():
             self.basis = self._found(state.grad[alive][:MOST], like=state.z)

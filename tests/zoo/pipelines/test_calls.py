@@ -100,6 +100,15 @@ def test_a_picture_that_is_not_finite_is_refused(pipe):
         load(broken)
 
 
+def test_a_clamp_of_what_is_no_picture_is_kept():
+    """LongCat clamps a scale (B, S, 1), which three pictures together give the shape of one."""
+    cat = tiny.MADE["LongCatImagePipeline"]
+    generator = lz.load(cat(), prompt=tiny.PROMPT, **cat.call)
+    z = Rng(1, 2, 3).normal(generator.space.dim)
+    alone = torch.cat([generator(row) for row in z.split(1)])
+    torch.testing.assert_close(generator(z), alone, atol=1e-5, rtol=0)
+
+
 def test_the_clamp_is_left_out_of_a_picture_alone_and_of_several(pipe):
     """Stable Diffusion clamps each picture by itself, others all that they made."""
     kolors = tiny.MADE["KolorsPipeline"]

@@ -85,9 +85,9 @@ class Draws(TorchFunctionMode):
                 f"the pipeline draws by {func.__name__}, which is no Gaussian and has no place in a "
                 "latent; turn off what asks for it, or take another scheduler"
             )
-        if func is Tensor.clamp and _bounds(args, kwargs) == (0, 1) and _painted(args[0], -3):
+        if func is Tensor.clamp and _bounds(args, kwargs) == (0, 1) and _painted(args[0], 1):
             return args[0]
-        if func is Tensor.numpy and args[0].ndim == 4 and _painted(args[0], -1):
+        if func is Tensor.numpy and _painted(args[0], -1):
             self.image = args[0][..., :3].movedim(-1, 1)
             return func(args[0].detach())
         if func is Tensor.numpy and args[0].requires_grad and self.image is None:
@@ -173,8 +173,8 @@ def of_picture(draw: Tensor) -> tuple[int, ...]:
 
 
 def _painted(x: Tensor, channels: int) -> bool:
-    """Whether a tensor is a picture, or several."""
-    return x.ndim in (3, 4) and x.shape[channels] in (3, 4)
+    """Whether a tensor is pictures. One alone has three dimensions, as much else has."""
+    return x.ndim == 4 and x.shape[channels] in (3, 4)
 
 
 def _bounds(args: Any, kwargs: Any) -> tuple[Any, Any]:

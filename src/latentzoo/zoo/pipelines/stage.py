@@ -7,6 +7,7 @@ the copy; what is around their calls is new for each call:
     | denoiser        runs with the mode of the draws taken off, kept or forgotten for the gradient
     | autoencoder     decodes in its own precision, a few pictures at a time
     | encode_prompt   is answered from memory
+    | processor       leaves the clamp of pictures out
 """
 
 import copy
@@ -18,6 +19,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
+from diffusers.image_processor import VaeImageProcessor
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.pipelines.pag.pag_utils import PAGMixin
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
@@ -93,6 +95,8 @@ class Stage:
                 vars(new)[name] = self.scheduler(part)
             elif is_network(part):
                 vars(new)[name] = self.network(part)
+            elif isinstance(part, VaeImageProcessor):
+                vars(new)[name] = unclamped(part)
         if hasattr(pipe, "encode_prompt"):
             answer = lambda *args, **kwargs: self.encode(pipe, args, kwargs)
             vars(new)["encode_prompt"] = functools.wraps(pipe.encode_prompt)(answer)
@@ -144,6 +148,13 @@ class Stage:
         """What an autoencoder sees in a picture that was given."""
         with self.draws.away(), self.exact():
             return network.encode(*args, **kwargs)
+
+
+def unclamped(processor: VaeImageProcessor) -> Any:
+    """An image processor that leaves its clamp out, also of a picture alone."""
+    new = copy.copy(processor)
+    vars(new)["denormalize"] = lambda images: images * 0.5 + 0.5
+    return new
 
 
 def is_network(part: Any) -> bool:

@@ -1,0 +1,101 @@
+"""Noise of one stream for each chain: numpy's generators, and a counter-based one written in torch's operations.
+
+    python benchmarks/noise.py [--turns 15]
+
+Prints processor seconds as ratios to `torch.randn` of the same shape, in turns: median, least and largest. Of
+Philox in torch only the random words are timed, of which normal numbers would still have to be made.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import latentzoo as lz
+
+SHAPES = ((1, 512, 400), (256, 512, 8), (16, 49152, 2))
+"""Chains, numbers of each, and how many draws are timed together."""
+TILE = 2**13
+"""For how many blocks of four words passes are made at once, so that they stay in a processor's cache."""
+LOW = 2**32 - 1
+
+
+def words(keys: Tensor, block: Tensor) -> tuple[Tensor, ...]:
+    """Philox 4x32-10 (Salmon et al., 2011): four words, each (B, N), of blocks (N,) under keys (B, 2)."""
+    one, two = keys[:, :1], keys[:, 1:]
+    a = block.expand(len(keys), -1)
+    b = c = d = torch.zeros_like(a)
+    for _ in range(10):
+        x, y = a * 0xD2511F53, c * 0xCD9E8D57
+        a = ((y >> 32) & LOW).bitwise_xor_(b).bitwise_xor_(one)
+        c = ((x >> 32) & LOW).bitwise_xor_(d).bitwise_xor_(two)
+        b, d = y & LOW, x & LOW
+        one, two = (one + 0x9E3779B9) & LOW, (two + 0xBB67AE85) & LOW
+    return a, b, c, d
+
+
+def tensors(chains: int, dim: int) -> Callable[[], object]:
+    keys = torch.arange(2 * chains).view(chains, 2)
+    blocks = torch.arange(dim // 4).split(TILE)
+    rows = keys.split(max(TILE * 4 // dim, 1))
+
+    def draw() -> None:
+        for some in rows:
+            for block in blocks:
+                words(some, block)
+
+    return draw
+
+
+def streams(kind: type[np.random.BitGenerator]) -> Callable[[int, int], Callable[[], object]]:
+    def made(chains: int, dim: int) -> Callable[[], object]:
+        each = [np.random.Generator(kind(seed)) for seed in range(chains)]
+
+        def draw() -> None:
+            rows = np.empty((chains, dim), np.float32)
+            for stream, row in zip(each, rows, strict=True):
+                stream.standard_normal(out=row, dtype=np.float32)
+
+        return draw
+
+    return made
+
+
+def ours(chains: int, dim: int) -> Callable[[], object]:
+    rng = lz.Rng(*range(chains))
+    return lambda: rng.normal(dim)
+
+
+SIDES: dict[str, Callable[[int, int], Callable[[], object]]] = {
+    "latentzoo, numpy's Philox": ours,
+    "numpy's SFC64": streams(np.random.SFC64),
+    "words of Philox by torch": tensors,
+}
+
+
+def seconds(draw: Callable[[], object], times: int) -> float:
+    began = time.process_time()
+    for _ in range(times):
+        draw()
+    return time.process_time() - began
+
+
+def main(turns: int) -> None:
+    torch.set_num_threads(1)
+    for chains, dim, times in SHAPES:
+        plain = lambda chains=chains, dim=dim: torch.randn(chains, dim)
+        for name, side in SIDES.items():
+            draw = side(chains, dim)
+            rows = [seconds(draw, times) / seconds(plain, times) for _ in range(turns + 1)][1:]
+            spread = f"{statistics.median(rows):6.2f} ({min(rows):.2f}-{max(rows):.2f})"
+            print(f"{chains:4d} x {dim:5d}  {name:26s} {spread}", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--turns", type=int, default=15)
+    main(parser.parse_args().turns)
