@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -218,3 +219,12 @@ def test_the_help_shows_the_first_command_first() -> None:
     shown = CliRunner().invoke(app, ["--help"]).output
     places = [shown.index(f"│ {name} ") for name in ("sample", "run", "list", "show", "evaluate")]
     assert places == sorted(places)
+
+
+def test_what_was_never_compared_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = replace(zoo.card("avatar-turbo"), caveat="its layers were never seen")
+    monkeypatch.setattr(zoo, "card", lambda name: own)
+    for command in ("show", "check"):
+        done = CliRunner().invoke(app, [command, "avatar-turbo"])
+        assert done.exit_code == 0 and "caveat" in done.output
+        assert "never seen" in " ".join(done.output.split())
