@@ -129,8 +129,11 @@ def centred(
     short: int | None = None,
     mode: Mode = "bicubic",
 ) -> Preprocess:
-    """The usual way: the shorter edge becomes `short` (or the side), the centre is taken, and normalised."""
-    resize, crop = Resize(short or side, mode), Crop((side, side))
+    """The usual way: the shorter edge becomes `short` (or the side), the centre is taken, and normalised.
+
+    Pictures are numbers, as in the code of 2022: what overshoots stays.
+    """
+    resize, crop = Resize(short or side, mode, bytes=False), Crop((side, side))
     return Preprocess(resize, crop, Normalise(tuple(mean), tuple(std)))
 
 
