@@ -211,10 +211,10 @@ def test_the_identity_holds_far_from_the_prior_and_fails_off_the_posterior() -> 
     assert "prior's, in most coordinates" in reasons(judged(phi, z=0.1 * rng.normal(8)))
 
 
-def run(kernel: Kernel, phi, *, chains: int, steps: int) -> Diagnosis:
+def run(kernel: Kernel, phi, *, chains: int, steps: int, dim: int = 16) -> Diagnosis:
     rng = Rng(*range(chains))
     walk = Walk(Function(phi), kernel, rng, steps=steps)
-    walk.begin(rng.normal(16))
+    walk.begin(rng.normal(dim))
     list(walk)
     state = walk.here.state
     return diagnose(walk.trace, walk.z, kernel=walk.kernel, state=state, failures=())
@@ -302,6 +302,23 @@ def test_sixteen_chains_see_a_kernel_that_forgets_the_prior() -> None:
     for kernel in wrong:
         assert "the spread of the chains is" in reasons(run(kernel, linear, chains=16, steps=400))
     assert not run(Forgetful(), linear, chains=16, steps=400).reasons
+
+
+def test_small_errors_of_many_coordinates_are_seen_together() -> None:
+    """Each variance is 7 % too large, which moves |z|^2 by more than a standard deviation of a thousand numbers."""
+    slope = lambda z: z[:, :8].sum(1)
+    hot = Forgetful(noise=1.03)
+    assert "the spread of the chains is 1.0" in reasons(
+        run(hot, slope, chains=16, steps=400, dim=1024)
+    )
+    assert not run(hot, slope, chains=16, steps=400, dim=32).reasons
+
+
+def test_a_bias_that_is_known_is_told_without_being_measured() -> None:
+    slope = lambda z: z[:, :8].sum(1)
+    found = [run(ULA(0.05), slope, chains=4, steps=40, dim=dim) for dim in (16384, 256)]
+    assert "even where phi says nothing" in "\n".join(found[0].reasons)
+    assert "even where phi says nothing" not in "\n".join(found[1].reasons)
 
 
 def test_energies_that_are_the_same_everywhere_prove_nothing() -> None:

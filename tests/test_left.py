@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentzoo.diagnosis.left import heat, lost
+from latentzoo.diagnosis.left import heat, lost, unfinished
 from latentzoo.diagnosis.nats import bounds
 from latentzoo.rng import Rng
 
@@ -96,3 +96,26 @@ def test_the_bounds_hold_where_few_directions_are_steep_and_their_errors_are_rig
 def test_few_chains_have_no_bounds() -> None:
     z = Rng(0, 1, 2).normal(DIM)
     assert bounds(z, z) is None
+
+
+def relaxing(far: float, h: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Numbers of 256 chains whose mean begins `far` standard deviations off and relaxes with the angle of steps h."""
+    rows = np.arange(400)
+    noise = np.random.default_rng(seed).normal(size=(400, 256))
+    return noise + (far * np.exp(-h * rows / 2))[:, None], np.full((400, 256), h), rows >= 300
+
+
+@pytest.mark.parametrize("h", [0.002, 0.005, 0.01])
+def test_what_a_short_tail_cannot_finish_is_what_is_left(h: float) -> None:
+    x, step_size, tested = relaxing(4.0, h)
+    found = unfinished([np.zeros_like(x), x], step_size, tested, 1.0)
+    assert found == pytest.approx(4 * math.exp(-h * 400 / 2), rel=0.15)
+
+
+def test_what_moved_by_chance_or_had_time_to_finish_is_finished() -> None:
+    for seed in range(20):
+        x, step_size, tested = relaxing(0.0, 0.002, seed)
+        assert unfinished([x], step_size, tested, 1.0) == 0
+    x, step_size, tested = relaxing(4.0, 0.002)
+    assert unfinished([x], np.where(tested[:, None], 0.1, step_size), tested, 1.0) < 0.05
+    assert unfinished([x], step_size, tested, 1.0) > 0.5

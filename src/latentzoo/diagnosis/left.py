@@ -1,4 +1,4 @@
-r"""What the way to the posterior left behind: modes that were passed and lost, and heat that is not gone yet.
+r"""What the way to the posterior left behind: modes passed and lost, heat not gone, moves not finished.
 
 *Lost*. On the ramp, chains at the inverse temperature :math:`\beta_t` are weighed towards the posterior by
 :math:`w_b \propto e^{-(1 - \beta_t) \phi_b}`, draws of the prior among them. The part of that weight whose energies lie
@@ -19,6 +19,15 @@ and tested steps let it decay as they turn the chains by the angle T, so that
 
 nats are left at the end of the run.
 
+*Unfinished*. Where steps are very short, nothing moves much in the tail, settled or not. But a mean that moved by
+:math:`\Delta` between two windows before it, an angle :math:`\vartheta` apart, was still relaxing. Directions that phi
+hardly informs are the slowest, and relax as :math:`e^{-\gamma \vartheta / 2}`, so that from the first window's middle,
+an angle T before the end, up to
+
+.. math:: \Delta \, \frac{e^{-\gamma T / 2}}{1 - e^{-\gamma \vartheta / 2}}
+
+is left, in standard deviations of what moves.
+
 References:
     | Annealed importance sampling (Neal, 2001)
     | https://arxiv.org/abs/physics/9803008
@@ -28,9 +37,12 @@ References:
 """
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Bool, Float
+
+from latentzoo.diagnosis.settled import three_sigma
 
 DEEPER = 0.5
 """By how many nats an energy must lie below all others to be called lost."""
@@ -89,3 +101,37 @@ def heat(
     power = float(work[heated].mean() / step_size[heated].mean())
     turned = float(np.where(moved & tested[:, None], step_size, 0.0).sum(0).mean())
     return max(power, 0.0) / friction * math.exp(-friction * turned)
+
+
+def unfinished(
+    followed: Iterable[Float[np.ndarray, "T B"]],
+    step_size: Float[np.ndarray, "T B"],
+    tested: Bool[np.ndarray, "T"],
+    friction: float,
+) -> float:
+    """How much of a move before the tested tail may be left at the end of a run, in standard deviations.
+
+    Arguments:
+        followed: Numbers whose means over the chains should not move, of at least four chains; what is moved by
+            chance alone has nothing left.
+        step_size: The step sizes, as angles.
+        tested: Which rows are of tested steps.
+        friction: The friction.
+    """
+    length = len(tested)
+    end = int(tested.argmax()) if tested.any() else length
+    first = 5 * length // 8
+    middle = (first + end) // 2
+    if middle - first < 2:
+        return 0.0
+    angle = np.nan_to_num(step_size.mean(1))
+    window, tail = float(angle[first:end].sum()) / 2, float(angle[end:].sum())
+    left = math.exp(-friction * (1.5 * window + tail) / 2) / -math.expm1(-friction * window / 2)
+    most = 0.0
+    for x in followed:
+        before, after = x[first:middle], x[middle:end]
+        change, spread = after.mean(0) - before.mean(0), float(after.std())
+        chance = three_sigma(len(change)) * float(change.std(ddof=1)) / math.sqrt(len(change))
+        if abs(move := float(change.mean())) > chance and spread > 0:
+            most = max(most, abs(move) / spread * left)
+    return most

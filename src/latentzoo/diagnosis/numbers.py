@@ -38,7 +38,7 @@ from torch import Tensor
 from latentzoo.diagnosis.convergence import LONG, ess_bulk, ess_tail, normal_scores, rhat
 from latentzoo.diagnosis.gradients import gradients
 from latentzoo.diagnosis.groups import groups
-from latentzoo.diagnosis.left import heat, lost
+from latentzoo.diagnosis.left import heat, lost, unfinished
 from latentzoo.diagnosis.settled import CHAINS, apart, moving, unsettled
 from latentzoo.diagnosis.traced import Stopped, Traced
 from latentzoo.kernels.adapt import step_error
@@ -54,6 +54,7 @@ class Numbers:
 
     Attributes:
         chains: How many chains there were.
+        dim: How many coordinates a latent has.
         failed: How many stopped because something was not finite.
         steps: How many steps each made.
         landed: The step at which the temperature reached the posterior.
@@ -63,6 +64,7 @@ class Numbers:
         put_back: How often a wild chain was put back after the ramp.
         heat: How many nats of what untested steps put in are left at the end, see `left`.
         lost: The part of the posterior that was passed and that no draw is in, see `left`.
+        unfinished: How much of a move before the tested steps they may not have finished, see `left`.
         energy: The mean of phi over the chains at 50, 75 and 100 % of the run.
         energy_error: The standard error of the last of them.
         energy_range: The standard deviation of all energies of the last quarter.
@@ -97,6 +99,7 @@ class Numbers:
     """
 
     chains: int
+    dim: int
     failed: int
     steps: int
     landed: int | None
@@ -106,6 +109,7 @@ class Numbers:
     put_back: int
     heat: float | None
     lost: float | None
+    unfinished: float | None
     energy: tuple[float, ...]
     energy_error: float | None
     energy_range: float | None
@@ -175,6 +179,7 @@ def measure(
     known = None if kernel is None or state is None else kernel.population(state)
     return Numbers(
         chains=len(alive),
+        dim=z.shape[1],
         failed=int((~alive).sum()),
         steps=max(len(rows.phi) - 1, 0),
         landed=int(rows.arrived.argmax()) if rows.arrived.any() else None,
@@ -239,9 +244,8 @@ def _places(rows: _Rows) -> dict[str, Any]:
     long = length >= ROWS and rows.arrived[5 * length // 8 :].all()
     if not long or chains < CHAINS:
         return {"apart": None, "ranked": None, "groups": ()}
-    followed = [rows.phi, rows.norm2, *rows.along.transpose(1, 0, 2)]
     last = rows.phi[3 * length // 4 :]
-    count = np.bincount(groups([x[5 * length // 8 :] for x in followed]))
+    count = np.bincount(groups([x[5 * length // 8 :] for x in _followed(rows)]))
     return {
         "apart": apart(last),
         "ranked": apart(normal_scores(last)),
@@ -253,15 +257,22 @@ def _way(rows: _Rows, kernel: Kernel | None, dim: int) -> dict[str, Any]:
     """What the way to the posterior left behind; see `left`."""
     length, chains = rows.phi.shape
     if length < ROWS or chains == 0 or not rows.arrived[5 * length // 8 :].all():
-        return {"heat": None, "lost": None}
+        return dict.fromkeys(("heat", "lost", "unfinished"))
+    found: dict[str, Any] = {"lost": lost(rows.phi, rows.beta, rows.norm2, dim)}
     friction = None if kernel is None else kernel.friction
-    kept = np.isnan(rows.accept)
-    return {
-        "heat": None
-        if friction is None
-        else heat(rows.error, rows.step_size, kept, rows.tested, friction),
-        "lost": lost(rows.phi, rows.beta, rows.norm2, dim),
-    }
+    if friction is None:
+        return found | dict.fromkeys(("heat", "unfinished"))
+    kept, step_size = np.isnan(rows.accept), rows.step_size
+    known = [x for x in _followed(rows) if np.isfinite(x[5 * length // 8 :]).all()]
+    found["heat"] = heat(rows.error, step_size, kept, rows.tested, friction)
+    few = chains < CHAINS
+    left = None if few else unfinished(known, step_size, rows.tested, friction)
+    return found | {"unfinished": left}
+
+
+def _followed(rows: _Rows) -> list[Float[np.ndarray, "T B"]]:
+    """The numbers that a run is followed by."""
+    return [rows.phi, rows.norm2, *rows.along.transpose(1, 0, 2)]
 
 
 def _averages(rows: _Rows, gradients: float) -> dict[str, Any]:

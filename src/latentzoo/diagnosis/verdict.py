@@ -23,10 +23,13 @@ APART, RANKED, FAR = 2.0, 1.5, 10.0
 """How far apart chains may be, in energy and in its ranks; and in energy, whatever the ranks say."""
 UNSETTLED = 1.0
 """By how many of its standard deviations phi may still move, for all that is known."""
-WRONG = 0.1
-"""The least deviation from Stein's identity, per dimension, that matters."""
+UNFINISHED = 0.5
+"""How much of a move before the tested steps they may leave unfinished, in standard deviations."""
+WRONG, MOVED = 0.1, 0.5
+"""The least deviation from Stein's identity that matters, per dimension; and in standard deviations of |z|^2, which
+in many dimensions is less."""
 UNKNOWN = 0.5
-"""The largest one that may go unseen."""
+"""The largest one that may go unseen, per dimension."""
 ACCEPTANCE = (0.1, 0.5)
 """The least acceptance, where all steps are tested, and where the tested ones certify the others."""
 WORK = 0.5
@@ -94,6 +97,11 @@ def _reasons(found: Numbers, kernel: Kernel, failures: Sequence[Stopped]) -> Ite
         yield f"the energy is still relaxing over the last quarter of the run; {_longer(kernel)}"
     if found.drifting:
         yield f"the latents still move over the last quarter of the run; {_longer(kernel)}"
+    if found.unfinished is not None and found.unfinished > UNFINISHED:
+        yield (
+            f"the chains still moved before the tested steps, and those are too short to finish it: up to "
+            f"{found.unfinished:.1f} standard deviations are left; {_longer(kernel)}"
+        )
     if found.lost is not None and found.lost > LOST:
         yield (
             f"about {found.lost:.0%} of the posterior was passed on the way, at energies below those of all draws, and "
@@ -143,6 +151,12 @@ def _steps(found: Numbers, kernel: Kernel) -> Iterator[str]:
     if found.acceptance is None and found.put_back > 0.01 * found.chains * max(found.steps, 1):
         yield f"wild chains were put back {found.put_back} times; the energy is too rough to follow"
     yield from _spread(found)
+    wide = (kernel.bias(0.0) - 1) * math.sqrt(found.dim / 2)
+    if wide > MOVED:
+        yield (
+            f"even where phi says nothing the variance under step_size={found.step_size:.3g} is too large, which moves "
+            f"|z|^2 by {wide:.1f} of its standard deviations; take anneal, or a shorter step_size"
+        )
     bias = 1.0 if found.curvature is None else kernel.bias(found.curvature)
     if bias > 1 + WRONG:
         wrong = f"is {bias:.2f} times too large" if math.isfinite(bias) else "diverges"
@@ -157,9 +171,10 @@ def _spread(found: Numbers) -> Iterator[str]:
     alive = found.chains - found.failed
     score, mean, error = found.identity_score, found.identity, found.identity_error
     if mean is not None and error is not None:
-        if abs(mean - 1) > max(WRONG, three_sigma(alive) * error):
+        matters = min(WRONG, MOVED * math.sqrt(2 / found.dim))
+        if abs(mean - 1) > max(matters, three_sigma(alive) * error):
             yield (
-                f"the spread of the chains is {mean:.2f} of what their gradients say it must be, over the end of "
+                f"the spread of the chains is {mean:.3f} of what their gradients say it must be, over the end of "
                 "the run; the step is too long or the run too short"
             )
     elif score is not None and abs(score) > three_sigma(alive) * 4 / 3:
