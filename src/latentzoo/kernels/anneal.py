@@ -26,13 +26,14 @@ phases:
    right but not the momenta. It leaves the posterior exactly invariant, so its acceptance says
    what phase 3 was worth.
 
-Until N/2 the momentum along the gradient is cut to three standard deviations: a chain that starts
-hundreds of nats up would turn them into speed and be thrown far beyond where it should stop, with
-nothing but the slow prior to bring it back. Along the gradient before the step as well, since a slope may end within
-it; many informed directions turn the gradient round from step to step, so that this takes more than chance brought,
-and phi is somewhat too low until N/2. The second half forgets it, and nothing before is kept as a sample. And no kick
-is longer than three lengths of a momentum, :math:`3 \sqrt d`, which none is where a step is stable and the chain has arrived: on the map of a heavy tail a
-start may be a million times steeper than the posterior, and one kick would throw it out of all numbers.
+Until N/2 the momentum along the gradient is cut to three standard deviations: a chain that starts hundreds of
+nats up would turn them into speed and be thrown far beyond where it should stop, with nothing but the slow
+prior to bring it back. Along the gradient before the step as well, since a slope may end within it; many
+informed directions turn the gradient round from step to step, so that this takes more than chance brought,
+and phi is somewhat too low until N/2. The second half forgets it, and nothing before is kept as a sample. And
+no kick is longer than three lengths of a momentum, :math:`3 \sqrt d`, which none is where a step is stable
+and the chain has arrived: on the map of a heavy tail a start may be a million times steeper than the
+posterior, and one kick would throw it out of all numbers.
 
 Outside the tail, a chain whose work is more than twenty times its own recent changes of energy
 (and half a nat) is put back where it was, with a new momentum and twice the allowance, and reported with acceptance 0.
