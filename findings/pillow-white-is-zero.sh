@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Expected: a grey TIFF whose tag PhotometricInterpretation is 0 (WhiteIsZero) is read the right way round, whatever its
 # depth: a stored 0 is white. Pillow does so in 8 bit.
-# Seen: in 16 bit and in floats the stored numbers are given as they are, so that the picture is its own negative, without
-# a word.
+# Seen (Pillow 12.3.0): in 16 bit and in floats the stored numbers are given as they are, so that the picture is its own
+# negative, without a word:
+#     a stored 0 that means white is read as {'u1': 1.0, 'u2': 0.0, 'f4': 0.0}
 # Minded in: src/latentzoo/picture.py (PHOTOMETRIC), where such pictures are turned round.
 set -euo pipefail
 folder=$(mktemp -d)
