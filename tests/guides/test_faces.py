@@ -209,7 +209,7 @@ def test_a_person_is_near_to_itself():
 
 
 def test_where_a_face_was_found_is_settled_and_makes_the_same_network_again(tmp_path):
-    image = torch.rand(1, 3, 40, 60, generator=torch.Generator().manual_seed(0))
+    image = torch.rand(1, 3, 60, 60, generator=torch.Generator().manual_seed(0))
     paths = [tmp_path / "a.png", tmp_path / "b.png"]
     for path in paths:
         picture.write(path, picture.to_uint8(image)[0])

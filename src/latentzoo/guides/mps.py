@@ -135,7 +135,7 @@ class MPS(RewardModel):
     def __init__(self, clip: Any, cross: Cross, tokenizer: Any) -> None:
         super().__init__()
         self.clip, self.cross, self.tokenizer = clip, cross, tokenizer
-        self.preprocess = centred(clip.config.vision_config.image_size, *OPENAI)
+        self.preprocess = centred(clip.config.vision_config.image_size, *OPENAI, bytes=True)
 
     def read(self, text: str) -> tuple[Float[Tensor, "M F"], Float[Tensor, "F"]]:
         """The projected states of a text's tokens, and that of its end."""

@@ -128,12 +128,13 @@ def centred(
     *,
     short: int | None = None,
     mode: Mode = "bicubic",
+    bytes: bool = False,
 ) -> Preprocess:
     """The usual way: the shorter edge becomes `short` (or the side), the centre is taken, and normalised.
 
-    Pictures are numbers, as in the code of 2022: what overshoots stays.
+    Pictures are numbers, as in the code of 2022, where what overshoots stays; or bytes, as rewards see them.
     """
-    resize, crop = Resize(short or side, mode, bytes=False), Crop((side, side))
+    resize, crop = Resize(short or side, mode, bytes=bytes), Crop((side, side))
     return Preprocess(resize, crop, Normalise(tuple(mean), tuple(std)))
 
 

@@ -103,7 +103,7 @@ class ImageReward(RewardModel):
     ) -> None:
         super().__init__()
         self.vision, self.text, self.head, self.tokenizer = vision, text, head, tokenizer
-        self.preprocess = centred(side, *OPENAI)
+        self.preprocess = centred(side, *OPENAI, bytes=True)
 
     def understand(self, prompt: str) -> Tensor:
         settings = {"padding": "max_length", "truncation": True, "max_length": self.LENGTH}
@@ -172,7 +172,7 @@ def preference(repository: str, *, texts: str | None = None) -> Preference:
 
 def _hpsv2(path: str, *, texts: str | None = None) -> RewardModel:
     tokenizer = None if texts is None else pretrained.load("AutoTokenizer", texts)
-    return Preference(text_image.openai(path, tokenizer, exact=True))
+    return Preference(text_image.openai(path, tokenizer, exact=True, bytes=True))
 
 
 def _aesthetic(path: str, *, model: str | None = None) -> RewardModel:

@@ -78,10 +78,11 @@ class OpenAI(TextImage):
     Arguments:
         network: The network.
         tokenizer: Makes token numbers of texts; None takes the one of OpenAI's repository at first use.
+        bytes: Whether its library sees pictures as bytes; the code of 2022 sees CLIP's as numbers.
     """
 
-    def __init__(self, network: CLIP, tokenizer: Any = None) -> None:
-        super().__init__(centred(network.side, *OPENAI))
+    def __init__(self, network: CLIP, tokenizer: Any = None, *, bytes: bool = False) -> None:
+        super().__init__(centred(network.side, *OPENAI, bytes=bytes))
         self.network, self.tokenizer = network, tokenizer
 
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "N d"]:
@@ -171,13 +172,16 @@ def load(name: str) -> TextImage:
     return openai(name) if Path(name).is_file() else from_transformers(name)
 
 
-def openai(path: str | Path, tokenizer: Any = None, *, exact: bool = False) -> OpenAI:
+def openai(
+    path: str | Path, tokenizer: Any = None, *, exact: bool = False, bytes: bool = False
+) -> OpenAI:
     """Reads an archive with OpenAI's tensor names; it computes in float32, as the official code does on a CPU.
 
     Arguments:
         path: The file.
         tokenizer: Makes token numbers of texts; None takes OpenAI's at first use.
         exact: Whether the activation is the exact GELU, as in the models of LAION.
+        bytes: Whether its library sees pictures as bytes; the code of 2022 sees CLIP's as numbers.
 
     Raises:
         CheckpointError: If the tensors are not those of a CLIP.
@@ -191,7 +195,7 @@ def openai(path: str | Path, tokenizer: Any = None, *, exact: bool = False) -> O
         raise CheckpointError(
             f"{path}: not a CLIP of OpenAI's tensor names ({error} is missing)"
         ) from error
-    return OpenAI(fit(network, tensors, source=str(path)), tokenizer)
+    return OpenAI(fit(network, tensors, source=str(path)), tokenizer, bytes=bytes)
 
 
 def from_transformers(repository: str, processor: str | None = None) -> Transformers:
