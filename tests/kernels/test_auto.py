@@ -209,5 +209,5 @@ def test_a_chain_that_takes_an_axis_along_ends_the_jumps() -> None:
 
 
 def test_a_switch_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(SpecError, match="jumps=yes.*auto, none"):
+    with pytest.raises(SpecError, match=r"jumps=yes.*auto, none"):
         kernels.load("auto", jumps="yes")

@@ -123,7 +123,7 @@ def test_what_was_learned_is_followed_alone_and_survives_a_kill(tmp_path: Path) 
 
 
 def test_a_switch_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(SpecError, match="precondition=yes.*auto, none"):
+    with pytest.raises(SpecError, match=r"precondition=yes.*auto, none"):
         kernels.load("anneal", precondition="yes")
 
 
