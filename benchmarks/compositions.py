@@ -103,14 +103,21 @@ def table(study: dict[str, Any], found: list[Cell]) -> Iterator[str]:
     """The lines of the table, a row for each method, gradients and number of things."""
     yield "| things | method | gradients | success | each | diversity | bias | held-out gain | pictures |"
     yield "|---|---|---|---|---|---|---|---|---|"
-    for things in study["prompts"]:
+    order = list(study["methods"])
+    rows = sorted({(c["gradients"], order.index(c["method"]), c["method"]) for c in found})
+    for things in _counts(study, found):
         asked = {c["prompt"] for c in found if c["things"] == things}
         chance = _mean([rarity(prompt) for prompt in asked])
-        yield f"| {things} | chance | - | {chance:.3f} | | | | | |"
-        for method, gradients in dict.fromkeys((c["method"], c["gradients"]) for c in found):
+        yield f"| {things} | chance | - | {chance:.2g} | | | | | |"
+        for gradients, _, method in rows:
             mine = _of(found, things, method, gradients)
             if mine:
                 yield f"| {things} | {method} | {gradients} | {_row(mine, _of(found, things, START, 0))} |"
+
+
+def _counts(study: dict[str, Any], found: list[Cell]) -> list[int]:
+    """The numbers of things of which there are cells."""
+    return [n for n in study["prompts"] if any(c["things"] == n for c in found)]
 
 
 def _of(found: list[Cell], things: int, method: str, gradients: int) -> list[Cell]:
@@ -149,7 +156,7 @@ def figure(study: dict[str, Any], found: list[Cell], path: Path) -> None:
 
     drawing = Figure(figsize=(6, 3.6), layout="constrained")
     axes = drawing.subplots()
-    counts, first = list(study["prompts"]), study["gradients"][0]
+    counts, first = _counts(study, found), study["gradients"][0]
     for shift, (method, settings) in enumerate(study["methods"].items()):
         of = [_of(found, n, method, 0 if settings is None else first) for n in counts]
         seen = [[x for c in cells for x in c["success"]] for cells in of]
