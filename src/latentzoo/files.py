@@ -7,12 +7,15 @@ bytes reach the disk, and then it takes its name. Who reads, sees the old file o
 import json
 import math
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 SUFFIX = ".tmp"
 """The end of the name of a file that is being written: `.NAME.PID.tmp`."""
+RUST = re.compile(r"\(os error (\d+)\)")
+"""How libraries in Rust, as safetensors, tell an error of the system."""
 
 
 def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
@@ -23,16 +26,31 @@ def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
     Arguments:
         path: Where the file goes.
         write: Called with the temporary path; it may raise, then nothing is left.
+
+    Raises:
+        OSError: If the system cannot write, also where a library in Rust says so in words of its own.
     """
     sweep(path.parent, path.name)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
     try:
-        write(temporary)
+        _written(write, temporary)
         _sync(temporary)
         os.replace(temporary, path)
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _written(write: Callable[[Path], Any], place: Path) -> None:
+    try:
+        write(place)
+    except OSError:
+        raise
+    except Exception as error:
+        if (found := RUST.search(str(error))) is None:
+            raise
+        number = int(found[1])
+        raise OSError(number, os.strerror(number), str(place)) from error
 
 
 def write_text(path: Path, text: str) -> None:

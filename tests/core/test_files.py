@@ -1,5 +1,6 @@
 """Files appear whole or not at all, leave nothing beside them, and every JSON parser reads them."""
 
+import errno
 import json
 import os
 import subprocess
@@ -25,6 +26,15 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["x.txt"]
     files.write_text(path, "new")
     assert path.read_text() == "new" and os.listdir(tmp_path) == ["x.txt"]
+
+
+def test_an_error_of_the_system_is_one_whoever_says_it(tmp_path: Path) -> None:
+    def full(place: Path) -> None:
+        raise RuntimeError("Error while serializing: No space left on device (os error 28)")
+
+    with pytest.raises(OSError, match="No space left") as told:
+        files.write_atomic(tmp_path / "a.safetensors", full)
+    assert told.value.errno == errno.ENOSPC and not list(tmp_path.iterdir())
 
 
 def test_what_an_ended_process_left_is_swept_and_what_a_living_one_writes_is_not(tmp_path) -> None:
