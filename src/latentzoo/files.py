@@ -44,8 +44,6 @@ def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
 def _written(write: Callable[[Path], Any], place: Path) -> None:
     try:
         write(place)
-    except OSError:
-        raise
     except Exception as error:
         if (found := RUST.search(str(error))) is None:
             raise

@@ -81,12 +81,15 @@ class Clip(Energy):
             self.register_buffer("target", target, persistent=False)
 
     def about(self, target: str) -> "Clip":
-        same: dict[str, Any] = {
-            "copies": self.copies,
-            "seed": self.seed,
-            "together": self.together,
-        }
-        return Clip(target, self.model, draws=self.draws, antialias=self.antialias, **same)
+        return Clip(
+            target,
+            self.model,
+            copies=self.copies,
+            seed=self.seed,
+            together=self.together,
+            antialias=self.antialias,
+            draws=self.draws,
+        )
 
     @property
     def chains(self) -> int | None:

@@ -189,7 +189,7 @@ def extended(run: spec.Run, steps: int) -> spec.Run:
 
 def measure(experiment: Experiment, known: dict[str, str] | None = None) -> dict[str, Any]:
     """What the record tells of the machine and of what went in, whose hashes may be known."""
-    assumed = {**experiment.bare.assumed, **dict(experiment.unexamined)}
+    assumed = {**experiment.bare.assumed, **experiment.unexamined}
     versions = {name: version(name) for name in ("latentzoo", "torch", "numpy")}
     return {
         "versions": versions | {"python": platform.python_version()},

@@ -118,9 +118,10 @@ class Experiment:
         return PerChain([each[prompt] for prompt in prompts])
 
     @property
-    def unexamined(self) -> list[tuple[str, str]]:
+    def unexamined(self) -> dict[str, str]:
         """What of the inputs of energies nobody looked at, and why."""
-        return [item for _, energy in self.weighted.values() for item in energy.assumed.items()]
+        each = (energy.assumed for _, energy in self.weighted.values())
+        return {names: why for assumed in each for names, why in assumed.items()}
 
     @cached_property
     def energies(self) -> dict[str, Energy]:
@@ -242,7 +243,10 @@ class Experiment:
 
     def begin(self, notes: tuple[str, ...] = ()) -> Walk:
         """The walk of this record at its start; `notes` is what was noticed before."""
-        said = [assumptions(self.bare), *(f"{names}: {why}" for names, why in self.unexamined)]
+        said = [
+            assumptions(self.bare),
+            *(f"{names}: {why}" for names, why in self.unexamined.items()),
+        ]
         notes = (*filter(None, said), *self.probed, *notes)
         walk = self.walk()
         z = self.begun(walk.draw(self.generator.space.dim))

@@ -32,18 +32,7 @@ def control(pick=plain):
 
 
 def control3():
-    net = tiny.D.SD3ControlNetModel(
-        sample_size=8,
-        in_channels=4,
-        out_channels=4,
-        num_layers=1,
-        attention_head_dim=8,
-        num_attention_heads=4,
-        joint_attention_dim=64,
-        caption_projection_dim=32,
-        pooled_projection_dim=64,
-        pos_embed_max_size=16,
-    )
+    net = tiny.D.SD3ControlNetModel(**tiny.SD3, num_layers=1)
     return {**tiny.sd3(), "controlnet": net}
 
 

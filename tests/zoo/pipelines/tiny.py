@@ -214,21 +214,23 @@ def flow(**more):
     return D.FlowMatchEulerDiscreteScheduler(**more)
 
 
+SD3 = {
+    "sample_size": 8,
+    "in_channels": 4,
+    "out_channels": 4,
+    "attention_head_dim": 8,
+    "num_attention_heads": 4,
+    "joint_attention_dim": 64,
+    "caption_projection_dim": 32,
+    "pooled_projection_dim": 64,
+    "pos_embed_max_size": 16,
+}
+"""The sizes of a transformer of Stable Diffusion 3, and of what controls one."""
+
+
 def sd3():
     return {
-        "transformer": D.SD3Transformer2DModel(
-            sample_size=8,
-            in_channels=4,
-            out_channels=4,
-            num_layers=2,
-            attention_head_dim=8,
-            num_attention_heads=4,
-            joint_attention_dim=64,
-            caption_projection_dim=32,
-            pooled_projection_dim=64,
-            pos_embed_max_size=16,
-            qk_norm="rms_norm",
-        ),
+        "transformer": D.SD3Transformer2DModel(**SD3, num_layers=2, qk_norm="rms_norm"),
         "vae": vae(shift_factor=0.06, scaling_factor=1.5),
         "text_encoder": K.clip(projection=True),
         "text_encoder_2": K.clip(projection=True),

@@ -17,9 +17,8 @@ def judge(kind: type[Any]) -> None:
     Raises:
         SpecError: If it is no pipeline of networks, or makes videos or sound.
     """
-    if hasattr(
-        kind, "_backends"
-    ):  # stands for a class whose package is missing, and says so when it is made
+    # What stands for a class whose package is missing says so when it is made.
+    if hasattr(kind, "_backends"):
         return
     calls = any("__call__" in vars(base) for base in kind.__mro__)
     if not issubclass(kind, DiffusionPipeline) or not calls:
