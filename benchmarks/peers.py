@@ -63,6 +63,9 @@ PAIRS: dict[str, tuple[str, str, str | None]] = {
         None,
     ),
     "noise 16 x 49152, randn": ("noise(16, 49152)", "randn(16, 49152)", HERE),
+    "latentzoo --help": ("command('--help')", "command('--help')", None),
+    "latentzoo list": ("command('list')", "command('list')", None),
+    "latentzoo list, import torch": ("command('list')", "python('-c', 'import torch')", HERE),
 }
 """What is measured of this build, and of what it is compared with: another commit, unless it says where."""
 

@@ -23,18 +23,18 @@ from configparser import ConfigParser
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from latentzoo.errors import SpecError, UnknownName
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 HERE = Path(__file__).parent
 OBJECT = re.compile(r"(?P<module>[^\W\d][\w.]*):(?P<name>[^\W\d]\w*)")
 """How an object of one's own is named: `module:Class`, or `module:object`."""
-_installed = cache(entry_points)
-"""The entry points of all packages, each of which has a file to read."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +207,14 @@ def packaged(url: str) -> Path | None:
         return None
     package, _, path = url.removeprefix("package:").partition("/")
     return folder(package) / path
+
+
+@cache
+def _installed() -> "EntryPoints":
+    """The entry points of all packages, each of which has a file to read."""
+    from importlib.metadata import entry_points
+
+    return entry_points()
 
 
 def _declared(group: str) -> Iterator[tuple[str, str]]:

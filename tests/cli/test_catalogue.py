@@ -30,6 +30,14 @@ def test_everything_is_listed(command: Command) -> None:
     assert all(row["summary"] for row in rows if row["event"] in ("energy", "kernel"))
 
 
+@pytest.mark.parametrize("words", [["--help"], ["list"]])
+def test_help_and_the_list_import_nothing_that_computes_or_fetches(words: list[str]) -> None:
+    code = f"import sys; from latentzoo.cli import app; app({words}, standalone_mode=False); "
+    code += "print({'torch', 'numpy', 'latentzoo.hub.fetch'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
 @pytest.mark.parametrize("name", ["avatar-turbo", "stylegan2-ffhq-1024", "mala", "clip"])
 def test_one_is_shown(command: Command, name: str) -> None:
     done = command("show", name)

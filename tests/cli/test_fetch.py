@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from latentzoo.cli import app
-from latentzoo.hub import package
+from latentzoo.hub import client
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def fetched(monkeypatch, tmp_path):
         asked.append(of.name)
         return tmp_path
 
-    monkeypatch.setattr(package, "fetch", fetch)
+    monkeypatch.setattr(client, "fetch", fetch)
     return asked
 
 
@@ -57,9 +57,9 @@ def test_another_package_than_the_cards_is_one_line(change, monkeypatch, tmp_pat
             "gan_face_generate-1.1.1.dist-info/METADATA",
             "Metadata-Version: 2.1\nName: gan-face-generate\nVersion: 1.1.1\n",
         )
-    fetch = package.fetch
+    fetch = client.fetch
     monkeypatch.setattr(
-        package, "fetch", lambda of, progress=None: fetch(replace(of, **change), progress)
+        client, "fetch", lambda of, progress=None: fetch(replace(of, **change), progress)
     )
     done = CliRunner().invoke(app, ["fetch", "dcgan-digiface-64"])
     assert done.exit_code == 2 and done.output.count("\n") == 1, done.output

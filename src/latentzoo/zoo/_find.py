@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from latentzoo.errors import CheckpointError, UnknownName
-from latentzoo.hub import archive, fetch, package
+from latentzoo.hub import archive, client, fetch
 from latentzoo.hub.card import Card
 from latentzoo.zoo import shelf
 
@@ -24,7 +24,7 @@ def find(x: str, progress: fetch.Progress | None) -> tuple[Card | None, Path]:
     if x in shelf.names():
         card = shelf.card(x)
         if card.source is not None:
-            return card, package.fetch(card.source, progress)
+            return card, client.fetch(card.source, progress)
         if card.url is None:
             raise CheckpointError(
                 f"the card '{x}' has no address to download from ({card.notes or 'see its paper'}); give its file, "
