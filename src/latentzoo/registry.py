@@ -25,12 +25,9 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from latentzoo.errors import SpecError, UnknownName
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoints
 
 HERE = Path(__file__).parent
 OBJECT = re.compile(r"(?P<module>[^\W\d][\w.]*):(?P<name>[^\W\d]\w*)")
@@ -210,7 +207,7 @@ def packaged(url: str) -> Path | None:
 
 
 @cache
-def _installed() -> "EntryPoints":
+def _installed() -> Any:
     """The entry points of all packages, each of which has a file to read."""
     from importlib.metadata import entry_points
 
