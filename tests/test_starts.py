@@ -15,6 +15,11 @@ def bowl(z: Tensor) -> Tensor:
     return 30 * (z - 1).square().sum(1)
 
 
+def chosen(phi: Function, rng: Rng, dim: int, tries: int) -> Tensor:
+    """The starts that are picked."""
+    return rng.at(choose(phi, rng, dim, tries)).normal(dim)
+
+
 def test_a_choice_has_the_law_of_its_temperature() -> None:
     """Two values a half and three ten times: with J = 6 and a worth of two, only the two are left."""
     phi = torch.tensor([[0.0, 0.0, 900.0, 900.0, 900.0, 900.0]]).expand(20_000, -1)
@@ -62,20 +67,20 @@ def test_one_try_is_the_prior_and_evaluates_nothing() -> None:
     def never(z: Tensor) -> Tensor:
         raise AssertionError(f"{z.shape} was rated")
 
-    z = choose(Function(never), Rng(3, 4), 6, 1)
+    z = chosen(Function(never), Rng(3, 4), 6, 1)
     assert torch.equal(z, Rng(3, 4).normal(6))
 
 
 def test_the_start_of_a_chain_is_its_seed() -> None:
-    together = choose(Function(bowl), Rng(5, 6, 7), 4, 8)
-    alone = torch.cat([choose(Function(bowl), Rng(seed), 4, 8) for seed in (5, 6, 7)])
+    together = chosen(Function(bowl), Rng(5, 6, 7), 4, 8)
+    alone = torch.cat([chosen(Function(bowl), Rng(seed), 4, 8) for seed in (5, 6, 7)])
     assert torch.equal(together, alone)
 
 
 def test_starts_are_better_than_the_prior() -> None:
     rng = Rng(*range(200))
     assert (
-        bowl(choose(Function(bowl), rng, 4, 8)).mean()
+        bowl(chosen(Function(bowl), rng, 4, 8)).mean()
         < 0.75 * bowl(Rng(*range(200)).normal(4)).mean()
     )
 

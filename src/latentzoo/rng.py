@@ -135,6 +135,12 @@ class Rng:
             rows.append([*words, s["buffer_pos"], s["has_uint32"], s["uinteger"]])
         return torch.from_numpy(np.array(rows, dtype=np.uint64).reshape(-1, 13).view(np.int64))
 
+    def at(self, state: Int64[Tensor, "B 13"]) -> "Rng":
+        """The streams where `state` found them; what is drawn there does not advance them here."""
+        there = Rng(*self.seeds, domain=Domain.CHAIN, device=self.device, dtype=self.dtype)
+        there.restore(state)
+        return there
+
     def mark(self) -> "Mark":
         """Notes where each stream stands, at next to no cost; `Mark.state` reads it later."""
         if self._part is not None:

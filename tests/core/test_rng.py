@@ -38,6 +38,9 @@ def test_streams_go_on_from_their_state() -> None:
     again = Rng(5, 2**62)
     again.restore(state)
     assert torch.equal(again.normal(4), expected[0]) and torch.equal(again.uniform(2), expected[1])
+    here = rng.state()
+    assert torch.equal(rng.at(state).normal(4), expected[0])
+    assert torch.equal(rng.state(), here)
 
 
 def test_draws_are_standard_normal_and_uncorrelated_between_seeds() -> None:

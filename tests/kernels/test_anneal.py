@@ -1,5 +1,7 @@
 """The default: it arrives from the prior in 200 gradients, alone or in a batch, and says so."""
 
+import gc
+
 import numpy as np
 import pytest
 import torch
@@ -51,6 +53,24 @@ def test_the_step_is_frozen_before_samples_are_kept_and_a_given_one_is_obeyed() 
     assert (walk.trace.beta[1:, 0] < 1).sum() > 5 and (walk.trace.beta[81:] == 1).all()
     given = known.walked(stiff, Anneal(step_size=0.07), *range(16), dim=64, steps=60)
     assert (given.trace.step_size[1:] == np.float32(0.07)).all()
+
+
+def test_while_phi_works_a_run_holds_two_places_two_momenta_and_a_gradient() -> None:
+    """The start is no more than a place in the noise, and what is redrawn or put back is not there twice."""
+    held = []
+
+    def counted(z: Tensor) -> Tensor:
+        places = [x.untyped_storage().data_ptr() for x in gc.get_objects() if is_latent(x)]
+        held.append(len(set(places)))
+        return 40 * z[:, :1].square().sum(1)
+
+    is_latent = lambda x: type(x) is Tensor and x.shape == (2, 1013)
+    walk = Walk(Function(counted), Anneal(), Rng(0, 1), steps=40)
+    walk.begin(walk.draw(1013))
+    list(map(len, walk))  # no frame is kept
+    assert np.nanmin(walk.trace.accept[1:]) < 1  # some were put back
+    assert max(held) == 5 + 1  # types are checked in tests, which holds the noise
+    assert walk.start is not None and torch.equal(walk.start, Rng(0, 1).normal(1013))
 
 
 def test_a_wild_chain_is_put_back_and_reported() -> None:

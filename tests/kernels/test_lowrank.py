@@ -13,7 +13,7 @@ from latentzoo.diagnosis.convergence import ess_bulk
 from latentzoo.errors import SpecError
 from latentzoo.kernels.adapt import schedule
 from latentzoo.kernels.anneal import Anneal
-from latentzoo.kernels.lowrank import Reference, Whitened, fit
+from latentzoo.kernels.lowrank import Reference, Whitened, fit, main_directions
 from latentzoo.kernels.types import Function
 from latentzoo.rng import Rng
 from latentzoo.run import state as checkpoint
@@ -48,6 +48,25 @@ def exact(rng: Rng, times: int) -> Tensor:
 
 def fitted(phi: Function, z: Tensor) -> Reference | None:
     return fit(z, torch.stack([phi.evaluate(x).grad for x in z]))
+
+
+@pytest.mark.parametrize("chains", [12, 40, 2000])
+def test_main_directions_are_those_of_the_covariance(chains: int) -> None:
+    """Also where rows are more than columns, and where they are looked at in several pieces."""
+    scales = torch.linspace(6, 1, 9000 if chains == 40 else DIM, dtype=torch.float64)
+    grad = 3 + Rng(*range(chains), dtype=torch.float64).normal(len(scales)) * scales
+    found, variance = main_directions(grad, 4)
+    rows = grad - grad.mean(0)
+    _, s, v = torch.linalg.svd(rows, full_matrices=False)
+    count = min(4, chains // 4)
+    assert torch.allclose(variance, s[:count].square() / (chains - 1), rtol=1e-10)
+    assert torch.allclose((v[:count] @ found).abs(), torch.eye(count).double(), atol=1e-8)
+    assert torch.allclose(found.T @ found, torch.eye(count).double(), atol=1e-10)
+
+
+def test_gradients_that_do_not_differ_have_no_directions() -> None:
+    alike = torch.linspace(0, 1, 20).expand(8, -1)
+    assert main_directions(alike, 4)[0].shape == (20, 0)
 
 
 def test_whitened_coordinates_are_the_same_posterior() -> None:

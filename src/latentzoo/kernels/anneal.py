@@ -62,7 +62,7 @@ from latentzoo.kernels.adapt import (
 )
 from latentzoo.kernels.baoab import baoab, calm
 from latentzoo.kernels.lowrank import FEWEST, Learned, Reference, Whitened
-from latentzoo.kernels.types import Angle, Info, Kernel, Point, Potential, where
+from latentzoo.kernels.types import Angle, Info, Kernel, Point, Potential, pick
 from latentzoo.options import Portion, Positive, Share
 from latentzoo.rng import Rng
 
@@ -176,20 +176,19 @@ class Anneal(Kernel):
         """Makes one step at a given temperature and step size, each (B,)."""
         n, landed = int(state.clock[0]), int(state.landed[0])
         here, dim = Point(*state[:4]), state.z.shape[1]
-        old_p = rng.normal(dim) if n == self._tail else state.p
         reference = self.reference(state) if n >= self.budget // 2 else None
         gamma = self.gamma
         if reference is None:
             longest = FASTEST * dim**0.5 if n < self.budget // 2 else None
             # It alone holds the noise, and lets it go before phi.
             point, p, work, slopes = baoab(
-                phi, here, old_p, rng.normal(dim), h=h, beta=beta, gamma=gamma, longest=longest
+                phi, here, state.p, rng.normal(dim), h=h, beta=beta, gamma=gamma, longest=longest
             )
         else:
             white = Whitened(phi, reference)
             start = white.seen(here, reference.whiten(here.z))
             point, p, work, slopes = baoab(
-                white, start, old_p, rng.normal(dim), h=h, beta=beta, gamma=gamma
+                white, start, state.p, rng.normal(dim), h=h, beta=beta, gamma=gamma
             )
             point = white.plain(point)
         if n < self.budget // 2:
@@ -206,10 +205,18 @@ class Anneal(Kernel):
         if not everyone:
             if n < self._tail:
                 accept = torch.where(accepted, accept, 0.0)
-                p = _redraw(p, ~accepted, rng)
+                _redraw(p, ~accepted, rng)
             else:
-                p = torch.where(accepted[:, None], p, -old_p)
-            point = where(accepted | work.isnan(), point, here)
+                p = torch.where(accepted[:, None], p, state.p)
+                p.mul_(torch.where(accepted, 1, -1)[:, None])
+            moved = accepted | work.isnan()
+            for (
+                name,
+                old,
+            ) in here._asdict().items():  # each lets go what it replaces before the next
+                point = point._replace(**{name: pick(moved, getattr(point, name), old)})
+        if n + 1 == self._tail:
+            p = rng.normal(dim)
         info = Info(accept, h, beta, work)
         if landed == 0 and float(beta[0]) == 1:
             landed = n
@@ -334,7 +341,8 @@ def _recorded(
     )
 
 
-def _redraw(p: Tensor, chosen: Tensor, rng: Rng) -> Tensor:
-    """Draws new momenta for the chosen chains, from their own streams."""
+def _redraw(p: Tensor, chosen: Tensor, rng: Rng) -> None:
+    """Draws new momenta for the chosen chains, from their own streams, in place."""
     index = chosen.nonzero().flatten()
-    return p.index_copy(0, index, rng.select(index).normal(p.shape[1])) if len(index) else p
+    if len(index):
+        p.index_copy_(0, index, rng.select(index).normal(p.shape[1]))

@@ -24,6 +24,7 @@ References:
     | https://arxiv.org/abs/1411.3688
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -41,6 +42,10 @@ WIDER = 5.0
 """How many times larger than the reference's the latents' variance in narrow directions may be."""
 FEWEST = 16
 """Of how many chains a kernel learns a reference."""
+AT_ONCE = 2**16
+"""How many numbers of rows are looked at together."""
+SEEN = 1e-12
+"""The least part of the largest variance that a direction has which rounding did not make."""
 
 
 @dataclass(frozen=True)
@@ -127,14 +132,13 @@ def fit(
     """
     half = z.shape[1] // 2
     found, _ = main_directions(grad[:, :half], rank)
-    other = _centred(grad[:, half:])
-    if (other @ found).square().sum() < CAPTURED * other.square().sum():
+    if _captured(grad[:, half:], found) < CAPTURED:
         return None
-    del other  # the gradients are much
+    del found  # before there are others
     directions, c = main_directions(grad, rank)
     kappa = (c + (c.square() + 4 * c).sqrt()) / 2
     scale, narrow = (1 + kappa).rsqrt(), (1 + kappa).rsqrt() < NARROW
-    along = z.flatten(0, 1) @ directions
+    along = torch.cat([latent @ directions for latent in z])
     if not narrow.any() or (along.var(0) / scale.square())[narrow].mean() > WIDER:
         return None
     return Reference(directions, scale, directions @ along.mean(0))
@@ -168,10 +172,8 @@ class Learned(NamedTuple):
         found = fit(z.expand(times, -1, -1), seen) if times and len(z) >= FEWEST else None
         if found is None:
             return Learned.nothing(z, 0)
-        share = lambda x: torch.cat([x, x.new_zeros(self.scale.numel() - len(x), *x.shape[1:])])
         centre = found.mean @ found.directions
-        parts = share(found.directions.T), share(found.scale), share(centre)
-        return Learned(*(x.view(y.shape) for x, y in zip(parts, self, strict=True)))
+        return Learned(*(_shared(x, len(z)) for x in (found.directions.T, found.scale, centre)))
 
     @property
     def reference(self) -> Reference | None:
@@ -179,22 +181,59 @@ class Learned(NamedTuple):
         used = self.scale > 0
         if not used.any():
             return None
-        directions = self.basis[used].T
-        return Reference(directions, self.scale[used], directions @ self.centre[used])
+        rows = self.basis.flatten(0, 1) if used.all() else self.basis[used]
+        return Reference(rows.T, self.scale[used], rows.T @ self.centre[used])
 
 
 def main_directions(
     grad: Float[Tensor, "*N D"], rank: int
 ) -> tuple[Float[Tensor, "D R"], Float[Tensor, "R"]]:
-    """The main directions of gradients and the variances along them; at most one for every four gradients."""
-    centred = _centred(grad)
-    count, dim = centred.shape
+    r"""The main directions of gradients and the variances along them; at most one for every four gradients.
+
+    With the gradients less their mean as the rows of X, the directions are the right singular vectors of X. Where it
+    has fewer rows than columns, they come from the smaller product, in float64, and X is never whole:
+
+    .. math:: X X^\top = U S^2 U^\top, \qquad V = X^\top U S^{-1}
+    """
+    count, dim = grad[..., 0].numel(), grad.shape[-1]
     rank = min(rank, max(count // 4, 1), dim)
-    _, s, v = torch.linalg.svd(centred, full_matrices=False)
-    return v[:rank].clone().T, s[:rank].square() / max(count - 1, 1)
+    if count > dim:
+        _, s, v = torch.linalg.svd(torch.cat(list(_centred(grad)), 1), full_matrices=False)
+        v = v[:rank].clone(memory_format=torch.contiguous_format)
+        return v.T, s[:rank].square() / max(count - 1, 1)
+    product = sum(x.double() @ x.double().T for x in _centred(grad))
+    values, u = (x.flip(-1)[..., :rank] for x in torch.linalg.eigh(product))
+    seen = values > SEEN * values[0].clamp(min=0)
+    values, u = values[seen], u[:, seen]
+    v, columns = grad.new_empty(len(values), dim), 0
+    for x in _centred(grad):
+        v[:, columns : (columns := columns + x.shape[1])] = (u / values.sqrt()).T @ x.double()
+    return v.T, (values / max(count - 1, 1)).to(grad.dtype)
 
 
-def _centred(grad: Float[Tensor, "*N D"]) -> Float[Tensor, "M D"]:
-    """The gradients as rows, less their mean."""
-    rows = grad.flatten(0, -2)
-    return rows - rows.mean(0)
+def _captured(grad: Float[Tensor, "*N D"], directions: Float[Tensor, "D R"]) -> float:
+    """The part of the gradients' variance that lies along some directions."""
+    whole = sum(x.square().sum() for x in _centred(grad))
+    parts = zip(_centred(grad), directions.split(width(grad)), strict=True)
+    along = torch.stack([x @ v for x, v in parts]).sum(0)
+    return float(along.square().sum() / whole)
+
+
+def _centred(grad: Float[Tensor, "*N D"]) -> Iterator[Float[Tensor, "M d"]]:
+    """The gradients as rows, less their mean, some columns at a time."""
+    for part in grad.split(width(grad), -1):
+        rows = part.flatten(0, -2)
+        yield rows - rows.mean(0)
+
+
+def width(x: Float[Tensor, "*N D"]) -> int:
+    """How many columns of rows are looked at together, where all would need as much memory again."""
+    return max(AT_ONCE // max(x[..., 0].numel(), 1), 1)
+
+
+def _shared(x: Float[Tensor, "R ..."], chains: int) -> Float[Tensor, "B T ..."]:
+    """Rows shared out among chains, filled up with zeros."""
+    times = -(-len(x) // chains)
+    spare = times * chains - len(x)
+    whole = torch.cat([x, x.new_zeros(spare, *x.shape[1:])]) if spare else x
+    return whole.view(chains, times, *x.shape[1:])

@@ -255,8 +255,12 @@ def where(mask: Tensor, a: State, b: State) -> State:
     """Takes each chain from `a` where the mask of shape (B,) holds, else from `b`."""
     if bool(mask.all()):  # mostly so, and a latent may have millions of numbers
         return a
-    pick = lambda x, y: torch.where(mask.view(-1, *(1,) * (x.ndim - 1)), x, y)
-    return type(a)(*(pick(x, y) for x, y in zip(a, b, strict=True)))
+    return type(a)(*(pick(mask, x, y) for x, y in zip(a, b, strict=True)))
+
+
+def pick(mask: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Takes each row from x where the mask of shape (B,) holds, else from y."""
+    return torch.where(mask.view(-1, *(1,) * (x.ndim - 1)), x, y)
 
 
 def metropolis(log_ratio: Float[Tensor, "B"], u: Float[Tensor, "B"]) -> tuple[Tensor, Tensor]:

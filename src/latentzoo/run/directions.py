@@ -33,7 +33,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentzoo.kernels.lowrank import main_directions
+from latentzoo.kernels.lowrank import main_directions, width
 
 if TYPE_CHECKING:
     from latentzoo.run.chain import Frame
@@ -81,7 +81,8 @@ class Directions:
             return
         state, alive = frame.state, frame.failed < 0
         if 0 < self._half == frame.step and state.grad.shape[1] and alive.any():
-            self.basis = self._found(state.grad[alive][:MOST], like=state.z)
+            grad = state.grad if alive.all() else state.grad[alive]
+            self.basis = self._found(grad[:MOST], like=state.z)
         if self.basis is not None:
             centre = None if self.sights is None else self.sights.centre.to(state.z)
             identity = stein(state.z, state.grad, alive, centre)
@@ -135,13 +136,20 @@ def stein(
         alive: Which chains live, (B,).
         centre: What it is taken about; None takes the mean of the other living chains.
     """
+    parts = z.split(width(z), 1), grad.split(width(z), 1)
+    centres = [None] * len(parts[0]) if centre is None else centre.split(width(z))
+    found = [_stein(*part, alive) for part in zip(*parts, centres, strict=True)]
+    return torch.stack(found).sum(0) / z.shape[1]
+
+
+def _stein(z: Tensor, grad: Tensor, centre: Tensor | None, alive: Tensor) -> Float[Tensor, "B"]:
+    """What some of the coordinates add to d times the identity's value."""
     if centre is not None:
-        return (z - centre).mul_(z + grad).sum(1) / z.shape[1]
+        return (z - centre).mul_(z + grad).sum(1)
     count = int(alive.sum())
-    centre = z[alive].mean(0) * (count / (count - 1)) if count > 1 else torch.zeros_like(z[0])
-    others = (z * (count / (count - 1) if count > 1 else 1.0)).sub_(centre)
-    # In place: latents may have millions of numbers.
-    return others.mul_(z + grad).sum(1) / z.shape[1]
+    others = count / (count - 1) if count > 1 else 1.0
+    centre = z[alive].mean(0) * others if count > 1 else torch.zeros_like(z[0])
+    return (z * others).sub_(centre).mul_(z + grad).sum(1)
 
 
 def _along(z: Float[Tensor, "B D"], basis: Float[Tensor, "D K"]) -> Float[Tensor, "K B"]:

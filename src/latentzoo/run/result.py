@@ -143,7 +143,7 @@ def finish(walk: Walk, *, stopped: bool = False) -> Result:
     posterior = phi if isinstance(phi, Posterior) else None
     return Result(
         z=walk.z,
-        start=walk.z if walk.start is None else walk.start,
+        start=walk.z if (began := walk.start) is None else began,
         trace=walk.trace,
         kernel=walk.kernel,
         gradients=walk.gradients,

@@ -58,28 +58,25 @@ def usual_tries(
     return usual if asked is None else asked
 
 
-def choose(phi: Potential, rng: Rng, dim: int, tries: int) -> Float[Tensor, "B D"]:
-    """Draws the start of each chain.
+def choose(phi: Potential, rng: Rng, dim: int, tries: int) -> Int[Tensor, "B 13"]:
+    """Says where in its stream each chain's start is drawn: thirteen numbers, and not the latent.
 
     Arguments:
         phi: The potential.
-        rng: One noise stream per chain.
+        rng: One noise stream per chain; it stands after all draws then.
         dim: The latent's dimension.
         tries: Of how many draws each chain picks; 1 is the prior, and evaluates nothing.
     """
     if tries == 1:
-        return rng.normal(dim)
+        place = rng.state()
+        rng.normal(dim)
+        return place
     before, values = [], []
     for _ in range(tries):
         before.append(rng.state())
         values.append(phi.evaluate(rng.normal(dim), gradient=False).phi)
     chosen = pick(torch.stack(values, dim=1), rng.uniform())
-    after = rng.state()
-    # Thirteen numbers tell where a stream stood, so the latent that was picked is drawn again.
-    rng.restore(torch.stack(before)[chosen, torch.arange(len(rng))])
-    z = rng.normal(dim)
-    rng.restore(after)
-    return z
+    return torch.stack(before)[chosen, torch.arange(len(rng))]
 
 
 def pick(phi: Float[Tensor, "B J"], u: Float[Tensor, "B"]) -> Int[Tensor, "B"]:

@@ -9,7 +9,7 @@ two lines can be saved, and holds no more and no less than its frame says.
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -89,7 +89,6 @@ class Walk:
         part: Whether these are some of a run's chains, all of which may fail at their start.
 
     Attributes:
-        start: Where the chains began, (B, D).
         frame: The frame the chains are at; None before the start.
         notes: What was noticed on the way, in words.
 
@@ -132,9 +131,10 @@ class Walk:
         self.length = length(kernel, steps, tries)
         self.trace = Trace(rng.seeds, phi.names, length=_length(kernel, planned), sights=sights)
         self.best = None if best is None else phi.names.index(best)
-        self.start: Float[Tensor, "B D"] | None = None
         self.frame: Frame | None = None
         self.notes: tuple[str, ...] = ()
+        self._drawn: Callable[[], Tensor] | None = None
+        self._start: Callable[[], Tensor] | None = None
         self._best: tuple[Tensor, Tensor] | None = None
         self._draws: dict[int, Tensor] = {}
         self._cost = {0: 0.0}
@@ -143,17 +143,25 @@ class Walk:
 
     def draw(self, dim: int) -> Float[Tensor, "B D"]:
         """Draws where the chains begin: each picks one of `tries` draws of its own stream."""
-        return choose(self.phi, self.rng, dim, self.tries)
+        places = choose(self.phi, self.rng, dim, self.tries)
+        self._drawn = lambda: self.rng.at(places).normal(dim)
+        return self._drawn()
 
     def begin(self, z: Float[Tensor, "B D"]) -> Frame:
         """Evaluates the start; every chain begins at its row of `z`."""
         self._since = time.perf_counter()
-        self.start = z
+        drawn = self._drawn is not None and torch.equal(self._drawn(), z)
+        self._start = self._drawn if drawn else lambda: z
         frame = start(self.kernel, self.phi, self.rng, z, part=self.part)
         self.trace.append(frame)
         self._cost = {0: self.phi.gradients}
         self.frame = frame
         return frame
+
+    @property
+    def start(self) -> Float[Tensor, "B D"] | None:
+        """Where the chains began, (B, D); draws are drawn again, since a latent may have millions of numbers."""
+        return None if self._start is None else self._start()
 
     def __iter__(self) -> Iterator[Frame]:
         """Yields the frame after each step until the budget is spent or no chain lives."""
@@ -252,8 +260,8 @@ class Walk:
         """All that is needed to go on from here; see `restore`."""
         frame = self.here
         extra = {"gradients": torch.tensor(self.gradients, dtype=torch.float64)}
-        if self.start is not None:
-            extra["start"] = self.start
+        if (start := self.start) is not None:
+            extra["start"] = start
         if self._best is not None:
             extra |= {"best.energy": self._best[0], "best.z": self._best[1]}
         kept = {step: z for step, z in self._draws.items() if step <= frame.step}
@@ -290,7 +298,7 @@ class Walk:
             raise StateError(f"it holds {len(frame.failed)} chains, the run has {len(self.rng)}")
         self.rng.restore(frame.noise.state())
         self.trace.restore(extra)
-        self.start = extra.get("start")
+        self._start = None if (start := extra.get("start")) is None else lambda: start
         self.phi.gradients = float(extra["gradients"])
         self._cost = {frame.step: self.phi.gradients}
         self.notes, self._spent, self._since = saved.notes, saved.seconds, time.perf_counter()
