@@ -111,9 +111,11 @@ def resize(x: Tensor, u: Tensor) -> Tensor:
         )
 
     def to(x: Tensor, n: int) -> Tensor:
+        y = F.interpolate(x, size=(n, n), mode="bilinear")
         first = int((side - n) / 2)  # negative where the picture is cropped; rounded towards 0
-        edges = (first, side - n - first)
-        return F.pad(F.interpolate(x, size=(n, n), mode="bilinear"), edges * 2)
+        if n >= side:  # which copies nothing
+            return y[..., -first : side - first, -first : side - first]
+        return F.pad(y, (first, side - n - first) * 2)
 
     # floor() of exactly this double-precision expression decides the side
     return _each(x, to, (side * (u.double() * (1.2 - 0.8) + 0.8)).floor().long())
