@@ -38,6 +38,11 @@ PAIRS: dict[str, tuple[str, str, str | None]] = {
     "StyleGAN2, 4 chains": ("stylegan2(4)", "stylegan2(4)", None),
     "anneal, latents a chain": ("latents(anneal)", "latents(anneal)", None),
     "anneal, latents, ten lines": ("latents(anneal)", "ten_line_latents()", HERE),
+    "the same of 50 x 49152, 16 chains": (
+        "latents(anneal, 50 * 49_152, 16, steps=8)",
+        "ten_line_latents(50 * 49_152, 16)",
+        HERE,
+    ),
     "preconditioned, latents": (
         "latents(lambda: anneal(precondition='auto'), dim=20_000, chains=16, steps=100)",
         "latents(lambda: anneal(precondition='auto'), dim=20_000, chains=16, steps=100)",
