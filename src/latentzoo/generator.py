@@ -66,6 +66,30 @@ class Generator(nn.Module, ABC):
         return (None, None) if first is None else (first.device, first.dtype)
 
 
+def required(given: object) -> Generator:
+    """What can be asked of a map before anything is computed.
+
+    Raises:
+        SpecError: If it is no generator, or does not say its latent and its size.
+    """
+    if isinstance(given, Generator):
+        space, size = getattr(given, "space", None), getattr(given, "size", None)
+        sides = size if isinstance(size, tuple | list) else ()
+        if isinstance(space, Space) and len(sides) == 2 and all(type(n) is int for n in sides):
+            return given
+        raise SpecError(
+            f"the generator {type(given).__name__} does not say its latent and its size; set "
+            "self.space = lz.Space(style=(128,)) and self.size = (64, 64) in its __init__"
+        )
+    said = f"'{given}'" if isinstance(given, str) else f"a {type(given).__name__}"
+    cure = (
+        "load it: lz.load(NAME)"
+        if isinstance(given, str)
+        else "subclass lz.Generator and set its space and size, as docs/tutorials/own-model.md shows"
+    )
+    raise SpecError(f"{said} is no generator; {cure}")
+
+
 def assumptions(generator: Generator) -> str:
     """What a generator's file did not say, in one sentence with the cure; empty if it said all."""
     if not generator.assumed:

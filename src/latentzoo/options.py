@@ -119,8 +119,8 @@ def fit(value: Any, hint: Any) -> None:
         names = " or ".join(kind.__name__ for kind in classes)
         raise msgspec.ValidationError(f"Expected '{names}', got '{type(value).__name__}'")
     value = value.item() if hasattr(value, "item") else value  # a number of numpy or torch
-    if isinstance(value, float) and math.isnan(value):
-        raise msgspec.ValidationError("Expected a number, got NaN")
+    if not finite(value):
+        raise msgspec.ValidationError("Expected finite numbers, got NaN or an infinite one")
     try:
         msgspec.convert(value, Union[plain])  # noqa: UP007
     except msgspec.ValidationError as error:
@@ -128,6 +128,13 @@ def fit(value: Any, hint: Any) -> None:
         if not choices or not isinstance(value, str):
             raise
         raise msgspec.ValidationError(f"Expected one of {', '.join(choices)}") from error
+
+
+def finite(value: Any) -> bool:
+    """Whether a value is, and a list holds, no NaN and no infinite number; a table is judged by who reads it."""
+    if isinstance(value, list | tuple):
+        return all(map(finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _is_object(kind: type) -> bool:

@@ -3,6 +3,7 @@
 import base64
 import io
 import math
+import struct
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from jaxtyping import Float
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from torch import Tensor
 
 from latentzoo.errors import ImageError
@@ -84,12 +86,15 @@ def _opened(path: str | Path) -> Image.Image:
         with Image.open(path) as file:
             picture = ImageOps.exif_transpose(file)
             picture.format = file.format  # a copy forgets it
-            picture.info[NEGATIVE] = getattr(file, "tag_v2", {}).get(PHOTOMETRIC) == 0
-            return picture
+            tags = getattr(file, "tag_v2", {})
+            picture.info[NEGATIVE] = tags.get(PHOTOMETRIC) == 0
+            signed = file.mode == "L" and SIGNED in tags.get(NUMBERS, ())
     except FileNotFoundError:
         raise ImageError(f"{path}: there is no such picture; check the path") from None
+    except UnidentifiedImageError as error:
+        cure = _unread_tiff(path) or "give a PNG, JPEG or WebP file"
+        raise ImageError(f"{path}: not a readable picture; {cure}") from error
     except (
-        UnidentifiedImageError,
         OSError,
         ValueError,
         SyntaxError,
@@ -98,6 +103,28 @@ def _opened(path: str | Path) -> Image.Image:
         raise ImageError(
             f"{path}: not a readable picture ({error}); give a PNG, JPEG or WebP file"
         ) from error
+    if signed:
+        raise ImageError(
+            f"{path}: bytes with a sign do not say what is white; save them without it"
+        )
+    return picture
+
+
+def _unread_tiff(path: str | Path) -> str | None:
+    """What a TIFF holds that cannot be decoded, and what it can be saved as; None if the file is no TIFF."""
+    try:
+        with Path(path).open("rb") as file:
+            tags = ImageFileDirectory_v2(file.read(8))
+            file.seek(tags.next)
+            tags.load(file)
+            bits, kind = tags.get(BITS, (1,)), tags.get(NUMBERS, (1,))[0]
+    except (SyntaxError, ValueError, OSError, struct.error, IndexError, TypeError):
+        return None
+    numbers = {1: "whole numbers", SIGNED: "signed numbers", 3: "floats"}.get(kind, "numbers")
+    return (
+        f"its TIFF has {numbers} of {bits[0]} bit in {len(bits)} channels, which Pillow does not read; "
+        "save 8 or 16 bit, or one channel of 32 bit floats in [0, 1]"
+    )
 
 
 def _fitted(picture: Image.Image, size: tuple[int, int] | None) -> Image.Image:
@@ -108,6 +135,8 @@ def _fitted(picture: Image.Image, size: tuple[int, int] | None) -> Image.Image:
 
 PHOTOMETRIC, NEGATIVE = 262, "white is zero"
 """The tag of a TIFF that says which end is white: Pillow obeys it in 8 bit alone."""
+BITS, NUMBERS, SIGNED = 258, 339, 2
+"""The tags of a TIFF that say how many bits its numbers have, and of which kind they are."""
 SIXTEEN = ("PNG", "PPM")
 """The formats whose whole numbers Pillow gives as those of 16 bit, in a mode of 32."""
 

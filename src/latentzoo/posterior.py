@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from latentzoo import compiling
 from latentzoo.energies.base import Energy, Function, Sum, shared_chains
 from latentzoo.errors import EnergyError, SpecError
-from latentzoo.generator import Generator, image, images, supported
+from latentzoo.generator import Generator, image, images, required, supported
 from latentzoo.kernels.types import Point, Potential
 
 Rated = Energy | Callable[[Tensor], Tensor]
@@ -63,7 +63,7 @@ class Posterior(Potential):
             raise SpecError(
                 f"micro_batch is {micro_batch}; give a positive number of chains, or none for all"
             )
-        self.generator, self.micro_batch = _generator(generator), micro_batch
+        self.generator, self.micro_batch = required(generator), micro_batch
         self.terms = dict(_named_terms(energies))
         self.names = tuple(self.terms)
         self.dim = generator.space.dim
@@ -192,24 +192,6 @@ class Posterior(Potential):
         stacked = torch.stack(terms, dim=1)
         weights = stacked.new_tensor([weight for weight, _ in self.terms.values()])
         return stacked @ weights, stacked
-
-
-def _generator(given: Generator) -> Generator:
-    """What can be asked of the first argument before anything is computed."""
-    if isinstance(given, Generator):
-        if not hasattr(given, "space") or not hasattr(given, "size"):
-            raise SpecError(
-                f"the generator {type(given).__name__} does not say its latent and its size; set "
-                "self.space = lz.Space(style=(128,)) and self.size = (64, 64) in its __init__"
-            )
-        return given
-    said = f"'{given}'" if isinstance(given, str) else f"a {type(given).__name__}"
-    cure = (
-        "load it: lz.load(NAME)"
-        if isinstance(given, str)
-        else "subclass lz.Generator and set its space and size, as docs/tutorials/own-model.md shows"
-    )
-    raise SpecError(f"{said} is no generator; {cure}")
 
 
 def _named_terms(

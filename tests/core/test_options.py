@@ -13,7 +13,19 @@ from latentzoo import energies, kernels, options, zoo
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.zoo import _plan
 
-WRONG: tuple[Any, ...] = ("0,7", "left", 2.5, True, [], ["x"], [[1, 2]], {}, {"a": 1}, math.nan)
+WRONG: tuple[Any, ...] = (
+    "0,7",
+    "left",
+    2.5,
+    True,
+    [],
+    ["x"],
+    [[1, 2]],
+    {},
+    {"a": 1},
+    math.nan,
+    math.inf,
+)
 """What people write where something else was asked for."""
 
 
@@ -68,6 +80,14 @@ def test_an_option_refuses_values_of_wrong_types(kind, owner, option, hint):
             MADE[kind](owner, {option: value})
         assert f"the option {option}=" in str(error.value)
         assert f"'{owner}'" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("wrong", [math.inf, -math.inf, math.nan, [1.0, math.inf], [[math.nan]]])
+def test_no_option_takes_numbers_that_are_not_finite(wrong):
+    for _, owner, option, hint in OPTIONS:
+        with pytest.raises(msgspec.ValidationError):
+            options.fit(wrong, hint)
+            pytest.fail(f"{owner} takes {option}={wrong}")
 
 
 def test_what_is_no_choice_is_answered_with_the_choices():

@@ -154,3 +154,24 @@ def test_a_reference_that_is_not_square_is_said_to_be_squeezed(tmp_path, size, w
     said = [str(w.message) for w in told]
     assert len(said) == bool(words)
     assert all(f"{words} pixels are squeezed" in line and "landmarks" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("kind", "channels", "said"),
+    [
+        *(("f2", 1, "floats of 16 bit in 1"), ("f8", 1, "floats of 64 bit in 1")),
+        *(("f4", 3, "floats of 32 bit in 3"), ("f2", 4, "floats of 16 bit in 4")),
+        *(("i1", 1, "bytes with a sign"), ("u8", 1, "whole numbers of 64 bit in 1")),
+    ],
+)
+@pytest.mark.parametrize("order", "<>")
+def test_a_tiff_that_cannot_be_decoded_says_what_it_holds_and_what_to_save(
+    tmp_path: Path, kind: str, channels: int, said: str, order: str
+) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    numbers = np.zeros((4, 4, channels) if channels > 1 else (4, 4), np.dtype(order + kind))
+    colours = "minisblack" if channels == 1 else "rgb"
+    tifffile.imwrite(tmp_path / "a.tif", numbers, byteorder=order, photometric=colours)
+    with pytest.raises(ImageError, match=f"{said}.*; save ") as error:
+        picture.read(tmp_path / "a.tif")
+    assert "\n" not in str(error.value)

@@ -53,6 +53,8 @@ def test_a_kernel_may_be_named_alone() -> None:
         ({"generator": "x", "chains": 0}, "chains"),
         ({"generator": "x", "energies": [{"target": "a", "weight": -1}]}, "weight"),
         ({"generator": "x", "energies": [{"target": "a", "weight": float("inf")}]}, "not finite"),
+        ({"generator": "x", "strength": float("inf")}, "'strength' is not finite"),
+        ({"generator": "x", "scale": float("inf")}, "'scale' is not finite"),
         ({"chains": 3}, "generator"),
         (["generator"], "a table of keys"),
     ],
@@ -96,7 +98,16 @@ def test_any_target_can_be_written_with_its_weight(target: str, weight: float) -
 
 
 @pytest.mark.parametrize(
-    ("words", "energy"), [("a hat:-1", "clip"), ("yellow", ""), (":5", "clip"), ("a:inf", "clip")]
+    ("words", "energy"),
+    [
+        ("a hat:-1", "clip"),
+        ("yellow", ""),
+        (":5", "clip"),
+        ("a:inf", "clip"),
+        ("a:.inf", "clip"),
+        ("a: -.INF", "clip"),
+        ("a:.nan", "clip"),
+    ],
 )
 def test_bad_words_are_errors(words: str, energy: str) -> None:
     with pytest.raises(SpecError):

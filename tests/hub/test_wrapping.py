@@ -171,3 +171,20 @@ def test_names_of_averages(name):
 @pytest.mark.parametrize("name", ["g", "generator", "gs_net", "schema", "average_pool_x1", "mega"])
 def test_names_of_others(name):
     assert wrapping.is_averaged(name) == (name == "average_pool_x1")
+
+
+def test_what_a_training_keeps_beside_the_weights_is_no_weight(toy, tmp_path):
+    counts = {"global_step": torch.tensor(3), "epoch": torch.tensor([1]), "iter": torch.tensor(7)}
+    beside = {
+        "rng_state": torch.get_rng_state(),
+        "seen": torch.arange(3),
+        "best": torch.tensor(2.5),
+    }
+    for file in (
+        {"g_ema": toy, **beside, **counts},
+        {**toy, **counts},
+        under("net.", toy) | counts,
+    ):
+        assert torch.equal(load(file, tmp_path).linear.weight, toy["fc.weight"])
+    with pytest.raises(CheckpointError, match=r"no rule for 1 tensors \(losses\)"):
+        load({"g_ema": toy, "losses": torch.zeros(3)}, tmp_path)

@@ -130,3 +130,22 @@ def test_sampling_ends_before_the_first_step() -> None:
     with pytest.raises(LatentzooError, match=r"returned shape .*expand\(-1, 3"):
         lz.sample(posterior(BAD["one channel"][0]()), chains=4, steps=60, watch=seen.append)
     assert not seen
+
+
+@pytest.mark.parametrize("wrong", ["size", "space", "sides", "init"])
+def test_a_map_that_does_not_say_what_it_is(wrong: str) -> None:
+    class Own(Map):
+        def __init__(self) -> None:
+            if wrong == "init":
+                return
+            super().__init__()
+            if wrong == "sides":
+                self.size = 16
+            else:
+                delattr(self, wrong)
+
+    for use in (lz.sample, posterior):
+        with pytest.raises(
+            LatentzooError, match=r"Own does not say its latent and its size; set "
+        ):
+            use(Own())

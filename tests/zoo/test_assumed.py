@@ -9,11 +9,13 @@ from pathlib import Path
 
 import official
 import pytest
+import torch
 import yaml
 from typer.testing import CliRunner
 
 from latentzoo import errors, options, zoo
 from latentzoo.cli import app
+from latentzoo.diffusion.schedule import cosine_betas, linear_betas
 from latentzoo.nn.adm import AttentionBlock
 from latentzoo.zoo import _plan
 
@@ -119,6 +121,28 @@ def test_settings_that_cannot_be_meant_are_one_line(tmp_path):
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(told))
         with pytest.raises(errors.CheckpointError, match=f"{name}: {value}"):
             zoo.load(path)
+    for name, value in {
+        "use_new_attention_order": True,
+        "num_heads_upsample": 2,
+        "news": 1,
+    }.items():
+        told = copy.deepcopy(SETTINGS)
+        told["model"]["params"]["unet_config"]["params"][name] = value
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(told))
+        with pytest.raises(errors.CheckpointError, match=f"{name}: {value} of the U-Net"):
+            zoo.load(path)
+
+
+@pytest.mark.parametrize("curve", ["linear", "cosine"])
+def test_a_table_of_betas_of_another_curve_is_not_passed_over(curve, tmp_path):
+    tensors, _ = official.state("ldm", "v1")
+    tables = {"linear": linear_betas(0.0015, 0.0195, n=1000), "cosine": cosine_betas(n=1000)}
+    tensors["betas"] = torch.tensor(tables[curve])
+    torch.save({"state_dict": tensors}, tmp_path / "a.ckpt")
+    with pytest.raises(
+        errors.CheckpointError, match=r"table of 1000 betas, .* not linear in their"
+    ):
+        zoo.load(tmp_path / "a.ckpt")
 
 
 def test_a_run_is_not_resumed_with_other_settings(tmp_path):

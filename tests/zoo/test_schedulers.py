@@ -299,3 +299,10 @@ def test_the_lists_of_keys_are_those_of_the_library():
         assert every == defaults.keys() - {"self"}, known.name
         for key, value in {**known.understood, **known.expected}.items():
             assert value == defaults[key] or math.isclose(value, defaults[key]), (known.name, key)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), [0.1, float("inf")]])
+@pytest.mark.parametrize("key", ["beta_end", "clip_sample_range", "trained_betas"])
+def test_numbers_of_a_scheduler_are_finite(key, value):
+    with pytest.raises(SpecError, match=f"the scheduler's {key}=.* is not finite"):
+        ddpm.build(UNET, {"_class_name": "DDIMScheduler", key: value})

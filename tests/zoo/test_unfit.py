@@ -1,5 +1,6 @@
 """Files and options that no network can be made of, or another one than they say: one line where they are loaded."""
 
+import argparse
 import copy
 
 import official
@@ -100,6 +101,18 @@ def test_another_filter_is_not_passed_over(name, ending, change, tmp_path, monke
         zoo.load(write(tmp_path), **options)
 
 
+@pytest.mark.parametrize("kind", [torch.float8_e5m2, torch.float8_e4m3fn, torch.bfloat16])
+@pytest.mark.parametrize(
+    "card", [("stylegan2", "s32_d64_m4"), ("stylesdf", "ffhq_like"), ("styleswin", "s32_d32_m3")]
+)
+def test_a_filter_that_is_rounded_with_its_file_is_the_same_filter(card, kind, tmp_path):
+    tensors, config = official.state(*card)
+    small = {k: t.clamp(-400, 400).to(kind) for k, t in tensors.items() if t.is_floating_point()}
+    whole = {"g_ema": tensors | small, "args": argparse.Namespace(**config)}
+    torch.save(whole, tmp_path / "a.pt")
+    assert zoo.load(tmp_path / "a.pt").size
+
+
 def test_a_table_of_classes_that_nothing_looks_at(tmp_path):
     tensors, _ = official.state("ldm", "v1")
     tensors |= {"cond_stage_model.embedding.weight": torch.randn(11, 64)}
@@ -135,3 +148,8 @@ def test_one_file_of_text_to_image_says_what_it_is_and_how_it_is_loaded(name, sa
     torch.save({"state_dict": {**latent_diffusion, name: torch.zeros(1)}}, path)
     with pytest.raises(CheckpointError, match=f"{said}.*config=FOLDER, and a prompt"):
         zoo.load(path)
+
+
+def test_heads_that_are_wider_than_a_layer():
+    with pytest.raises(SpecError, match="heads of 64 channels are wider than the 32 of a layer"):
+        consistency.build(**{**UNET, "mult": [1, 1], "head_width": 64}, resolution=8)

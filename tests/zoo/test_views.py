@@ -15,10 +15,12 @@ from views import official_file
 from latentzoo import Posterior, Rng, zoo
 from latentzoo.diagnosis.check import check
 from latentzoo.energies.base import Function
+from latentzoo.errors import SpecError
 from latentzoo.kernels.adam import Adam
-from latentzoo.views.camera import fan
+from latentzoo.views.camera import Camera, fan
 from latentzoo.views.orbit import EachView, Views
 
+INF = float("inf")
 FILES = {
     "eg3d": "ffhq_8xdc",
     "stylesdf": "ffhq_like",
@@ -112,3 +114,11 @@ def test_a_file_alone_is_not_truncated_unless_asked(family, tmp_path):
     assert (plain.truncation, half.truncation) == (1.0, 0.5)
     z = Rng(3).normal(plain.space.dim)
     assert not torch.allclose(plain(z), half(z))
+
+
+@pytest.mark.parametrize(
+    "field", [{"azimuth": INF}, {"radius": INF}, {"fov": -INF}, {"pivot": (0.0, INF, 0.0)}]
+)
+def test_cameras_are_finite(field):
+    with pytest.raises(SpecError, match=r"give finite numbers"):
+        Camera.read(field)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from latentzoo import options
 from latentzoo.diffusion.sampler import Pairs
 from latentzoo.diffusion.schedule import (
     Discrete,
@@ -67,6 +68,8 @@ class Scheduler:
             if owner is not None and not _known(key, value, owner):
                 raise SpecError(f"the scheduler's {key}={value!r} is not known; leave it out")
             value = self.replaced[key].get(value, value) if key in self.replaced else value
+            if not options.finite(value) and value != self.expected.get(key):
+                raise SpecError(f"the scheduler's {key}={value!r} is not finite; give a number")
             if key in self.expected and value != self.expected[key]:
                 raise SpecError(
                     f"the scheduler's {key}={value!r} is not supported, {self.expected[key]!r} is; "

@@ -7,6 +7,19 @@ from latentzoo.errors import CheckpointError
 
 EXPECTED = {"parameterization": "eps", "beta_schedule": "linear"}
 """What a latent diffusion of this package takes for granted."""
+PLAIN = {
+    **{"num_heads_upsample": -1, "use_new_attention_order": False, "dims": 2, "n_embed": None},
+    **dict.fromkeys(("disable_self_attentions", "num_attention_blocks", "adm_in_channels"), None),
+}
+"""What a U-Net of this package takes for granted, and no tensor tells."""
+TOLD = {
+    *("image_size", "in_channels", "out_channels", "model_channels", "attention_resolutions"),
+    *("num_res_blocks", "channel_mult", "num_heads", "num_head_channels", "conv_resample"),
+    *("use_spatial_transformer", "transformer_depth", "context_dim", "num_classes", "legacy"),
+    *("resblock_updown", "use_scale_shift_norm", "use_linear_in_transformer"),
+    *("use_checkpoint", "use_fp16", "use_bf16", "dropout", "ckpt_path", "ignore_keys"),
+}
+"""The other settings of a U-Net: read here, told by its tensors as well, or of its training."""
 TEXTUAL = {
     "cond_stage_model.transformer.text_model.": "CLIP's text encoder, as Stable Diffusion 1",
     "cond_stage_model.model.transformer.resblocks.": "OpenCLIP's text encoder, as Stable Diffusion 2",
@@ -34,6 +47,12 @@ def read(settings: Mapping[str, Any]) -> dict[str, Any]:
         if params.get(name, value) != value:
             raise CheckpointError(
                 f"its config.yaml says {name}: {params[name]}, and only {value} is known here"
+            )
+    for name, value in unet.items():
+        if name not in TOLD and (name not in PLAIN or value not in (PLAIN[name], None)):
+            raise CheckpointError(
+                f"its config.yaml says {name}: {value} of the U-Net, which is not followed here; leave it out if it "
+                "changes no picture"
             )
     told: dict[str, Any] = {}
     width, heads = unet.get("num_head_channels", -1), unet.get("num_heads", -1)

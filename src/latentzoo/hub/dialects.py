@@ -14,11 +14,14 @@ PASCAL = (1.0, 3.0, 3.0, 1.0)
 
 
 def binomial(taps: Tensor) -> bool:
-    """Whether a filter (4, 4) is (1, 3, 3, 1) on both axes, of gain 1, or 4 where zeros are between the pixels."""
+    """Whether a filter (4, 4) is (1, 3, 3, 1) on both axes, of gain 1, or 4 where zeros are between the pixels.
+
+    A file of float8 holds it rounded, as it does its weights.
+    """
     row = torch.tensor(PASCAL, dtype=torch.float64)
     unit = torch.outer(row, row) / row.sum() ** 2
-    given = taps.double()
-    near = lambda gain: torch.allclose(given, gain * unit, rtol=1e-3, atol=1e-4)
+    given, held = taps.double(), lambda gain: (gain * unit).to(taps.dtype).double()
+    near = lambda gain: torch.allclose(given, held(gain), rtol=1e-3, atol=1e-4)
     return given.shape == unit.shape and (near(1.0) or near(4.0))
 
 

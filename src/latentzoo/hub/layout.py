@@ -4,7 +4,8 @@ A checkpoint is a state dict, or a dictionary that holds one among other things:
 `{"state_dict": ..., "optimizer": ...}`, `{"model": ...}`. The averaged weights are taken where there are several (see
 `hub.wrapping`); an average of the parameters alone is completed by the buffers that stand beside it. Names are those
 inside of that dictionary, so that they are the same whatever a script wrapped around it; nested dictionaries are joined
-with dots. Tensors that stand beside it (`latent_avg`) keep their own names.
+with dots. Tensors that stand beside it (`latent_avg`) keep their own names; numbers, counts and the states of random
+generators that a training keeps there are none of a network's.
 
 A module of TorchScript is its attributes: tensors, numbers and modules.
 """
@@ -42,7 +43,7 @@ def split(root: Any) -> tuple[dict[str, Declared], dict[str, Any]]:
         raise ValueError("it holds no dictionary of tensors")
     tensors = dict(flatten(weights, "", Trail()))
     for name, value in beside.items():
-        if isinstance(value, Declared) and value.size:
+        if isinstance(value, Declared) and value.size and value.tensor().is_floating_point():
             if name in tensors:
                 raise ValueError(f"it has two tensors of the name '{name}'")
             tensors[name] = value

@@ -16,8 +16,11 @@ PASSING = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 """Segments of torch.compile and FSDP, which may stand anywhere in a name."""
 LEFT = ("total_ops", "total_params")
 """What counters of operations (thop) leave behind in modules."""
-COUNTS = {"n_averaged", "num_updates", "decay", "initted", "step"}
-"""What averages over training steps count, beside the network."""
+COUNTS = {
+    *("n_averaged", "num_updates", "decay", "initted", "step"),
+    *("global_step", "epoch", "iter", "iteration"),
+}
+"""What averages over training steps, and trainings, count beside the network."""
 AVERAGED = re.compile(
     r"(?<![a-z])(ema|smooth(ed)?|running|avg|averaged?|swa|shadow|polyak|accum(ulated?)?)(?![a-z])|^gs\.?$"
 )
@@ -73,14 +76,15 @@ def layers(checkpoint: Checkpoint) -> Iterator[dict[str, Checkpoint]]:
     A wrapping is the first segment of all names, those of `BESIDE` apart; tensors whose name has no dot, as
     `latent_avg`, belong to each.
     """
-    yield {"": checkpoint}
+    uncounted = {name: x for name, x in checkpoint.tensors.items() if name not in COUNTS}
+    yield {"": replace(checkpoint, tensors=uncounted)}
     tensors = {
         ".".join(part for part in name.split(".") if part not in PASSING): tensor
-        for name, tensor in checkpoint.tensors.items()
-        if name.rpartition(".")[2] not in LEFT and name not in COUNTS
+        for name, tensor in uncounted.items()
+        if name.rpartition(".")[2] not in LEFT
     }
     whole = {"": replace(checkpoint, tensors=tensors)}
-    if tensors.keys() != checkpoint.tensors.keys():
+    if tensors.keys() != uncounted.keys():
         yield whole
     for _ in range(DEPTH):
         whole = {

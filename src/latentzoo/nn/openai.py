@@ -73,6 +73,10 @@ def denoiser(
 
     def attend(c: int) -> adm.AttentionBlock:
         count = heads or c // (head_width or c)
+        if count == 0:
+            raise SpecError(
+                f"heads of {head_width} channels are wider than the {c} of a layer; give heads, or another head_width"
+            )
         if count < 1 or c % count:
             raise SpecError(f"{c} channels do not divide into {count} heads; give another number")
         return adm.AttentionBlock(c, count, order)

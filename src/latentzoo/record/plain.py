@@ -13,6 +13,7 @@ import yaml
 from msgspec import Struct
 from msgspec.structs import replace
 
+from latentzoo import options
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.record.spec import Run, Term
 
@@ -47,6 +48,9 @@ def parse(data: Any, *, source: str = "the record", record: type[Run] = Run) -> 
     if isinstance(data.get("kernel"), str):
         data = {**data, "kernel": {"name": data["kernel"]}}
     run = converted(data, record, source)
+    for name in ("strength", "scale"):
+        if not options.finite(getattr(run, name)):
+            raise SpecError(f"{source}: '{name}' is not finite; give a number")
     if not run.record.get("python"):  # a run of Python calls its terms as it likes
         _check_terms(run.energies, source)
     return run
@@ -92,7 +96,7 @@ def check_keys(data: Mapping[Any, Any], record: type[Struct], source: str) -> No
 
 def _check_terms(terms: list[Term], source: str) -> None:
     for term in terms:
-        if not (term.weight or 0.0) < float("inf"):
+        if not options.finite(term.weight):
             raise SpecError(
                 f"{source}: the weight of '{term.target}' is not finite; give a number"
             )

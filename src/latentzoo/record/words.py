@@ -59,7 +59,7 @@ def weighed(words: str, weight: float | None = None) -> tuple[str, float | None]
     """
     target, colon, tail = words.rpartition(":")
     try:
-        target, weight = (target, float(tail)) if colon else (words, weight)
+        target, weight = (target, _number(tail)) if colon else (words, weight)
     except ValueError:
         target = words
     if weight is not None and not 0 <= weight < float("inf"):
@@ -67,6 +67,11 @@ def weighed(words: str, weight: float | None = None) -> tuple[str, float | None]
             f"the weight {weight:g} of '{target}' is not allowed; give a finite number that is not negative"
         )
     return target, weight
+
+
+def _number(text: str) -> float:
+    """A number as Python spells it, or YAML, which writes infinity and NaN with a dot."""
+    return float(re.sub(r"(?i)^(\s*[+-]?)\.(?=(inf|nan)\s*$)", r"\1", text))
 
 
 def _names_network(energy: str, target: str) -> bool:

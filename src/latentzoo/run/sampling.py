@@ -9,7 +9,7 @@ from torch import Tensor
 
 from latentzoo import kernels
 from latentzoo.errors import SpecError
-from latentzoo.generator import Generator
+from latentzoo.generator import Generator, required
 from latentzoo.kernels.types import Function, Kernel, Potential
 from latentzoo.posterior import Posterior
 from latentzoo.rng import Rng
@@ -93,6 +93,8 @@ def sample(
     Raises:
         SpecError, EnergyError: If what is given, or its potential, cannot be used; see `probe`.
     """
+    if isinstance(target, Generator):
+        required(target)
     rng = Rng(*seeds(seed, chains, stream), device=usable(device or _home(target)), dtype=dtype)
     if isinstance(target, Generator):
         return _drawn(target, rng)

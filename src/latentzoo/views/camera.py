@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentzoo import options
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.generator import Generator
 from latentzoo.nn.volume import look_at
@@ -53,6 +54,9 @@ class Camera:
     pivot: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
+        for name in (field.name for field in fields(self)):
+            if not options.finite(getattr(self, name)):
+                raise SpecError(f"a camera's {name} is {getattr(self, name)}; give finite numbers")
         if not isinstance(self.elevation, Tensor) and not -90 < self.elevation < 90:
             raise SpecError(
                 f"a camera's elevation of {self.elevation} degrees is out of range; give -90 to 90"

@@ -31,6 +31,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
@@ -40,7 +41,7 @@ from latentzoo.diffusion import memory
 from latentzoo.diffusion.latent import LDM
 from latentzoo.diffusion.sampler import Pairs
 from latentzoo.diffusion.schedule import Discrete, scaled_linear_betas
-from latentzoo.errors import SpecError
+from latentzoo.errors import CheckpointError, SpecError
 from latentzoo.hub import beside, compvis
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
@@ -407,4 +408,16 @@ def _unet(net: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _betas(betas: Tensor) -> dict[str, Any]:
-    return {"beta_start": betas[0].item(), "beta_end": betas[-1].item(), "times": len(betas)}
+    """The schedule of a file's table.
+
+    Raises:
+        CheckpointError: If it is another curve.
+    """
+    start, end, times = betas[0].item(), betas[-1].item(), len(betas)
+    curve = torch.tensor(scaled_linear_betas(start, end, n=times))
+    if not torch.allclose(betas.double(), curve.double(), rtol=0.02):  # as bfloat16 rounds
+        raise CheckpointError(
+            f"the file's table of {times} betas, {start:.4g} to {end:.4g}, is not linear in their roots, as only "
+            "such a schedule is known here"
+        )
+    return {"beta_start": start, "beta_end": end, "times": times}
