@@ -150,6 +150,7 @@ def test_one_file_of_text_to_image_says_what_it_is_and_how_it_is_loaded(name, sa
         zoo.load(path)
 
 
-def test_heads_that_are_wider_than_a_layer():
-    with pytest.raises(SpecError, match="heads of 64 channels are wider than the 32 of a layer"):
-        consistency.build(**{**UNET, "mult": [1, 1], "head_width": 64}, resolution=8)
+@pytest.mark.parametrize("width", [64, 24])
+def test_heads_of_a_width_that_does_not_divide_a_layer(width):
+    with pytest.raises(SpecError, match=f"32 channels do not divide into heads of {width}"):
+        consistency.build(**{**UNET, "mult": [1, 1], "head_width": width}, resolution=8)

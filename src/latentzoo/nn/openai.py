@@ -72,13 +72,10 @@ def denoiser(
         return adm.TimeBlock(i, o, 4 * width, modulate=modulate, resample=how)
 
     def attend(c: int) -> adm.AttentionBlock:
+        if c % (heads or head_width or c):
+            said = f"{heads} heads" if heads else f"heads of {head_width} channels"
+            raise SpecError(f"{c} channels do not divide into {said}; give another number")
         count = heads or c // (head_width or c)
-        if count == 0:
-            raise SpecError(
-                f"heads of {head_width} channels are wider than the {c} of a layer; give heads, or another head_width"
-            )
-        if count < 1 or c % count:
-            raise SpecError(f"{c} channels do not divide into {count} heads; give another number")
         return adm.AttentionBlock(c, count, order)
 
     plan = adm.Plan(
