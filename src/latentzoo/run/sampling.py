@@ -93,8 +93,6 @@ def sample(
     Raises:
         SpecError, EnergyError: If what is given, or its potential, cannot be used; see `probe`.
     """
-    if isinstance(target, Generator):
-        required(target)
     rng = Rng(*seeds(seed, chains, stream), device=usable(device or _home(target)), dtype=dtype)
     if isinstance(target, Generator):
         return _drawn(target, rng)
@@ -129,7 +127,7 @@ def _unspent(rng: Rng) -> Rng:
 
 def _drawn(generator: Generator, rng: Rng) -> Result:
     """Draws of the prior."""
-    z = rng.normal(generator.space.dim)
+    z = rng.normal(required(generator).space.dim)
     return Result(z=z, start=z, trace=Trace(rng.seeds), generator=generator)
 
 
@@ -218,7 +216,7 @@ def _potential(
 def _home(target: Any) -> torch.device:
     """Where the networks of a target are; the CPU if it has none."""
     generator = target.generator if isinstance(target, Posterior) else target
-    place = generator.place[0] if isinstance(generator, Generator) else None
+    place = required(generator).place[0] if isinstance(generator, Generator) else None
     return place or torch.device("cpu")
 
 
