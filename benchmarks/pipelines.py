@@ -2,7 +2,7 @@
 
     python benchmarks/pipelines.py [CLASS ...] [--cost]
 
-Each pipeline is the tiny random one of the tests (tests/zoo/pipelines/tiny.py). Blocks: the latent, draws
+Each pipeline is the tiny random one of the tests (tests/zoo/pipelines, tiny.py and rare.py). Blocks: the latent, draws
 without influence left out. Own call: the largest difference to the pipeline's own call, at one picture and at
 three, where a call makes several. Batch: the largest difference between a picture alone and in a batch, in 64
 bits. Gradient: against central differences, in 64 bits. Encoders: whether they leave memory. With --cost: the map's
@@ -35,9 +35,9 @@ def row(name: str) -> list[str]:
     import test_pipelines as laws
     import tiny
 
-    about = tiny.MADE[name]
+    about = laws.ALL[name]
     pipe = about()
-    generator = TextToImage(pipe, tiny.PROMPT, **about.call)
+    generator = TextToImage(pipe, tiny.PROMPT if laws.takes_text(pipe) else None, **about.call)
     differences = []
     for n in (1, 3):
         if n > 1 and generator.alone:
@@ -45,8 +45,8 @@ def row(name: str) -> list[str]:
             continue
         image, drawn = laws.own(pipe, about.call, n)
         with torch.no_grad():
-            mine = generator(laws.latent(generator, drawn)).clamp(0, 1)
-        differences.append(f"{float((mine - image).abs().max()):.1e}")
+            mine = generator(laws.latent(generator, drawn))
+        differences.append(f"{laws.near(about, mine, image):.1e}")
     stay = any("text_encoder" in k or k == "bert" for k in generator.nets)
     label = f"`{about.name}`" if name == about.name else f"`{about.name}` ({name})"
     batch, slope = measured(generator) if about.exact else ("-", "-")
@@ -122,7 +122,7 @@ def cost() -> None:
 
 
 def main() -> None:
-    import tiny
+    import test_pipelines as laws
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("names", nargs="*", default=[])
@@ -138,7 +138,7 @@ def main() -> None:
     if given.cost:
         cost()
     else:
-        table(given.names or list(tiny.MADE))
+        table(given.names or list(laws.ALL))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ class Tiny:
         name: The class's name.
         exact: Whether it runs in 64 bits.
         stays: Whether its text encoders must stay.
+        after: What is done to it when it is made.
+        checked: Whether something checks its pictures, and makes bytes of them.
     """
 
     build: Callable
@@ -36,6 +38,8 @@ class Tiny:
     name: str
     exact: bool = True
     stays: bool = False
+    after: Callable = bool
+    checked: bool = False
 
     def __call__(self, **over):
         torch.manual_seed(0)
@@ -47,14 +51,26 @@ class Tiny:
                     K.randomise(part)
             pipe = getattr(D, self.name)(**parts)
         pipe.set_progress_bar_config(disable=True)
+        self.after(pipe)
         return pipe
 
 
-def tiny(name, blocks, *, exact=True, stays=False, label=None, **call):
+def tiny(
+    name,
+    blocks,
+    *,
+    label=None,
+    into=MADE,
+    exact=True,
+    stays=False,
+    after=bool,
+    checked=False,
+    **call,
+):
     def note(build):
         given = {"num_inference_steps": 3, "height": 16, "width": 16, **call}
         given = {k: v for k, v in given.items() if v is not None}
-        MADE[label or name] = Tiny(build, given, blocks, name, exact, stays)
+        into[label or name] = Tiny(build, given, blocks, name, exact, stays, after, checked)
         return build
 
     return note
@@ -145,7 +161,7 @@ def _():
     return sd(attention_type="gated")
 
 
-def sdxl(scheduler=None):
+def sdxl(scheduler=None, **more):
     return {
         "vae": vae(force_upcast=True),
         "unet": unet(
@@ -154,6 +170,7 @@ def sdxl(scheduler=None):
             projection_class_embeddings_input_dim=24 + 32,
             cross_attention_dim=64,
             transformer_layers_per_block=(1, 2),
+            **more,
         ),
         "text_encoder": K.clip(),
         "tokenizer": K.clip_tokens(),

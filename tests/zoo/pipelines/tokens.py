@@ -85,10 +85,10 @@ def qwen25_vl():
     return T.Qwen2_5_VLForConditionalGeneration(config)
 
 
-def qwen3_vl():
+def qwen3_vl(**sizes):
     seen = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2}
     config = T.Qwen3VLConfig(
-        text_config=GROUPED,
+        text_config={**GROUPED, **sizes},
         vision_config={**seen, "out_hidden_size": 32, "deepstack_visual_indexes": [0]},
     )
     return T.Qwen3VLModel(config)
@@ -197,3 +197,22 @@ def randomise(module, seed=0):
         if (value.ndim >= 2 and not value.any()) or not value.isfinite().all():
             value.data = 0.05 * torch.randn(value.shape, generator=rng)
     return module.eval().requires_grad_(False)
+
+
+class Seeing(Processor):
+    """A processor of texts and pictures: each picture is one token, where `image_pad` stands."""
+
+    def __init__(self, tokenizer):
+        super().__init__(tokenizer)
+        self.look = T.models.qwen2_vl.image_processing_pil_qwen2_vl.Qwen2VLImageProcessorPil(
+            size={"shortest_edge": 784, "longest_edge": 784}
+        )
+
+    def __call__(self, text=None, images=None, **settings):
+        found = self.tokenizer(text, **settings)
+        return T.BatchFeature(
+            {**found, **({} if images is None else self.look(images, return_tensors="pt"))}
+        )
+
+    def batch_decode(self, *args, **settings):
+        return self.tokenizer.batch_decode(*args, **settings)

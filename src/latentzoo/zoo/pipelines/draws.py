@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from latentzoo.errors import SpecError
 from latentzoo.space import Space
+from latentzoo.zoo.pipelines.probe import Reach
 
 FOREIGN = {
     *(torch.rand, torch.rand_like, torch.randint, torch.randint_like, torch.randperm),
@@ -28,6 +29,15 @@ FOREIGN = {
     *(Tensor.multinomial, Tensor.bernoulli),
 }
 """Draws that no part of a Gaussian latent can answer."""
+
+FOLLOWING = {torch.autograd.grad, torch.autograd.backward, Tensor.backward}
+"""How a pipeline follows a gradient: from what it has let go, so that no other goes through."""
+
+BOUNDS = {torch.clamp, torch.clip, Tensor.clamp, Tensor.clip, torch.clamp_, Tensor.clamp_}
+"""Where a gradient may end though the draw counts. In a first run, whose numbers are no real ones, it goes on."""
+
+PAINTED = 3, 4, 6
+"""Channels of a picture: colours, with what covers them, with a depth in colours of its own."""
 
 Kind = Literal["start", "noise"]
 
@@ -46,7 +56,9 @@ class Draws(TorchFunctionMode):
         given: What each draw is answered with, in their order, (B, ...); None for zeros. Without
             a list the draws are noise of their own and need a gradient.
 
+
     Attributes:
+        count: How many pictures the call makes, which may become arrays one by one.
         drawn: The draws so far.
         kinds: Of each, whether a scheduler's step asked for it ("noise") or anything else.
         stepping: Whether a scheduler's step is running.
@@ -55,11 +67,18 @@ class Draws(TorchFunctionMode):
 
     def __init__(self, given: Sequence[Tensor | None] | None = None) -> None:
         super().__init__()
-        self.given, self.image = given, None
+        self.given, self.count = given, 1
+        self.painted: list[Tensor] = []
+        self.closed = False
         self.drawn: list[Tensor] = []
         self.kinds: list[Kind] = []
         self.stepping = False
         self.rng = torch.Generator().manual_seed(0)
+
+    @property
+    def image(self) -> Tensor | None:
+        """The pictures that became arrays; None if there were none."""
+        return torch.cat(self.painted) if self.painted else None
 
     @contextmanager
     def away(self) -> Iterator[None]:
@@ -85,17 +104,35 @@ class Draws(TorchFunctionMode):
                 f"the pipeline draws by {func.__name__}, which is no Gaussian and has no place in a "
                 "latent; turn off what asks for it, or take another scheduler"
             )
+        if func in FOLLOWING:
+            raise SpecError(
+                "the pipeline follows a gradient of its own on its way, which leaves none of the picture; take a "
+                "pipeline without"
+            )
         if func is Tensor.clamp and _bounds(args, kwargs) == (0, 1) and _painted(args[0], 1):
             return args[0]
         if func is Tensor.numpy and _painted(args[0], -1):
-            self.image = args[0][..., :3].movedim(-1, 1)
+            self.paint(args[0][..., :3].movedim(-1, 1))
             return func(args[0].detach())
-        if func is Tensor.numpy and args[0].requires_grad and self.image is None:
+        if func in BOUNDS and self.given is None and args[0].requires_grad:
+            return Reach.apply(func(args[0].detach(), *args[1:], **kwargs), args[0])
+        if func is Tensor.numpy and args[0].requires_grad and not self.painted:
             raise SpecError(
                 f"the pipeline makes an array of what is no picture of three channels, {tuple(args[0].shape)}, "
                 "and loses the gradient; take a text-to-image pipeline"
             )
         return func(*args, **kwargs)
+
+    def paint(self, image: Tensor) -> None:
+        """Notes pictures that become arrays. What comes when all are there takes their place."""
+        if not self.closed:
+            full = sum(map(len, self.painted)) >= self.count
+            self.painted = [image] if full else [*self.painted, image]
+
+    def close(self, pictures: Any) -> Any:
+        """Hands on pictures that are shown to what checks them; arrays from there on are its own."""
+        self.closed = True
+        return pictures
 
     def draw(self, like: Tensor) -> Tensor:
         """The answer to a draw of the shape, type and device of `like`.
@@ -123,20 +160,6 @@ class Draws(TorchFunctionMode):
         self.drawn.append(noise)
         self.kinds.append("noise" if self.stepping else "start")
         return noise
-
-
-class Exact(TorchFunctionMode):
-    """Keeps 64 bits where they are 64: pipelines, and networks inside, ask for 32 at many places."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if args and isinstance(args[0], Tensor) and args[0].dtype == torch.float64:
-            func = Tensor.double if func is Tensor.float else func
-            wide = lambda x: torch.float64 if x is torch.float32 else x
-            args, kwargs = tuple(map(wide, args)), {k: wide(v) for k, v in kwargs.items()}
-        return func(*args, **kwargs)
 
 
 def arrange(
@@ -174,7 +197,7 @@ def of_picture(draw: Tensor) -> tuple[int, ...]:
 
 def _painted(x: Tensor, channels: int) -> bool:
     """Whether a tensor is pictures. One alone has three dimensions, as much else has."""
-    return x.ndim == 4 and x.shape[channels] in (3, 4)
+    return x.ndim == 4 and x.shape[channels] in PAINTED
 
 
 def _bounds(args: Any, kwargs: Any) -> tuple[Any, Any]:

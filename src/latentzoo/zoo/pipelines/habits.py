@@ -14,6 +14,11 @@ CALL: Mapping[str, Mapping[str, Any]] = {
 }
 """Arguments of a pipeline's call that make it a function, by its class."""
 
+INSTEAD: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "Ideogram4Pipeline": {"guidance_scale": {"guidance_schedule": None}},
+}
+"""What gives way to an argument that is given, by class: the schedule of 48 steps to one number for all."""
+
 EVERYWHERE: Mapping[str, Any] = {"use_resolution_binning": False}
 """The same for every pipeline that has the argument: SANA, PixArt, HunyuanDiT, PRX."""
 
@@ -25,6 +30,15 @@ REFUSED: Mapping[str, str] = {
 
 PAINT = ("safety_checker", "watermark", "watermarker")
 """Parts that paint over pictures or put a mark into them: no part of the map."""
+
+ALONE = {"PRXPipeline", "PRXPixelPipeline"}
+"""Pipelines whose call fails for several pictures with guidance: it gives their times once and their texts twice."""
+
+EXCHANGING = {"StableDiffusionSAGPipeline"}
+"""Pipelines that exchange a network's attention for a call, beside those of perturbed attention."""
+
+GUARDED = {"Cosmos2TextToImagePipeline"}
+"""Pipelines that do nothing without their safety checker: it reads the prompt, and its pictures are no part of the map."""
 
 OURS: Mapping[str, str] = {
     "latents": "the latent is what is sampled",

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from latentzoo import picture
 from latentzoo.errors import SpecError, UnknownName
-from latentzoo.zoo.pipelines.habits import CALL, EVERYWHERE, OURS
+from latentzoo.zoo.pipelines.habits import CALL, EVERYWHERE, INSTEAD, OURS
 
 WORDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
 CLEANERS = ("bs4", "ftfy")
@@ -58,13 +58,17 @@ def complete(pipe: Any, given: Mapping[str, Any]) -> dict[str, Any]:
             "beautifulsoup4 and ftfy by pip, or leave it out"
         )
     steps = given.get("num_inference_steps")
-    most = getattr(getattr(pipe, "scheduler", None), "config", {}).get("num_train_timesteps")
+    scheduler = getattr(pipe, "scheduler", None)  # one of a flow knows all times between 0 and 1
+    most = getattr(scheduler, "config", {}).get("num_train_timesteps")
+    most = most if hasattr(scheduler, "betas") else None
     if steps is not None and not 1 <= steps <= (most or steps):
         raise SpecError(
-            f"num_inference_steps={steps} is out of range for {type(pipe.scheduler).__name__}; "
-            f"give 1 to {most}"
+            f"num_inference_steps={steps} is out of range for {type(scheduler).__name__}; give "
+            + (f"1 to {most}" if most else "at least 1")
         )
     habits = {name: value for name, value in EVERYWHERE.items() if name in known}
+    for name, others in INSTEAD.get(kind, {}).items():
+        habits |= others if given.get(name) is not None else {}
     return {**habits, **CALL.get(kind, {}), **{n: _opened(n, v) for n, v in given.items()}}
 
 

@@ -1,12 +1,14 @@
 """The parts of a pipeline, and of the pipelines inside it; nothing here changes one."""
 
 import copy
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import torch
 from torch import nn
 
-from latentzoo.zoo.pipelines.habits import PAINT
+from latentzoo.zoo.pipelines.habits import GUARDED, PAINT
 
 
 def stages(pipe: Any) -> Iterator[tuple[str, Any]]:
@@ -43,9 +45,29 @@ def without(pipe: Any, names: set[str]) -> Any:
     return new
 
 
+class Guard:
+    """Creates what stands in for a safety checker that a pipeline does nothing without: it reads each text once."""
+
+    def __init__(self, guard: Any) -> None:
+        self.check_text_safety = functools.cache(guard.check_text_safety)
+
+    def to(self, *place: Any) -> None:
+        """Stays where it is."""
+
+
 def bare(pipe: Any) -> Any:
     """A copy without what paints over pictures, that tells no progress."""
     new = without(pipe, set(PAINT))
+    if type(pipe).__name__ in GUARDED:
+        new.safety_checker = Guard(pipe.safety_checker)
     for _, p in stages(new):
         vars(p)["_progress_bar_config"] = {"disable": True}
     return new
+
+
+def upcast(networks: Iterable[nn.Module]) -> None:
+    """Decodes in 32 bits where 16 overflow; the pipeline would cast there, and back before the gradient."""
+    for net in networks:
+        wide = getattr(getattr(net, "config", None), "force_upcast", False)
+        if wide and hasattr(net, "decode") and net.dtype == torch.float16:
+            net.float()

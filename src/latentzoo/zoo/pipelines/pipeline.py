@@ -31,15 +31,17 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from latentzoo.diffusion.memory import Budget, Recompute
-from latentzoo.errors import SpecError
+from latentzoo.errors import LatentzooError, SpecError
 from latentzoo.generator import Generator
 from latentzoo.zoo.pipelines import kinds, options, parts, probe, texts, words
 from latentzoo.zoo.pipelines.asked import AGAINST, PROMPT, Asked, read, said, subject
 from latentzoo.zoo.pipelines.blame import refused
-from latentzoo.zoo.pipelines.draws import Draws, Exact, arrange, of_picture
+from latentzoo.zoo.pipelines.draws import Draws, arrange, of_picture
+from latentzoo.zoo.pipelines.habits import ALONE
+from latentzoo.zoo.pipelines.inside import Exact
 from latentzoo.zoo.pipelines.quiet import quiet
 from latentzoo.zoo.pipelines.refuse import refuse
-from latentzoo.zoo.pipelines.stage import Caller, Encode, Spend, Stage, held
+from latentzoo.zoo.pipelines.stage import Caller, Encode, Spend, Stage
 from latentzoo.zoo.pipelines.texts import COUNT, Texts
 
 
@@ -89,13 +91,16 @@ class TextToImage(Generator):
         self.pipe = parts.bare(pipe)
         self.nets = nn.ModuleDict(parts.networks(self.pipe))
         self.nets.eval().requires_grad_(False)
-        self._upcast()
+        parts.upcast(self.nets.values())
         self.call = options.complete(pipe, call)
         self.call.pop(AGAINST, None)
         self.many = COUNT in inspect.signature(type(pipe).__call__).parameters
         self.texts = nn.ModuleList()
+        self.hushed: set[str] | None = None
+        self._found: set[str] = set()
         image = self._look()
         self._release(image)
+        self.hushed = self._found
         self._measure(image, call)
         self._finite(image)
 
@@ -169,9 +174,16 @@ class TextToImage(Generator):
     ) -> Tensor:
         """The pictures of one call of the pipeline."""
         stage = Stage(
-            self.pipe, draws, caller=caller, encode=encode, chunk=self.chunk, exact=exact
+            self.pipe,
+            draws,
+            caller=caller,
+            encode=encode,
+            chunk=self.chunk,
+            hushed=self.hushed,
+            exact=exact,
         )
         n, (first, against) = len(asked), asked[0]
+        draws.count = n
         how: dict[str, Any] = {COUNT: n} if self.many else {}
         if self.subject is not None:
             how[self.subject] = first if self.many else [a.prompt for a in asked]
@@ -180,10 +192,11 @@ class TextToImage(Generator):
         with ExitStack() as stack:
             if exact:
                 stack.enter_context(Exact())
-            stack.enter_context(held(stage.exchanged))
+            stack.enter_context(stage.around())
             stack.enter_context(quiet())
             stack.enter_context(draws)
             stage.pipe(**how, **self.call, output_type="np")
+        self._found |= stage.found
         if draws.image is None or len(draws.image) != n:
             raise SpecError(
                 f"{self.name} gives no pictures (B, 3, H, W), so it is no map to images; take a "
@@ -215,28 +228,37 @@ class TextToImage(Generator):
     def _memory(self, asked: Asked) -> Texts:
         return self.texts[self.known[asked]]  # pyright: ignore[reportReturnType]
 
+    def _listen(self, asked: Asked, caller: Caller) -> tuple[Tensor, Draws, Texts]:
+        """A first run with a prompt: its picture, its draws, what the text encoders said."""
+        draws, memory = Draws(), Texts()
+        reader = words.Reader(self._written(asked))
+
+        def encode(pipe: Any, args: Any, kwargs: Any) -> Any:
+            encoder = reader.hearing(pipe).encode_prompt
+            memory.keep(texts.ask(encoder, args, kwargs, many=self.many))
+            return memory.said(len(memory) - 1).one
+
+        with torch.enable_grad():
+            image = self._run([asked], draws, caller, encode)
+        reader.judge(self.name)
+        return image, draws, memory
+
     def _look(self) -> Tensor:
-        """Encodes each prompt, and finds the draws of a first run; its picture, which is no real one."""
+        """Encodes each prompt, and finds the draws of a first run; its picture, which is no real one.
+
+        A pipeline that fails where networks are run once only is looked at whole.
+        """
         self.known: dict[Asked, int] = {}
         image, caller = torch.empty(0), probe.Probe()
         for asked in dict.fromkeys(self.asked):
-            draws, memory = Draws(), Texts()
-            reader = words.Reader(self._written(asked))
-
-            def encode(
-                pipe: Any,
-                args: Any,
-                kwargs: Any,
-                memory: Texts = memory,
-                reader: words.Reader = reader,
-            ) -> Any:
-                encoder = reader.hearing(pipe).encode_prompt
-                memory.keep(texts.ask(encoder, args, kwargs))
-                return memory.said(len(memory) - 1).one
-
-            with refused(self.name), torch.enable_grad():
-                image = self._run([asked], draws, caller, encode)
-            reader.judge(self.name)
+            try:
+                image, draws, memory = self._listen(asked, caller)
+            except LatentzooError:
+                raise
+            except Exception:  # whatever foreign code does
+                caller = probe.Probe(whole=True)
+                with refused(self.name):
+                    image, draws, memory = self._listen(asked, caller)
             self.known[asked] = len(self.texts)
             self.texts.append(memory)
             alive = probe.alive(image, draws.drawn)
@@ -254,7 +276,7 @@ class TextToImage(Generator):
             self._first, self._caller = draws.drawn, caller
         seen = self.subject is None or any("image" in name for name in self.call)
         shared = any(of_picture(x) == tuple(x.shape) for x in self._first)
-        self.alone = shared or (seen and not self._batched(caller))
+        self.alone = shared or self.name in ALONE or (seen and not self._batched(caller))
         return image.detach()
 
     def _written(self, asked: Asked) -> list[str]:
@@ -324,12 +346,5 @@ class TextToImage(Generator):
         super()._apply(fn, recurse)
         move = lambda x: options.moved(fn, x) if isinstance(x, Tensor) else x
         self.call = pytree.tree_map(move, self.call)
-        self._upcast()
+        parts.upcast(self.nets.values())
         return self
-
-    def _upcast(self) -> None:
-        """Decodes in 32 bits where 16 overflow; the pipeline would cast there, and back before the gradient."""
-        for net in self.nets.values():
-            upcast = getattr(getattr(net, "config", None), "force_upcast", False)
-            if upcast and hasattr(net, "decode") and net.dtype == torch.float16:
-                net.float()

@@ -28,7 +28,10 @@ from torch.utils import _pytree as pytree
 
 from latentzoo.diffusion.memory import Budget
 from latentzoo.errors import SpecError
-from latentzoo.zoo.pipelines.draws import Draws, Exact
+from latentzoo.zoo.pipelines import parts
+from latentzoo.zoo.pipelines.draws import Draws
+from latentzoo.zoo.pipelines.habits import EXCHANGING
+from latentzoo.zoo.pipelines.inside import Awake, Exact
 
 Caller = Callable[[Callable[..., Any], Any, Any, dict[str, Any]], Any]
 """Runs `call(*args, **kwargs)` of a network."""
@@ -66,7 +69,12 @@ class Stage:
         caller: How networks are run.
         encode: What answers for the text encoders.
         chunk: How many pictures are decoded at once.
+        hushed: The names of networks that turn gradients off inside; None in a first run, which finds them.
         exact: Whether 64 bits are kept inside networks.
+
+    Attributes:
+        found: The names that the run found.
+        exchanged: The networks whose attention the call exchanges.
     """
 
     def __init__(
@@ -77,13 +85,16 @@ class Stage:
         caller: Caller,
         encode: Encode,
         chunk: int,
+        hushed: set[str] | None = None,
         exact: bool = False,
     ) -> None:
         self.draws, self.caller, self.encode, self.chunk = draws, caller, encode, chunk
         self.exact = Exact if exact else nullcontext
-        self.pipe = self.copy(pipe)
-        self.guided = isinstance(pipe, PAGMixin)
+        self.hushed, self.found = hushed, set[str]()
+        self.names = {id(part): name for name, part in parts.networks(pipe).items()}
+        self.guided = isinstance(pipe, PAGMixin) or type(pipe).__name__ in EXCHANGING
         self.exchanged = [part for part in vars(pipe).values() if self.guided and is_network(part)]
+        self.pipe = self.copy(pipe)
 
     def copy(self, pipe: Any) -> Any:
         """The pipeline with stand-ins, and so the pipelines inside it."""
@@ -95,6 +106,8 @@ class Stage:
                 vars(new)[name] = self.scheduler(part)
             elif is_network(part):
                 vars(new)[name] = self.network(part)
+            elif isinstance(part, parts.Guard):
+                vars(new)[name] = Standin(part, check_video_safety=self.draws.close)
             elif isinstance(part, VaeImageProcessor):
                 vars(new)[name] = unclamped(part)
         if hasattr(pipe, "encode_prompt"):
@@ -130,17 +143,38 @@ class Stage:
     def run(self, network: Any, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """A network's call."""
         now = processors(network) if self.guided else None
+        name = self.names[id(network)]
 
         def alone(*args: Any, **kwargs: Any) -> Any:
-            with self.exact(), with_processors(network, now):
-                return call(*args, **kwargs)
+            awake = Awake() if self.hushed is None or name in self.hushed else nullcontext()
+            with self.exact(), awake, with_processors(network, now):
+                done = call(*args, **kwargs)
+            if isinstance(awake, Awake) and awake.asked:
+                self.found.add(name)
+            return done
 
         with self.draws.away():
             return self.caller(alone, network, args, kwargs)
 
+    @contextmanager
+    def around(self) -> Iterator[None]:
+        """Holds the networks whose attention the call exchanges, and puts it back where the call fails.
+
+        Raises:
+            SpecError: If another thread has exchanged that of one.
+        """
+        with held(self.exchanged):
+            before = [(network, processors(network)) for network in self.exchanged]
+            try:
+                yield
+            finally:
+                for network, own in before:
+                    if changed(network, own):
+                        network.set_attn_processor(dict(own))
+
     def decode(self, network: Any, code: Tensor, *args: Any, **kwargs: Any) -> Any:
-        parts = code.to(network.dtype).split(self.chunk)
-        done = [self.run(network, network.decode, part, *args, **kwargs) for part in parts]
+        codes = code.to(network.dtype).split(self.chunk)
+        done = [self.run(network, network.decode, part, *args, **kwargs) for part in codes]
         image = torch.cat([x[0] for x in done])
         return (image,) if isinstance(done[0], tuple) else type(done[0])(sample=image)
 
@@ -217,14 +251,20 @@ def processors(network: Any) -> dict[str, Any]:
     return dict(getattr(network, "attn_processors", {}))
 
 
+def changed(network: Any, once: dict[str, Any]) -> bool:
+    """Whether a network has other attention processors than once."""
+    now = processors(network)
+    return any(now[k] is not once[k] for k in now)
+
+
 @contextmanager
 def with_processors(network: Any, now: dict[str, Any] | None) -> Iterator[None]:
     """Attention as it was when the network was called: PAG exchanges it before a call and puts it
     back after, when the gradient that runs the network again is still to come."""
-    then = {} if now is None else processors(network)
-    if now is None or all(now[k] is then[k] for k in then):
+    if now is None or not changed(network, now):
         yield
         return
+    then = processors(network)
     with held([network]):
         network.set_attn_processor(dict(now))
         try:

@@ -59,19 +59,30 @@ class _Buffer:
     name: str
 
 
-def ask(encode: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Said:
-    """Asks an encoder for one picture and for two."""
+def ask(
+    encode: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, many: bool
+) -> Said:
+    """Asks an encoder for one picture and for two.
+
+    Arguments:
+        encode: The encoder.
+        args: What a call for one picture gives it.
+        kwargs: The same, by name.
+        many: Whether the pipeline's call is told how many pictures to make of a prompt. Where its encoder is not told,
+            the pipeline itself makes many of what one picture has.
+    """
     signature = inspect.signature(encode)
     bound = signature.bind(*args, **kwargs)
-    twice = dict(bound.arguments)
+    one, twice = encode(*bound.args, **bound.kwargs), dict(bound.arguments)
     if COUNT in signature.parameters:
         twice[COUNT] = 2
-    else:
+    elif "batch_size" in twice or not many:
         several = lambda v: isinstance(v, list) and len(v) == 1 and isinstance(v[0], str)
         twice = {k: v * 2 if several(v) else v for k, v in twice.items()}
-    if "batch_size" in twice and COUNT not in signature.parameters:
-        twice["batch_size"] = 2
-    one = encode(*bound.args, **bound.kwargs)
+        if "batch_size" in twice:
+            twice["batch_size"] = 2
+    else:
+        return Said(one, one)
     bound.arguments.update(twice)
     return Said(one, encode(*bound.args, **bound.kwargs))
 
