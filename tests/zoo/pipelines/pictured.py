@@ -122,7 +122,6 @@ def _():
     parts = sd(
         D.EulerDiscreteScheduler(prediction_type="sample"),
         in_channels=8,
-        class_embed_type="projection",
     )
     return {
         name: parts[name] for name in ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
@@ -131,9 +130,12 @@ def _():
 
 @pictured("StableDiffusionAdapterPipeline", START, image=SEEN)
 def _():
-    return sd() | {
-        "adapter": D.T2IAdapter(channels=[8, 16], num_res_blocks=1, downscale_factor=2),
+    kinds = {
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
     }
+    adapter = D.T2IAdapter(channels=[8, 16], num_res_blocks=1, downscale_factor=2)
+    return sd(**kinds) | {"adapter": adapter}
 
 
 @pictured("StableDiffusionPAGImg2ImgPipeline", AGAIN, pag_scale=2.0, **INTO)

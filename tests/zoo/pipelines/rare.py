@@ -607,3 +607,63 @@ def _():
 @rare("DreamLiteMobilePipeline", START, stays=True)
 def _():
     return dream_lite()
+
+
+@rare(
+    "QwenImage21Pipeline",
+    {"start": (1, 4, 2, 2)},
+    true_cfg_scale=2.0,
+    negative_prompt="blur",
+    **BIG,
+)
+def _():
+    return {
+        "transformer": D.QwenImage21Transformer2DModel(
+            in_channels=4,
+            out_channels=4,
+            num_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            context_in_dim=32,
+            axes_dims_rope=(8, 4, 4),
+        ),
+        "vae": D.AutoencoderKLQwenImage21(
+            base_dim=4,
+            decoder_base_dim=4,
+            z_dim=4,
+            dim_mult=[1] * 5,
+            num_res_blocks=1,
+            temperal_downsample=[False] * 4,
+            latents_mean=[0.1] * 4,
+            latents_std=[1.2] * 4,
+        ),
+        "text_encoder": K.T.Qwen3VLForConditionalGeneration(K.qwen3_vl().config),
+        "processor": K.Processor(K.qwen_tokens()),
+        "scheduler": flow(use_dynamic_shifting=True),
+    }
+
+
+@rare(
+    "JoyImageEditPipeline",
+    {"start": (1, 4, 1, 8, 8)},
+    guidance_scale=3.0,
+    after=lambda pipe: vars(pipe.vae_image_processor).update(
+        get_default_height_width=lambda image, height, width: (16, 16)
+    ),
+)
+def _():
+    return {
+        "transformer": D.JoyImageEditTransformer3DModel(
+            in_channels=4,
+            hidden_size=32,
+            num_attention_heads=2,
+            text_dim=32,
+            num_layers=1,
+            rope_dim_list=[8, 4, 4],
+        ),
+        "vae": wan_vae(scale_factor_spatial=2, scale_factor_temporal=1),
+        "text_encoder": K.T.Qwen3VLForConditionalGeneration(K.qwen3_vl().config),
+        "tokenizer": K.qwen_tokens(),
+        "processor": K.Processor(K.qwen_tokens()),
+        "scheduler": flow(),
+    }

@@ -75,12 +75,12 @@ def qwen25_vl():
     text = {**GROUPED, "rope_scaling": rope, "rope_parameters": {**rope, "rope_theta": 1e6}}
     del text["head_dim"]
     seen = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2}
-    marks = {"image_token_id": 262, "video_token_id": 263, "vision_start_token_id": 260}
+    marks = {"image_token_id": 260, "video_token_id": 261, "vision_start_token_id": 258}
     config = T.Qwen2_5_VLConfig(
         text_config=text,
         vision_config={**seen, "out_hidden_size": 32},
         **marks,
-        vision_end_token_id=261,
+        vision_end_token_id=259,
     )
     return T.Qwen2_5_VLForConditionalGeneration(config)
 
@@ -140,7 +140,10 @@ class Processor:
         return self.tokenizer(text, **settings)
 
     def apply_chat_template(self, *args, **settings):
-        return self.tokenizer.apply_chat_template(*args, **settings)
+        said = self.tokenizer.apply_chat_template(*args, **settings)
+        return (
+            [said] if settings.get("tokenize") and not settings.get("return_dict", True) else said
+        )
 
 
 class ChatTokens(Processor):

@@ -1,5 +1,7 @@
 """What the libraries say against a folder or a call, in one line."""
 
+import ast
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,7 +51,7 @@ def refused(
         raise
     except NameError as error:  # of a package that its module would have imported
         raise SpecError(
-            f"{name} needs the package {error.name}, which is not installed; install it by pip"
+            f"{name} needs the package {_package(error)}, which is not installed; install it by pip"
         ) from error
     except ImportError as error:
         raise SpecError(
@@ -59,6 +61,26 @@ def refused(
         raise SpecError(
             f"{name} refuses {what} ({type(error).__name__}: {_short(error)}); {cure}"
         ) from error
+
+
+def _package(error: NameError) -> str:
+    """The package that a module would have imported a missing name from, as its source says."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    try:
+        source = "" if trace is None else inspect.getsource(inspect.getmodule(trace) or inspect)
+    except OSError:
+        source = ""
+    asked = (one for one in ast.walk(ast.parse(source)) if isinstance(one, ast.ImportFrom))
+    for one in asked:
+        if (
+            not one.level
+            and one.module
+            and any((a.asname or a.name) == error.name for a in one.names)
+        ):
+            return one.module.partition(".")[0]
+    return error.name
 
 
 def _short(error: Exception) -> str:

@@ -38,7 +38,7 @@ EXCHANGING = {"StableDiffusionSAGPipeline"}
 """Pipelines that exchange a network's attention for a call, beside those of perturbed attention."""
 
 GUARDED = {"Cosmos2TextToImagePipeline"}
-"""Pipelines that do nothing without their safety checker: it reads the prompt, and its pictures are no part of the map."""
+"""Pipelines that do nothing without their safety checker: it reads the prompt; what it does to pictures is left out."""
 
 OURS: Mapping[str, str] = {
     "latents": "the latent is what is sampled",

@@ -1,6 +1,7 @@
 """Which classes of pipelines are maps to pictures, by what their call takes: told before any weights are read."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
@@ -10,12 +11,32 @@ from latentzoo.errors import SpecError
 IN_TIME = {"frames", "video", "videos", "audio"}
 """Words in the names of arguments of pipelines whose result is a sequence in time."""
 
+TOKENS = "pictures of tokens that it draws from a list, which no part of a Gaussian is"
+EMBEDDINGS = "what a decoder makes pictures of"
+SHAPES = "shapes, seen along rays that it draws evenly"
+MADE: Mapping[str, str] = {
+    **dict.fromkeys(("AmusedPipeline", "AmusedImg2ImgPipeline", "AmusedInpaintPipeline"), TOKENS),
+    "VQDiffusionPipeline": TOKENS,
+    **dict.fromkeys(("KandinskyPriorPipeline", "KandinskyV22PriorPipeline"), EMBEDDINGS),
+    **dict.fromkeys(("KandinskyV22PriorEmb2EmbPipeline", "FluxPriorReduxPipeline"), EMBEDDINGS),
+    **dict.fromkeys(("StableCascadePriorPipeline", "WuerstchenPriorPipeline"), EMBEDDINGS),
+    **dict.fromkeys(("ShapEPipeline", "ShapEImg2ImgPipeline"), SHAPES),
+    "MarigoldDepthPipeline": "depths",
+    "MarigoldNormalsPipeline": "directions of surfaces",
+    "MarigoldIntrinsicsPipeline": "layers of materials and light",
+    **dict.fromkeys(("LLaDA2Pipeline", "DiffusionGemmaPipeline"), "texts"),
+    "RFD4ProteinaPipeline": "proteins",
+    "StableAudio3Pipeline": "sound",
+    "LTX2VideoDiffusionDecodePipeline": "videos",
+}
+"""What the pipelines make that make no pictures of Gaussian draws, where their call's arguments do not tell."""
+
 
 def judge(kind: type[Any]) -> None:
     """Looks a class over.
 
     Raises:
-        SpecError: If it is no pipeline of networks, or makes videos or sound.
+        SpecError: If it is no pipeline of networks, or makes no pictures of Gaussian draws.
     """
     # What stands for a class whose package is missing says so when it is made.
     if hasattr(kind, "_backends"):
@@ -24,6 +45,10 @@ def judge(kind: type[Any]) -> None:
     if not issubclass(kind, DiffusionPipeline) or not calls:
         raise SpecError(
             f"{kind.__name__} is no pipeline whose call is a map; give a DiffusionPipeline of diffusers, or its folder"
+        )
+    if made := MADE.get(kind.__name__):
+        raise SpecError(
+            f"{kind.__name__} makes {made}, and a map makes pictures of a Gaussian latent; take a pipeline that does"
         )
     taken = inspect.signature(kind.__call__).parameters
     if known := next((name for name in taken if IN_TIME & {*name.split("_")}), None):

@@ -198,9 +198,9 @@ class TextToImage(Generator):
             stage.pipe(**how, **self.call, output_type="np")
         self._found |= stage.found
         if draws.image is None or len(draws.image) != n:
+            given = "no pictures" if draws.image is None else f"{len(draws.image)} pictures of {n}"
             raise SpecError(
-                f"{self.name} gives no pictures (B, 3, H, W), so it is no map to images; take a "
-                "text-to-image pipeline"
+                f"{self.name} gives {given}, so it is no map to an image; take a text-to-image pipeline"
             )
         return draws.image
 
