@@ -119,10 +119,8 @@ def _():
 
 @pictured("StableDiffusionLatentUpscalePipeline", None, image=SEEN, **SIZED)
 def _():
-    parts = sd(
-        D.EulerDiscreteScheduler(prediction_type="sample"),
-        in_channels=8,
-    )
+    scheduler = D.EulerDiscreteScheduler(prediction_type="sample")
+    parts = sd(scheduler, in_channels=8, time_cond_proj_dim=160)
     return {
         name: parts[name] for name in ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
     }
@@ -285,18 +283,10 @@ def _():
     return edited()
 
 
-@pictured(
-    "QwenImageLayeredPipeline",
-    None,
-    **{
-        **EDIT,
-        **SIZED,
-        "layers": 2,
-        "after": small(
-            "qwenimage.pipeline_qwenimage_layered",
-            calculate_dimensions=lambda area, ratio: (16, 16),
-        ),
-    },
-)
-def _():
-    return edited(use_additional_t_cond=True, use_layer3d_rope=True)
+def layered():
+    """A pipeline of several pictures for each latent, its layers."""
+    parts = edited(use_additional_t_cond=True, use_layer3d_rope=True)
+    pipe = D.QwenImageLayeredPipeline(**parts)
+    sizes = {"calculate_dimensions": lambda area, ratio: (16, 16)}
+    small("qwenimage.pipeline_qwenimage_layered", **sizes)(pipe)
+    return pipe

@@ -1,5 +1,7 @@
 """LoRAs: the map is the pipeline's with the same adapters, frozen, and nothing of a file is skipped in silence."""
 
+import shutil
+
 import pytest
 import tiny
 import torch
@@ -82,6 +84,9 @@ def test_a_tensor_that_is_not_the_networks_is_an_error(made, tmp_path, change, w
         ({"name": "x"}, SpecError, "not readable"),
         ({"path": "FILE", "weigth": 1.0}, SpecError, "not readable"),
         ({"path": "FILE", "weight": "much"}, SpecError, "not readable"),
+        ({"path": "FILE", "weight": float("nan")}, SpecError, "not readable"),
+        ({"path": "FILE", "weight": float("inf")}, SpecError, "not readable"),
+        ("", SpecError, "not readable"),
         ([{"path": "FILE", "name": "a"}] * 2, SpecError, "two LoRAs are called a, a"),
     ],
 )
@@ -92,6 +97,14 @@ def test_what_is_not_readable_is_one_line(made, lora, error, words):
     with pytest.raises(error, match=words) as caught:
         picture(folder, lora=put(lora) if isinstance(lora, dict) else lora)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_of_several_is_not_guessed_at(made, tmp_path):
+    folder, file = made
+    for name in ("a", "b"):
+        shutil.copy(file, tmp_path / f"{name}.safetensors")
+    with pytest.raises(CheckpointError, match=r"several LoRAs, a\.safetensors, b\.safetensors"):
+        picture(folder, lora=str(tmp_path))
 
 
 def test_the_record_has_whole_paths(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import warnings
 
+import pictured
 import pytest
 import rare
 import tiny
@@ -10,7 +11,7 @@ import torch
 import latentzoo as lz
 from latentzoo.errors import SpecError
 from latentzoo.rng import Rng
-from latentzoo.zoo.pipelines import kinds, options
+from latentzoo.zoo.pipelines import asked, kinds, options
 from latentzoo.zoo.pipelines.draws import Draws
 from latentzoo.zoo.pipelines.stage import processors
 
@@ -94,6 +95,40 @@ def test_a_missing_package_is_named_where_its_part_is_missed(monkeypatch):
     monkeypatch.delattr(transformer_cosmos, "transforms")
     with pytest.raises(SpecError, match="needs the package torchvision, which is not installed"):
         lz.load(pipe, prompt=tiny.PROMPT, **about.call)
+
+
+@pytest.mark.parametrize("name", ["unet", "vae", "scheduler"])
+def test_what_a_pipeline_lacks_is_named(name):
+    about = tiny.MADE["StableDiffusionPipeline"]
+    pipe = about()
+    setattr(pipe, name, None)
+    with pytest.raises(
+        SpecError, match=f"StableDiffusionPipeline has no {name}; load it with one"
+    ):
+        lz.load(pipe, prompt=tiny.PROMPT, **about.call)
+
+
+@pytest.mark.parametrize("prompt", [3, True, ["a", 3], b"cat", [["a"]]])
+def test_a_prompt_that_is_no_text(prompt):
+    pipe = tiny.MADE["StableDiffusionPipeline"]()
+    with pytest.raises(SpecError, match="is no text; put it in quotes"):
+        asked.said(pipe, prompt, {})
+
+
+def test_a_negative_prompt_that_is_not_read_is_told():
+    about = tiny.MADE["StableDiffusionPipeline"]
+    with pytest.warns(UserWarning, match="reads nothing of the negative_prompt 'blur'"):
+        lz.load(about(), prompt=tiny.PROMPT, **{**about.call, "guidance_scale": 1.0})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        lz.load(about(), prompt=tiny.PROMPT, **about.call)
+
+
+@pytest.mark.slow
+def test_several_pictures_of_a_latent_are_refused():
+    call = {"image": pictured.SEEN, "layers": 2, "num_inference_steps": 2}
+    with pytest.raises(SpecError, match="gives 2 pictures of 1, so it is no map"):
+        lz.load(pictured.layered(), prompt=tiny.PROMPT, **call)
 
 
 @pytest.mark.slow

@@ -63,3 +63,20 @@ def test_settings_are_a_pipelines_folder(made, tmp_path):
     with pytest.raises(LatentzooError) as caught:
         lz.load(file, **CALL)
     assert "config" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "words"),
+    [
+        ("model.gguf", {}, r"model\.gguf: GGUF has one network"),
+        ("model.ckpt", {}, r"model\.ckpt: pickled weights; give use_safetensors=false"),
+        ("model.safetensors", {"variant": "fp16"}, "there is no variant; leave variant out"),
+        ("model.safetensors", {}, r"model\.safetensors: cannot be loaded"),
+    ],
+)
+def test_the_file_is_blamed_for_what_is_its_fault(made, tmp_path, name, more, words):
+    _, _, settings = made
+    (tmp_path / name).write_bytes(b"GGUF")
+    with pytest.raises(LatentzooError, match=words) as caught:
+        lz.load(tmp_path / name, config=str(settings), **more, **CALL)
+    assert "\n" not in str(caught.value)

@@ -35,6 +35,9 @@ def said(pipe: Any, prompt: Any, call: dict[str, Any]) -> Any:
     """
     kind, name = type(pipe).__name__, subject(type(pipe))
     if name == PROMPT:
+        for one in prompt if isinstance(prompt, list | tuple) else [prompt]:
+            if not isinstance(one, str):
+                raise SpecError(f"the prompt {one!r} is no text; put it in quotes: prompt='...'")
         return prompt
     if prompt is not None:
         cure = (

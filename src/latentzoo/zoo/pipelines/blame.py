@@ -80,7 +80,7 @@ def _package(error: NameError) -> str:
             and any((a.asname or a.name) == error.name for a in one.names)
         ):
             return one.module.partition(".")[0]
-    return error.name
+    return str(error.name)
 
 
 def _short(error: Exception) -> str:

@@ -42,7 +42,7 @@ def pipeline(
     Arguments:
         folder: The folder with model_index.json.
         file: The weights of all networks in one file; the folder then holds configurations and
-            tokenizers only.
+            tokenizers only, and there is no variant.
         dtype: The type of the networks' numbers, float32 by default.
         variant: Which of several kinds of files is read, "fp16".
         use_safetensors: Whether pickled weights are refused.
@@ -59,8 +59,9 @@ def pipeline(
         weights.complete(folder, index)
     loras = [] if lora is None else read_loras(lora if isinstance(lora, list) else [lora])
     settings = {"torch_dtype": dtype or torch.float32}
-    with unsound(folder), quiet():
+    with unsound(file or folder), quiet():
         if file is not None:
+            whole(file, variant, safe=use_safetensors)
             pipe = _single(kind, file, folder, settings)
         else:
             classes = {name: _class(*where) for name, where in index.items()}
@@ -142,6 +143,25 @@ def exchange(scheduler: Any, wanted: str | Mapping[str, Any]) -> Any:
     options.check(given, known, owner=name, shown=f"diffusers.{name}")
     with quiet(), refused(name, "its settings", "check them"):
         return kind.from_config(scheduler.config, **given)
+
+
+def whole(file: Path, variant: str | None, *, safe: bool) -> None:
+    """Looks whether a file can have all networks in it, as it is asked for.
+
+    Raises:
+        CheckpointError: If it has one network only, or is pickled and pickles are refused.
+        SpecError: If a variant is asked for.
+    """
+    if file.suffix == ".gguf":
+        raise CheckpointError(
+            f"{file}: GGUF has one network, with quantised weights; make its pipeline by diffusers, and hand that over"
+        )
+    if safe and file.suffix != ".safetensors":
+        raise CheckpointError(
+            f"{file}: pickled weights; give use_safetensors=false to read them as tensors"
+        )
+    if variant is not None:
+        raise SpecError(f"{file} is one file, of which there is no variant; leave variant out")
 
 
 def _single(kind: Any, file: Path, folder: Path, settings: dict[str, Any]) -> Any:

@@ -8,6 +8,7 @@ References:
     | LoRA: Low-Rank Adaptation of Large Language Models (Hu et al., 2021), https://arxiv.org/abs/2106.09685
 """
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -48,14 +49,19 @@ def read_loras(given: Sequence[str | Mapping[str, Any]]) -> list[Lora]:
 def _read(given: str | Mapping[str, Any], place: int) -> Lora:
     table = {"path": given} if isinstance(given, str) else given
     known = isinstance(table, Mapping) and {"path"} <= {*table} <= {"path", "name", "weight"}
-    weight = table.get("weight", 1.0) if known else None
-    if not known or isinstance(weight, bool) or not isinstance(weight, int | float):
+    weight: Any = table.get("weight", 1.0) if known else None
+    number = isinstance(weight, int | float) and not isinstance(weight, bool)
+    if not known or not str(table["path"]).strip() or not number or not math.isfinite(weight):
         raise SpecError(
             f"the LoRA {given!r} is not readable; give a path, or {{path: ..., name: ..., weight: 0.8}}"
         )
     path = Path(str(table["path"]))
     if not path.exists():
         raise CheckpointError(f"{path}: there is no such LoRA; check the path")
+    if path.is_dir() and len(there := sorted(p.name for p in path.glob("*.safetensors"))) > 1:
+        raise CheckpointError(
+            f"{path}: there are several LoRAs, {', '.join(there[:4])}; give the file of one"
+        )
     return Lora(path, str(table.get("name", f"lora{place}")), float(weight))
 
 

@@ -231,7 +231,7 @@ class TextToImage(Generator):
     def _listen(self, asked: Asked, caller: Caller) -> tuple[Tensor, Draws, Texts]:
         """A first run with a prompt: its picture, its draws, what the text encoders said."""
         draws, memory = Draws(), Texts()
-        reader = words.Reader(self._written(asked))
+        reader = words.Reader(self._written(asked), asked.against)
 
         def encode(pipe: Any, args: Any, kwargs: Any) -> Any:
             encoder = reader.hearing(pipe).encode_prompt

@@ -11,6 +11,8 @@ from torch import nn
 from latentzoo.errors import SpecError
 from latentzoo.zoo.pipelines.habits import REFUSED
 
+NEEDED = ("scheduler", "unet", "transformer", "vae")
+"""Parts without which nothing is made, where a pipeline has them."""
 CACHES = ("cache", "fbc", "taylorseer", "pyramid", "kv", "layer_skip", "guidance")
 HOOKS = {
     "offload": "is offloaded: its weights are away when the gradient comes",
@@ -24,8 +26,12 @@ def refuse(pipe: Any) -> None:
     """Looks a pipeline over.
 
     Raises:
-        SpecError: If a network is under a hook, or the scheduler makes no map.
+        SpecError: If a part is missing, a network is under a hook, or the scheduler makes no map.
     """
+    for name in NEEDED:
+        optional = name not in vars(pipe) or name in type(pipe)._optional_components
+        if not optional and getattr(pipe, name) is None:
+            raise SpecError(f"the {type(pipe).__name__} has no {name}; load it with one")
     for name, part in vars(pipe).items():
         if name.endswith("_pipe") and hasattr(part, "components"):
             refuse(part)

@@ -24,11 +24,14 @@ class Reader:
 
     Arguments:
         texts: What the user wrote: the prompt, and what it is against.
+        against: The latter.
     """
 
-    def __init__(self, texts: Sequence[str]) -> None:
+    def __init__(self, texts: Sequence[str], against: str | None = None) -> None:
+        self.against = against
         self.texts = sorted({text for text in texts if text.strip()}, key=len, reverse=True)
         self.lost: dict[str, list[str | None]] = {}
+        self.heard: set[str] = set()
 
     def hearing(self, pipe: Any) -> Any:
         """A copy of the pipeline whose tokenizers are heard."""
@@ -41,10 +44,13 @@ class Reader:
     def hear(self, tokenizer: Any, text: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Calls a tokenizer, and notes what it cuts off."""
         length, plain = kwargs.get("max_length"), isinstance(text, str)
+        said = [one for one in ([text] if plain else text or ()) if isinstance(one, str)]
+        self.heard |= {
+            mine for mine in self.texts if any(_place(mine, one) is not None for one in said)
+        }
         if kwargs.get("truncation") and isinstance(length, int) and text:
-            for one in [text] if plain else text:
-                if isinstance(one, str):
-                    self.note(tokenizer, one, length)
+            for one in said:
+                self.note(tokenizer, one, length)
         return tokenizer(text, *args, **kwargs)
 
     def note(self, tokenizer: Any, whole: str, length: int) -> None:
@@ -65,6 +71,12 @@ class Reader:
         Raises:
             SpecError: If there is a text of which every encoder loses some.
         """
+        if self.against in self.texts and self.heard and self.against not in self.heard:
+            warnings.warn(
+                f"{name} reads nothing of the negative_prompt '{_short(str(self.against))}', as it is not guided; "
+                "raise its guidance scale, or leave the negative_prompt out",
+                stacklevel=2,
+            )
         for text, lost in self.lost.items():
             if some := [words for words in lost if words]:
                 if all(words is ALL or words for words in lost):
