@@ -73,6 +73,16 @@ def test_while_phi_works_a_run_holds_two_places_two_momenta_and_a_gradient() -> 
     assert walk.start is not None and torch.equal(walk.start, Rng(0, 1).normal(1013))
 
 
+def test_a_refused_step_turns_its_momentum_round() -> None:
+    rng, phi = Rng(*range(16)), Function(lambda z: 30 * (5 * z).cos().sum(1))
+    kernel = Anneal(step_size=1.0, tail=1.0).plan(40)
+    old = kernel.init(phi, rng.normal(8), rng)
+    new, _ = kernel.step(phi, old, rng)
+    refused = (new.z == old.z).all(1)
+    assert 0 < refused.sum() < 16
+    assert torch.equal(new.p[refused], -old.p[refused])
+
+
 def test_a_wild_chain_is_put_back_and_reported() -> None:
     def cliff(z: Tensor) -> Tensor:
         return z[:, 0] ** 2 / 2 + torch.where(z[:, 0] > 0.5, 1e6 * (z[:, 0] - 0.5), 0.0)
