@@ -117,15 +117,6 @@ def _():
     return parts | {"low_res_scheduler": D.DDPMScheduler(), "max_noise_level": 350}
 
 
-@pictured("StableDiffusionLatentUpscalePipeline", None, image=SEEN, **SIZED)
-def _():
-    scheduler = D.EulerDiscreteScheduler(prediction_type="sample")
-    parts = sd(scheduler, in_channels=8, time_cond_proj_dim=160)
-    return {
-        name: parts[name] for name in ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
-    }
-
-
 @pictured("StableDiffusionAdapterPipeline", START, image=SEEN)
 def _():
     kinds = {
