@@ -299,3 +299,14 @@ def test_strangers_are_named(tmp_path, data, fact):
 def test_missing_file(tmp_path):
     with pytest.raises(CheckpointError, match="no such file"):
         read(tmp_path / "x.pt")
+
+
+def test_a_state_of_training_says_which_of_its_folders_to_give(tmp_path):
+    inner = tmp_path / "checkpoint-500" / "unet"
+    inner.mkdir(parents=True)
+    (inner / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=f"without weights .*; give {inner}"):
+        read(tmp_path / "checkpoint-500")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(CheckpointError, match="give the file itself"):
+        read(tmp_path / "none")

@@ -54,8 +54,9 @@ def read(path: Path, tensors_of: Reader) -> tuple[dict[str, Tensor], dict[str, A
         if (place := scheduler_of(path)) is not None:
             records["scheduler"] = settings(place, "scheduler")
     if not tensors:
+        inner = " or ".join(str(p.parent) for p in sorted(path.glob("*/config.json"))[:3])
         raise CheckpointError(
-            f"{path}: a folder without weights (*.safetensors or *.bin); give the file itself"
+            f"{path}: a folder without weights (*.safetensors or *.bin); give {inner or 'the file itself'}"
         )
     return tensors, records
 
