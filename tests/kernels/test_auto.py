@@ -15,7 +15,7 @@ from latentzoo.errors import SpecError
 from latentzoo.kernels.adapt import schedule
 from latentzoo.kernels.anneal import Anneal
 from latentzoo.kernels.auto import Auto
-from latentzoo.kernels.groups import product, split
+from latentzoo.kernels.groups import split
 from latentzoo.kernels.jumps import Followed, Maps, shared_uniform
 from latentzoo.kernels.types import Function, Potential
 from latentzoo.rng import Rng
@@ -193,11 +193,42 @@ def test_what_chains_share_is_uniform_for_each_and_even_over_them() -> None:
 
 def test_groups_are_believed_where_they_are_clear() -> None:
     apart, quiet = np.repeat([0.0, 5.0, 9.0], 6) + np.linspace(0, 0.2, 18), np.full(18, 0.04)
-    assert np.bincount(split(apart, quiet)).tolist() == [6, 6, 6]
-    assert not split(apart, np.full(18, 9.0)).any()
-    assert not split(np.linspace(0, 1, 18), 1e-6 * quiet).any()
-    assert not split(np.ones(18), quiet).any()
-    assert product([np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])]).tolist() == [0, 1, 2, 2]
+    line = lambda x: x[:, None]
+    assert np.bincount(split(line(apart), line(quiet))).tolist() == [6, 6, 6]
+    assert not split(line(apart), np.full((18, 1), 9.0)).any()
+    assert not split(line(np.linspace(0, 1, 18)), line(1e-6 * quiet)).any()
+    assert not split(np.ones((18, 1)), line(quiet)).any()
+    assert not split(line(apart * np.nan), line(quiet)).any()
+
+
+def test_groups_that_no_axis_shows_alone_are_found_together() -> None:
+    """Four modes at the corners of a simplex, whose projections lie nearer to each other than chains move thrice."""
+    axes = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(1)))[0]
+    corner = np.repeat(np.eye(4) * 3, 5, axis=0) @ axes.double().numpy()
+    mean = corner + 0.1 * np.random.default_rng(0).standard_normal((20, 4))
+    moves = np.full((20, 4), 0.25)
+    assert np.bincount(split(mean, moves)).tolist() == [5, 5, 5, 5]
+    alone = [split(mean[:, r : r + 1], moves[:, r : r + 1]) for r in range(4)]
+    assert max(label.max() for label in alone) < 2
+
+
+def test_one_chain_in_a_mode_of_its_own_is_a_group() -> None:
+    mean = np.concatenate([np.linspace(-1, 1, 15), [9.0]])[:, None]
+    assert np.bincount(split(mean, np.full((16, 1), 0.5))).tolist() == [15, 1]
+
+
+def test_one_slow_mode_is_one_group() -> None:
+    """However little each chain moves: of a Gaussian, a uniform and a skew law, along any number of axes."""
+    draw = np.random.default_rng(0)
+    for chains, rank in ((16, 1), (16, 4), (64, 4), (64, 6)):
+        laws = [draw.standard_normal, draw.random, draw.standard_exponential]
+        found = [
+            split(law((chains, rank)), np.full((chains, rank), slow**2)).any()
+            for law in laws
+            for slow in (0.01, 0.1, 0.3)
+            for _ in range(50)
+        ]
+        assert sum(found) <= 0.03 * len(found)
 
 
 def test_a_chain_that_takes_an_axis_along_ends_the_jumps() -> None:

@@ -109,8 +109,11 @@ class Auto(Kernel):
         alone = len(state.phi) < FEWEST or phi.chains is not None or self.schedule is not None
         if self.jumps != "auto" or alone or int(state.landed[0]) == 0 or not first <= n <= half:
             return state
-        seen = _followed(state)
-        seen = Followed.begin(state.grad) if seen.axis.shape[1] == 0 else seen.add(state.z)
+        seen, middle = _followed(state), (first + half) // 2
+        if seen.axis.shape[1] == 0:
+            seen = Followed.begin(state.grad)
+        else:
+            seen = seen.turn(state.grad) if n <= middle else seen.add(state.z, n - middle)
         seen = seen.grouped() if n == half else seen
         return state._replace(**dict(zip(_FOLLOWED, seen, strict=True)))
 

@@ -1,85 +1,98 @@
-r"""Groups of numbers on a line: Fisher's optimal partition, believed only where the groups are clear.
+r"""Groups of chains that none of them leaves: linked where they are near, believed only where they are far apart.
 
-Chains that stay in one mode each have averages :math:`m_b` that fall into groups. They are split into k so that the
-part
+Chains that stay in one mode each have averages :math:`m_b` along some axes, with variances :math:`v_b` over time. Two
+chains are near each other in the units of how far the wider of them moves,
 
-.. math:: R_k^2 = 1 - \frac{\sum_{g} \sum_{b \in g} (m_b - \bar m_g)^2}{\sum_b (m_b - \bar m)^2}
+.. math:: d_{bc}^2 = \sum_r \frac{(m_{br} - m_{cr})^2}{\max(v_{br}, v_{cr})}
 
-of their variance that lies between groups is largest. One slow mode spreads them too: the best k groups of a
-Gaussian explain 0.64, 0.81 and 0.88 for k = 2, 3, 4, of a uniform law :math:`1 - 1/k^2`. Groups are therefore
-believed only where they explain more than that, and where the gap between two is wider than the moves of the
-chains on either side of it: a rare draw in a long tail moves as far as it is away, a chain in a mode does not.
+and those that a row of near ones connects are one group (single linkage). One slow mode leaves gaps as well. With
+:math:`c_g` the mean of a group and :math:`W_r` the variance of all chains about the means of their groups, two
+groups are therefore believed only where they are
+
+.. math:: D_{gh}^2 = \sum_r \frac{(c_{gr} - c_{hr})^2}{W_r} > 6^2
+
+apart - the halves of a Gaussian are 2.6, the parts of a uniform law 3.5 - and where the gap between them, along
+:math:`(c_g - c_h) / W`, is wider than the moves of the chains on either side of it: a rare draw in a long tail moves as
+far as it is away, a chain in a mode does not. The nearest that are not believed are joined, until all are.
 
 References:
-    | On grouping for maximum homogeneity (Fisher, 1958)
-    | https://doi.org/10.1080/01621459.1958.10501479
+    | Minimum spanning trees and single linkage cluster analysis (Gower and Ross, 1969)
+    | https://doi.org/10.2307/2346439
+    | The use of multiple measurements in taxonomic problems (Fisher, 1936)
+    | https://doi.org/10.1111/j.1469-1809.1936.tb02137.x
 """
 
-import math
-from collections.abc import Sequence
-from itertools import pairwise
+from itertools import combinations
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
 
-MOST = 4
-"""How many groups are looked for along one number."""
 MOVES = 3.0
 """How wide the gap between two groups must be, in how far the chains of either move about their averages."""
+SPREADS = 6.0
+"""How far apart their means must be, in how far the chains' averages lie from these."""
+MOST = 16
+"""How many groups can be told from chains that are each by themselves."""
 
 
-def split(mean: Float[np.ndarray, "B"], variance: Float[np.ndarray, "B"]) -> Int[np.ndarray, "B"]:
-    """The group of each chain by one number, from 0; all 0 where there is one group.
+def split(
+    mean: Float[np.ndarray, "B R"], variance: Float[np.ndarray, "B R"]
+) -> Int[np.ndarray, "B"]:
+    """The group of each chain, from 0; all 0 where there is one group.
 
     Arguments:
-        mean: Each chain's average over time.
-        variance: Its variance over time.
+        mean: Each chain's averages over time, along R axes.
+        variance: Their variances over time.
     """
-    chains, order = len(mean), np.argsort(mean)
-    one, m, moves = np.zeros(chains, int), mean[order], variance[order]
-    total = float(((m - m.mean()) ** 2).sum())
-    if total == 0 or not np.isfinite(total):
-        return one
-    for k in range(2, min(MOST, max(chains // 4, 2)) + 1):
-        borders, within = _partition(m, k)
-        move = [math.sqrt(group.mean()) for group in np.split(moves, borders)]
-        apart = all(
-            m[b] - m[b - 1] > MOVES * max(pair)
-            for b, pair in zip(borders, pairwise(move), strict=True)
-        )
-        if apart and 1 - within / total > _believed(k):
-            label = np.zeros(chains, int)
-            label[order] = np.searchsorted(borders, np.arange(chains), side="right")
-            return label
-    return one
+    chains = len(mean)
+    label = _linked(mean, variance)
+    while (count := label.max(initial=0) + 1) > 1:
+        if count > min(MOST, chains // 2):
+            return np.zeros(chains, int)
+        pairs = [_pair(mean, variance, label, g, h) for g, h in combinations(range(count), 2)]
+        doubtful = [(far, g, h) for far, believed, g, h in pairs if not believed]
+        if not doubtful:
+            break
+        _, g, h = min(doubtful)
+        label = np.where(label == h, g, label - (label > h))
+    return label
 
 
-def product(labels: Sequence[Int[np.ndarray, "B"]]) -> Int[np.ndarray, "B"]:
-    """The group of each chain by several numbers together, from 0."""
-    if not labels:
-        return np.zeros(0, int)
-    return np.unique(np.stack(labels, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
+def _linked(
+    mean: Float[np.ndarray, "B R"], variance: Float[np.ndarray, "B R"]
+) -> Int[np.ndarray, "B"]:
+    """The groups by single linkage."""
+    chains = len(mean)
+    if chains < 2 or not (np.isfinite(mean).all() and np.isfinite(variance).all()):
+        return np.zeros(chains, int)
+    squared = np.zeros((chains, chains))
+    for m, v in zip(mean.T, variance.T, strict=True):
+        apart = np.subtract.outer(m, m) ** 2
+        wide = np.maximum.outer(v, v)
+        squared += np.divide(apart, wide, out=np.where(apart > 0, 1e12, 0.0), where=wide > 0)
+    near = linkage(squareform(np.sqrt(squared), checks=False), "single")
+    return fcluster(near, MOVES, "distance") - 1
 
 
-def _believed(k: int) -> float:
-    """The part of the variance that k groups must explain: four tenths of what a uniform law leaves may be left."""
-    return 1 - 0.4 / k**2
-
-
-def _partition(m: Float[np.ndarray, "B"], k: int) -> tuple[list[int], float]:
-    """The borders of the best k groups of sorted numbers, and the sum of squares left within them."""
-    n = len(m)
-    first, second = (np.concatenate([[0.0], (m**p).cumsum()]) for p in (1, 2))
-    i, j = np.arange(n + 1)[:, None], np.arange(n + 1)[None]
-    count = np.maximum(j - i, 1)
-    left = np.where(j > i, second[j] - second[i] - (first[j] - first[i]) ** 2 / count, np.inf)
-    best, cuts = left[0], []
-    for _ in range(k - 1):
-        through = best[:, None] + left
-        cuts.append(through.argmin(0))
-        best = through.min(0)
-    borders, end = [], n
-    for cut in reversed(cuts):
-        end = int(cut[end])
-        borders.append(end)
-    return borders[::-1], float(best[n])
+def _pair(
+    mean: Float[np.ndarray, "B R"],
+    variance: Float[np.ndarray, "B R"],
+    label: Int[np.ndarray, "B"],
+    g: int,
+    h: int,
+) -> tuple[float, bool, int, int]:
+    """How far apart two groups are, D, whether they are believed, and which they are."""
+    count = label.max() + 1
+    centre = np.stack([mean[label == k].mean(0) for k in range(count)])
+    spread = ((mean - centre[label]) ** 2).sum(0) / (len(mean) - count)
+    line = centre[h] - centre[g]
+    axis = line / np.maximum(spread, np.finfo(float).tiny)
+    far = float(np.sqrt(line @ axis))
+    along, moves = mean @ axis, variance @ axis**2
+    gap = along[label == h].min() - along[label == g].max()
+    widest = max(moves[label == g].mean(), moves[label == h].mean())
+    fewest = min((label == g).sum(), (label == h).sum())
+    enough = far > SPREADS * np.sqrt(1 + 1 / fewest)
+    return far, bool(enough and gap > MOVES * np.sqrt(widest)), g, h

@@ -19,10 +19,18 @@ share, and :math:`\varphi` the golden ratio, chain c ends in the group of lower 
 which is uniform for each chain, and spread evenly over them. So the shares of modes are not
 as noisy as those of chains that choose alone.
 
-The axes are the main directions of the chains' gradients at one time. Along them each chain's mean and
-mean square are followed for a while, which is all that groups and maps are made of: see `groups.split`.
+The axes are the main directions of the chains' gradients, gathered over a while by a block power iteration that
+weighs all times t alike (history PCA): with :math:`C_t` the covariance of the gradients over the chains,
+
+.. math:: A_t \Lambda_t = \operatorname{orth}\left(\tfrac{t - 1}{t} A_{t-1} \Lambda_{t-1} + \tfrac1t C_t A_{t-1}\right)
+
+since one time's gradients are too noisy for the axes to hold all of the way from one mode to another, and a jump leaves
+behind what they miss. Then each chain's mean and mean square along them are followed for a while, which is all that
+groups and maps are made of: see `groups.split`.
 
 References:
+    | History PCA: a new algorithm for streaming PCA (Yang, Hsieh and Wang, 2018)
+    | https://arxiv.org/abs/1802.05447
     | Monte Carlo calculations of the radial distribution functions for a proton-electron plasma (Barker, 1965)
     | https://doi.org/10.1071/PH650119
     | Mode jumping proposals in MCMC (Tjelmeland and Hegstad, 2001)
@@ -36,7 +44,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from latentzoo.kernels.groups import product, split
+from latentzoo.kernels.groups import split
 from latentzoo.kernels.lowrank import main_directions
 from latentzoo.rng import Domain, Rng
 
@@ -107,9 +115,10 @@ class Followed(NamedTuple):
     """The axes, what the chains did along them, and the groups, as a kernel carries them.
 
     Attributes:
-        axis: One axis for each of the first chains, (B, 1, D); (B, 0, D) where there are none.
+        axis: One axis for each of the first chains, as long as the variance of the gradients along it, (B, 1, D);
+            (B, 0, D) where there are none.
         holds: Which axis a chain holds, from 1, or 0, (B,).
-        steps: How long the chains were followed, (B,).
+        steps: How long the axes were gathered, and then how long the chains were followed, (B,).
         mean: Each chain's mean along the axes, (B, R).
         square: Its mean square, (B, R).
         centre: The groups' means, the same for each chain, (B, G, R).
@@ -141,7 +150,7 @@ class Followed(NamedTuple):
         if (rank := found.shape[1]) == 0:
             return nothing
         axis = grad.new_zeros(chains, 1, grad.shape[1])
-        axis[:rank, 0] = found.T
+        axis[:rank, 0] = (found * variance[variance > 0]).T
         index = torch.arange(1, chains + 1, device=grad.device)
         zero, groups = grad.new_zeros(chains, rank), grad.new_zeros(chains, 0, rank)
         holds = torch.where(index <= rank, index, 0)
@@ -150,10 +159,17 @@ class Followed(NamedTuple):
     @property
     def axes(self) -> Float[Tensor, "D R"] | None:
         """The axes, if there are any and no chain that held one has failed."""
+        if (holders := self._holders) is None:
+            return None
+        return torch.nn.functional.normalize(self.axis[holders, 0], dim=1).T
+
+    @property
+    def _holders(self) -> Tensor | None:
+        """The chains that hold the axes."""
         rank, order = self.mean.shape[1], self.holds.argsort()
         if rank == 0 or int((self.holds > 0).sum()) < rank:
             return None
-        return self.axis[order[-rank:], 0].T
+        return order[-rank:]
 
     @property
     def maps(self) -> Maps | None:
@@ -163,11 +179,23 @@ class Followed(NamedTuple):
             return None
         return Maps(axes, self.centre[0], self.scale[0])
 
-    def add(self, z: Float[Tensor, "B D"]) -> "Followed":
-        """Follows the chains for one step more."""
+    def turn(self, grad: Float[Tensor, "B D"]) -> "Followed":
+        """Turns the axes to where gradients differ most, over one time more."""
+        holders, axes = self._holders, self.axes
+        if holders is None or axes is None:
+            return self
+        t = int(self.steps[0]) + 2
+        centred = grad - grad.mean(0)
+        now = centred.T @ (centred @ axes) / len(grad)
+        q, r = torch.linalg.qr((t - 1) / t * self.axis[holders, 0].T + now / t)
+        axis = self.axis.index_copy(0, holders, (q * r.diagonal()).T[:, None])
+        return self._replace(axis=axis, steps=self.steps + 1)
+
+    def add(self, z: Float[Tensor, "B D"], n: int) -> "Followed":
+        """Follows the chains for the n-th step, from 1."""
         if (axes := self.axes) is None:
             return self
-        x, steps = z @ axes, self.steps + 1
+        x, steps = z @ axes, torch.full_like(self.steps, n)
         rate = 1 / steps[:, None]
         mean = self.mean + rate * (x - self.mean)
         square = self.square + rate * (x.square() - self.square)
@@ -176,9 +204,8 @@ class Followed(NamedTuple):
     def grouped(self) -> "Followed":
         """Finds the groups; nothing is kept where there is but one."""
         variance = (self.square - self.mean.square()).clamp(min=0)
-        each = zip(self.mean.cpu().double().T, variance.cpu().double().T, strict=True)
-        labels = product([split(m.numpy(), v.numpy()) for m, v in each])
-        label = torch.from_numpy(labels).to(self.mean.device)
+        found = split(self.mean.cpu().double().numpy(), variance.cpu().double().numpy())
+        label = torch.from_numpy(found).to(self.mean.device)
         parts = [label == g for g in label.unique()]
         parts = [part for part in parts if int(part.sum()) >= FEWEST]
         if len(parts) < 2:
