@@ -210,7 +210,11 @@ def deviation(accept: float) -> float:
     return -2 * NORMAL.inv_cdf(min(max(accept / 2, 1e-300), 0.5))
 
 
-def step_error(relative: float, accept: float) -> float:
+FEW = 0.25
+"""What work counts on a ramp that only few chains do."""
+
+
+def step_error(relative: float, accept: float, typical: float = math.inf) -> float:
     r"""How wrong untested steps are; 0.2 is right.
 
     .. math:: \rho = \min\left(\frac{\mathrm{sd}(W)}{\mathrm{sd}(\beta \phi)}, \; \sqrt 2 \, s\right)
@@ -218,13 +222,25 @@ def step_error(relative: float, accept: float) -> float:
     Both are the same for a potential that informs one direction well, whose sd is
     :math:`1 / \sqrt 2`. With many directions the first is less, since their errors must be seen
     against them all. The second is less where the potential is flat but for walls that few steps
-    hit: its own spread is then no measure, and the work has no useful second moment.
+    hit: its own spread is then no measure, and the work has no useful second moment. Where states are not kept, on a
+    ramp, those few count a quarter, as chains that wait for them arrive late: s is then
+    :math:`\max(s_{1/2}, s / 4)`, with :math:`s_{1/2}` the spread of the middle half of the chains.
 
     Arguments:
         relative: sd(W) / sd(beta phi).
         accept: The mean of min(1, exp(-W)).
+        typical: The sd of W as the middle half of the chains has it, on a ramp.
     """
-    return min(relative, math.sqrt(2) * deviation(accept))
+    s = deviation(accept)
+    return min(relative, math.sqrt(2) * min(s, max(typical, FEW * s)))
+
+
+def middle_spread(x: Float[Tensor, "B"]) -> float:
+    """The sd of Gaussian numbers whose quartiles are those of x."""
+    low, high = torch.quantile(
+        x.double(), torch.tensor([0.25, 0.75], dtype=torch.float64).to(x.device)
+    )
+    return float(high - low) / 1.349
 
 
 def robbins_monro(

@@ -16,9 +16,10 @@ phases:
        \quad w = 0.2
 
    over the chains of the batch, or over recent time where there are fewer than four; s is the work
-   that a Metropolis test would refuse as often (see `step_error`). Directions that the potential
-   does not inform do no work, so the rule does not depend on the dimension. At N/2 a reference is
-   fitted, where few directions are informed and stiff (`lowrank`), and the step is tuned anew.
+   that a Metropolis test would refuse as often, less on the ramp if few chains do it (see `step_error`).
+   Directions that the potential does not inform do no work, so the rule does not depend on the dimension.
+   At N/2 a reference is fitted, where few directions are informed and stiff (`lowrank`), and the step is
+   tuned anew.
 3. *Sampling*, at the mean of the last twenty steps' log h; only an emergency
    (:math:`\rho > 2.5 w`) still shortens it.
 4. *The certified tail*, the last quarter: the same step with a Metropolis test, short enough that
@@ -57,6 +58,7 @@ from latentzoo.kernels.adapt import (
     Schedule,
     deviation,
     follow,
+    middle_spread,
     step_error,
     temperature,
 )
@@ -286,7 +288,9 @@ class Anneal(Kernel):
         log_h, mean = old.log_h, old.mean_log_h
         relative, accept = self._work(old, new, info, would)
         if n < freeze:
-            rho = max(step_error(relative, accept), 1e-6)
+            ramp = landed == 0 and not self.weighs and len(old.phi) >= 4
+            typical = middle_spread(info.error) if ramp else math.inf
+            rho = max(step_error(relative, accept, typical), 1e-6)
             log_h = (log_h + min(max(math.log(self.work / rho) / 3, -0.5), 0.25)).clamp(max=0.0)
             mean = mean + (log_h - mean) / max(n - max(freeze - 20, landed) + 1, 1)
             log_h = mean if n == freeze - 1 else log_h

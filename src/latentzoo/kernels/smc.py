@@ -128,8 +128,15 @@ class SMC(Kernel):
 
     @cached_property
     def _moves(self) -> Anneal:
-        kept = Anneal(self.step_size, gamma=self.gamma, tail=self.tail, precondition="none")
+        kept = _Moves(self.step_size, gamma=self.gamma, tail=self.tail, precondition="none")
         return kept.plan(self.budget)
+
+
+@dataclass(frozen=True)
+class _Moves(Anneal):
+    """The moves of `anneal`, for a population whose states are weighed on the way."""
+
+    weighs: ClassVar[bool] = True
 
 
 def reweight(state: SMCState, beta: float) -> SMCState:
