@@ -1,8 +1,8 @@
 r"""The default: the annealed kernel, which changes its mind where its chains come to separate modes.
 
-Until N/2 it is `anneal`. Over the last fifth before that, the chains are followed along the main directions of
-their gradients, and if they sit in groups that none of them leaves, every fifth step from then on is a jump
-between the groups (`jumps`), at one gradient like any other, unless it begins or ends a phase. How many chains
+Until N/2 it is `anneal`. Over the last fifth before that, the main directions of the chains' gradients are gathered,
+then the chains are followed along them, and if they sit in groups that none of them leaves, every fifth step from
+then on is a jump between the groups (`jumps`), at one gradient like any other, unless it begins or ends a phase. How many chains
 the ramp brought to each mode is then forgotten within a few jumps, and the shares of modes are the posterior's,
 in every chain and with no weights. Where there is one group, the run is that of `anneal`, bit for bit; where jumps
 are hardly ever taken, because the modes do not look alike, the groups remain, and the verdict says so: `smc`
@@ -34,7 +34,7 @@ FEWEST = 8
 EVERY = 5
 """Every how many steps chains jump."""
 WINDOW = 0.2
-"""For which part of the budget before the half the chains are followed."""
+"""For which part of the budget before the half directions are gathered, and then the chains followed."""
 
 _FOLLOWED = {f"group_{name}": Tensor for name in Followed._fields}
 AutoState = NamedTuple("AutoState", tuple((AnnealState.__annotations__ | _FOLLOWED).items()))
@@ -103,7 +103,7 @@ class Auto(Kernel):
         return _followed(state).maps
 
     def _follow(self, state: AutoState, phi: Potential) -> AutoState:
-        """Follows the chains over the window before the half, and then groups them."""
+        """Gathers directions, follows the chains along them, each for half of the window, and then groups them."""
         n, half = int(state.clock[0]), self.budget // 2
         first = max(half - int(WINDOW * self.budget), int(state.landed[0]))
         alone = len(state.phi) < FEWEST or phi.chains is not None or self.schedule is not None
