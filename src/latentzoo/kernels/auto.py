@@ -2,11 +2,11 @@ r"""The default: the annealed kernel, which changes its mind where its chains co
 
 Until N/2 it is `anneal`. Over the last fifth before that, the main directions of the chains' gradients are gathered,
 then the chains are followed along them, and if they sit in groups that none of them leaves, every fifth step from
-then on is a jump between the groups (`jumps`), at one gradient like any other, unless it begins or ends a phase. How many chains
-the ramp brought to each mode is then forgotten within a few jumps, and the shares of modes are the posterior's,
-in every chain and with no weights. Where there is one group, the run is that of `anneal`, bit for bit; where jumps
-are hardly ever taken, because the modes do not look alike, the groups remain, and the verdict says so: `smc`
-weighs them.
+then on is a jump between the groups (`jumps`), at one gradient like any other, unless it begins or ends a phase. How
+many chains the ramp brought to each mode is then forgotten within a few jumps, and the shares of modes are the
+posterior's, in every chain and with no weights. Where there is one group, the run is that of `anneal`, bit for bit;
+where jumps are hardly ever taken, because the modes do not look alike, the groups remain, and the verdict says so:
+`smc` weighs them.
 
 The maps between the groups are learned from all chains and are part of what a run hands on: a chain that follows the
 schedule and the maps walks alone as it walked in its batch.
