@@ -206,7 +206,7 @@ CASES = [
         lambda: Cosine(256, 100.0, four),
         64,
         {"tv": (0, 0.19), "pooled": (0, 0.06)},
-        {"smc": SMC(), "auto": Auto(), "anneal": Anneal(), "ula 0.05": ULA(0.05)},
+        {"auto": Auto(), "smc": SMC(), "anneal": Anneal(), "ula 0.05": ULA(0.05)},
         runs=8,
     ),
     *(
