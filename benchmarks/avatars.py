@@ -12,7 +12,7 @@ posterior itself, as far as the effective number of draws goes.
 | norm | (mean of abs(z)^2 - d) / sqrt(2 d / chains) |
 | success | the share in which the held-out judge sees the text, with Wilson's 95 % interval |
 | diversity | the mean distance of two pictures in the judge's features |
-| verdict | whether the run's diagnosis trusts it |
+| verdict | of the run's diagnosis |
 """
 
 import argparse
@@ -34,7 +34,7 @@ GENERATORS = {
     "avatar-ddpm": {"steps": 5},
 }
 KERNELS = {
-    "anneal": {},
+    "auto": {},
     "ula": {"step_size": 0.05},
     "mala": {},
     "ghmc": {},
@@ -64,7 +64,7 @@ def sample(phi: lz.Posterior, generator: str, kernel: str, options: argparse.Nam
         f"{norm:+.1f}",
         f"{found.success:.2f} ({found.low:.2f}-{found.high:.2f})",
         f"{found.diversity:.1f}",
-        "trustworthy" if result.diagnosis.trustworthy else "not trustworthy",
+        result.diagnosis.verdict,
     )
 
 

@@ -185,8 +185,10 @@ class Followed(NamedTuple):
         if holders is None or axes is None:
             return self
         t = int(self.steps[0]) + 2
-        centred = grad - grad.mean(0)
-        now = centred.T @ (centred @ axes) / len(grad)
+        y = grad @ axes
+        now = (
+            grad.T @ (y - y.mean(0)) / len(grad)
+        )  # the covariance times the axes, without a centred copy
         q, r = torch.linalg.qr((t - 1) / t * self.axis[holders, 0].T + now / t)
         axis = self.axis.index_copy(0, holders, (q * r.diagonal()).T[:, None])
         return self._replace(axis=axis, steps=self.steps + 1)
