@@ -24,7 +24,7 @@ RIGHT = [
     ("classifier", "anneal", 16, 200),
     ("modes .9 : .1", "auto", 16, 200),
     ("ring, k 6, width .05", "auto", 16, 200),
-    ("long slope", "auto", 64, 200),
+    ("soft wall", "auto", 16, 200),
     ("cosine 100, four modes", "auto", 64, 200),
     ("modes .9 : .1", "smc", 64, 200),
     ("stairs", "slice", 16, 400),

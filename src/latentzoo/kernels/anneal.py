@@ -22,22 +22,20 @@ phases:
    tuned anew.
 3. *Sampling*, at the mean of the last twenty steps' log h; only an emergency
    (:math:`\rho > 2.5 w`) still shortens it.
-4. *The certified tail*, the last quarter: the same step with a Metropolis test, short enough that
-   nine in ten are accepted. It starts with a new momentum, since phase 3 has the positions
-   right but not the momenta. It leaves the posterior exactly invariant, so its acceptance says
-   what phase 3 was worth.
+4. *The certified tail*, the last quarter: the same step with a Metropolis test, short enough that nine in ten are
+   accepted. It starts with a new momentum, since phase 3 has the positions right but not the momenta. It leaves the
+   posterior exactly invariant, so its acceptance says what phase 3 was worth.
 
-Until N/2 the momentum along the gradient is cut to three standard deviations: a chain that starts hundreds of
-nats up would turn them into speed and be thrown far beyond where it should stop, with nothing but the slow
-prior to bring it back. Along the gradient before the step as well, since a slope may end within it; many
-informed directions turn the gradient round from step to step, so that this takes more than chance brought,
-and phi is somewhat too low until N/2. The second half forgets it, and nothing before is kept as a sample. And
-no kick is longer than three lengths of a momentum, :math:`3 \sqrt d`, which none is where a step is stable
-and the chain has arrived: on the map of a heavy tail a start may be a million times steeper than the
-posterior, and one kick would throw it out of all numbers.
+Until N/2 the momentum along the gradient is cut to three standard deviations: a chain that starts hundreds of nats up
+would turn them into speed and be thrown far beyond where it should stop, with nothing but the slow prior to bring it
+back. Along the gradient before the step as well, since a slope may end within it; many informed directions turn the
+gradient round from step to step, so that this takes more than chance brought, and phi is somewhat too low until N/2.
+The second half forgets it, and nothing before is kept as a sample. And no kick is longer than three lengths of a
+momentum, :math:`3 \sqrt d`, which none is where a step is stable and the chain has arrived: on the map of a heavy
+tail a start may be a million times steeper than the posterior, and one kick would throw it out of all numbers.
 
-Outside the tail, a chain whose work is more than twenty times its own recent changes of energy
-(and half a nat) is put back where it was, with a new momentum and twice the allowance, and reported with acceptance 0.
+Outside the tail, a chain whose work is more than twenty times its own recent changes of energy (and half a nat) is
+put back where it was, with a new momentum and twice the allowance, and reported with acceptance 0.
 
 References:
     | Annealed importance sampling (Neal, 2001)
@@ -288,8 +286,8 @@ class Anneal(Kernel):
         log_h, mean = old.log_h, old.mean_log_h
         relative, accept = self._work(old, new, info, would)
         if n < freeze:
-            ramp = landed == 0 and not self.weighs and len(old.phi) >= 4
-            typical = middle_spread(info.error) if ramp else math.inf
+            hurries = landed == 0 and not self.weighs and len(old.phi) >= 4
+            typical = middle_spread(info.error) if hurries else math.inf
             rho = max(step_error(relative, accept, typical), 1e-6)
             log_h = (log_h + min(max(math.log(self.work / rho) / 3, -0.5), 0.25)).clamp(max=0.0)
             mean = mean + (log_h - mean) / max(n - max(freeze - 20, landed) + 1, 1)
