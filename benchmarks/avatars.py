@@ -1,6 +1,7 @@
 """Kernels on real networks: the built-in generators, judged by a network that never guides.
 
-    python benchmarks/avatars.py [--generators NAME...] [--kernels NAME...] [--steps 80] [--chains 16] [--truth N]
+    python benchmarks/avatars.py [--generators NAME...] [--kernels NAME...] [--steps 80] [--chains 16] [--seed 0]
+        [--truth N]
 
 prints a row per generator and kernel: every kernel spends the same gradients on the same seeds and the same energy, a
 text read by the attribute guide. With --truth, N draws of the prior, weighted by exp(-phi), are the first row: the
@@ -52,7 +53,9 @@ def row(generator: str, kernel: str, *figures: str) -> None:
 def sample(phi: lz.Posterior, generator: str, kernel: str, options: argparse.Namespace) -> None:
     """Runs a kernel and prints what the judge sees."""
     made = kernels.load(kernel, **KERNELS[kernel])
-    result = lz.sample(phi, chains=options.chains, steps=options.steps, seed=0, kernel=made)
+    result = lz.sample(
+        phi, chains=options.chains, steps=options.steps, seed=options.seed, kernel=made
+    )
     with torch.no_grad():
         found = find(torch.cat([phi.generator(z) for z in result.z.split(16)]), options.text)
     last, dim = result.trace.phi[-1], result.z.shape[1]
@@ -104,6 +107,7 @@ def main() -> None:
     parser.add_argument("--weight", type=float, default=10.0)
     parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--chains", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--truth", type=int, default=0)
     options = parser.parse_args()
     row("generator", "kernel", "phi", "norm", "success", "diversity", "verdict")

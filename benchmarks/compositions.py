@@ -172,7 +172,7 @@ def figure(study: dict[str, Any], found: list[Cell], path: Path) -> None:
     axes.set_xticks(counts)
     axes.set_xlabel("things asked for")
     axes.set_ylabel(f"success at {first} gradients")
-    axes.legend(fontsize="small")
+    drawing.legend(loc="outside upper center", ncols=5, fontsize="small")
     drawing.savefig(path, dpi=110)
 
 
