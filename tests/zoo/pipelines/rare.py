@@ -44,50 +44,6 @@ VISION = Names(
 """What two pipelines ask of torchvision's transforms where no picture is given, as the tests do without the package."""
 
 
-class Guard:
-    """What checks the texts and the pictures of Cosmos."""
-
-    def check_text_safety(self, prompt):
-        return "bomb" not in prompt
-
-    def check_video_safety(self, frames):
-        return frames
-
-    def to(self, *place):
-        return self
-
-
-@rare(
-    "Cosmos2TextToImagePipeline",
-    {"start": (4, 1, 8, 8)},
-    checked=True,
-    guidance_scale=3.0,
-    max_sequence_length=16,
-)
-def _():
-    from diffusers.models.transformers import transformer_cosmos
-
-    vars(transformer_cosmos).setdefault("transforms", VISION)
-    return {
-        "transformer": D.CosmosTransformer3DModel(
-            in_channels=4,
-            out_channels=4,
-            num_attention_heads=2,
-            attention_head_dim=12,
-            num_layers=1,
-            mlp_ratio=1.0,
-            text_embed_dim=32,
-            adaln_lora_dim=4,
-            max_size=(4, 16, 16),
-        ),
-        "vae": wan_vae(),
-        "text_encoder": K.t5(),
-        "tokenizer": K.t5_tokens(),
-        "scheduler": flow(use_karras_sigmas=True),
-        "safety_checker": Guard(),
-    }
-
-
 @rare("OmniGenPipeline", {"start": (4, 4, 4)}, guidance_scale=2.5, **BIG)
 def _():
     from diffusers.pipelines.omnigen import pipeline_omnigen, processor_omnigen

@@ -29,7 +29,6 @@ class Tiny:
         exact: Whether it runs in 64 bits.
         stays: Whether its text encoders must stay.
         after: What is done to it when it is made.
-        checked: Whether something checks its pictures, and makes bytes of them.
     """
 
     build: Callable
@@ -39,7 +38,6 @@ class Tiny:
     exact: bool = True
     stays: bool = False
     after: Callable = bool
-    checked: bool = False
 
     def __call__(self, **over):
         torch.manual_seed(0)
@@ -64,13 +62,12 @@ def tiny(
     exact=True,
     stays=False,
     after=bool,
-    checked=False,
     **call,
 ):
     def note(build):
         given = {"num_inference_steps": 3, "height": 16, "width": 16, **call}
         given = {k: v for k, v in given.items() if v is not None}
-        into[label or name] = Tiny(build, given, blocks, name, exact, stays, after, checked)
+        into[label or name] = Tiny(build, given, blocks, name, exact, stays, after)
         return build
 
     return note

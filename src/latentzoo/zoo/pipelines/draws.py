@@ -56,7 +56,6 @@ class Draws(TorchFunctionMode):
         given: What each draw is answered with, in their order, (B, ...); None for zeros. Without
             a list the draws are noise of their own and need a gradient.
 
-
     Attributes:
         count: How many pictures the call makes, which may become arrays one by one.
         drawn: The draws so far.
@@ -69,7 +68,6 @@ class Draws(TorchFunctionMode):
         super().__init__()
         self.given, self.count = given, 1
         self.painted: list[Tensor] = []
-        self.closed = False
         self.drawn: list[Tensor] = []
         self.kinds: list[Kind] = []
         self.stepping = False
@@ -125,14 +123,8 @@ class Draws(TorchFunctionMode):
 
     def paint(self, image: Tensor) -> None:
         """Notes pictures that become arrays. What comes when all are there takes their place."""
-        if not self.closed:
-            full = sum(map(len, self.painted)) >= self.count
-            self.painted = [image] if full else [*self.painted, image]
-
-    def close(self, pictures: Any) -> Any:
-        """Hands on pictures that are shown to what checks them; arrays from there on are its own."""
-        self.closed = True
-        return pictures
+        full = sum(map(len, self.painted)) >= self.count
+        self.painted = [image] if full else [*self.painted, image]
 
     def draw(self, like: Tensor) -> Tensor:
         """The answer to a draw of the shape, type and device of `like`.

@@ -37,9 +37,6 @@ ALONE = {"PRXPipeline", "PRXPixelPipeline"}
 EXCHANGING = {"StableDiffusionSAGPipeline"}
 """Pipelines that exchange a network's attention for a call, beside those of perturbed attention."""
 
-GUARDED = {"Cosmos2TextToImagePipeline"}
-"""Pipelines that do nothing without their safety checker: it reads the prompt; what it does to pictures is left out."""
-
 OURS: Mapping[str, str] = {
     "latents": "the latent is what is sampled",
     "generator": "the draws come from the latent",

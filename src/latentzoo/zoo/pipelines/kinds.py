@@ -31,12 +31,15 @@ MADE: Mapping[str, str] = {
 }
 """What the pipelines make that make no pictures of Gaussian draws, where their call's arguments do not tell."""
 
+GUARDED = {"Cosmos2TextToImagePipeline"}
+"""Pipelines that do nothing without the guard over pictures that their licence asks for, and no gradient passes."""
+
 
 def judge(kind: type[Any]) -> None:
     """Looks a class over.
 
     Raises:
-        SpecError: If it is no pipeline of networks, or makes no pictures of Gaussian draws.
+        SpecError: If it is no pipeline of networks, makes no pictures of Gaussian draws, or guards them.
     """
     # What stands for a class whose package is missing says so when it is made.
     if hasattr(kind, "_backends"):
@@ -49,6 +52,11 @@ def judge(kind: type[Any]) -> None:
     if made := MADE.get(kind.__name__):
         raise SpecError(
             f"{kind.__name__} makes {made}, and a map makes pictures of a Gaussian latent; take a pipeline that does"
+        )
+    if kind.__name__ in GUARDED:
+        raise SpecError(
+            f"{kind.__name__} shows no picture that its guard has not seen, as its licence asks, and no gradient "
+            "passes the guard; take another pipeline"
         )
     taken = inspect.signature(kind.__call__).parameters
     if known := next((name for name in taken if IN_TIME & {*name.split("_")}), None):

@@ -1,14 +1,13 @@
 """The parts of a pipeline, and of the pipelines inside it; nothing here changes one."""
 
 import copy
-import functools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
-from latentzoo.zoo.pipelines.habits import GUARDED, PAINT
+from latentzoo.zoo.pipelines.habits import PAINT
 
 
 def stages(pipe: Any) -> Iterator[tuple[str, Any]]:
@@ -45,21 +44,9 @@ def without(pipe: Any, names: set[str]) -> Any:
     return new
 
 
-class Guard:
-    """Creates what stands in for a safety checker that a pipeline does nothing without: it reads each text once."""
-
-    def __init__(self, guard: Any) -> None:
-        self.check_text_safety = functools.cache(guard.check_text_safety)
-
-    def to(self, *place: Any) -> None:
-        """Stays where it is."""
-
-
 def bare(pipe: Any) -> Any:
     """A copy without what paints over pictures, that tells no progress."""
     new = without(pipe, set(PAINT))
-    if type(pipe).__name__ in GUARDED:
-        new.safety_checker = Guard(pipe.safety_checker)
     for _, p in stages(new):
         vars(p)["_progress_bar_config"] = {"disable": True}
     return new

@@ -106,8 +106,6 @@ class Stage:
                 vars(new)[name] = self.scheduler(part)
             elif is_network(part):
                 vars(new)[name] = self.network(part)
-            elif isinstance(part, parts.Guard):
-                vars(new)[name] = Standin(part, check_video_safety=self.draws.close)
             elif isinstance(part, VaeImageProcessor):
                 vars(new)[name] = unclamped(part)
         if hasattr(pipe, "encode_prompt"):
