@@ -155,6 +155,7 @@ def unclip_prior():
         "start3": (3, 32, 32),
         "noise3": (1, 3, 32, 32),
     },
+    stays=True,
     num_inference_steps=None,
     height=None,
     width=None,
@@ -308,6 +309,7 @@ def _():
 @rare(
     "SemanticStableDiffusionPipeline",
     START,
+    stays=True,
     guidance_scale=4.0,
     editing_prompt=["a hat"],
     edit_warmup_steps=0,
