@@ -29,7 +29,7 @@ def read(path: str | Path, size: tuple[int, int] | None = None) -> Float[Tensor,
             the picture's own.
 
     Returns:
-        The picture, (1, 3, H, W) in [0, 1]; what has more than 8 bits keeps them.
+        The picture, (1, 3, H, W) in [0, 1]; grey of more than 8 bits keeps them, colours of 16 bit are read at 8.
 
     Raises:
         ImageError: If the file is missing, is not a picture that can be decoded, or does not say what is white.
