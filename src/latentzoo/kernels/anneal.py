@@ -210,10 +210,7 @@ class Anneal(Kernel):
                 p = torch.where(accepted[:, None], p, state.p)
                 p.mul_(torch.where(accepted, 1, -1)[:, None])
             moved = accepted | work.isnan()
-            for (
-                name,
-                old,
-            ) in here._asdict().items():  # each lets go what it replaces before the next
+            for name, old in here._asdict().items():  # each is let go before the next
                 point = point._replace(**{name: pick(moved, getattr(point, name), old)})
         if n + 1 == self._tail:
             p = rng.normal(dim)

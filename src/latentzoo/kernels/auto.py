@@ -113,7 +113,7 @@ class Auto(Kernel):
         if seen.axis.shape[1] == 0:
             seen = Followed.begin(state.grad)
         else:
-            seen = seen.turn(state.grad) if n <= middle else seen.add(state.z, n - middle)
+            seen = seen.turn(state.grad, n - first + 1) if n <= middle else seen.add(state.z)
         seen = seen.grouped() if n == half else seen
         return state._replace(**dict(zip(_FOLLOWED, seen, strict=True)))
 

@@ -22,6 +22,7 @@ References:
     | https://doi.org/10.1111/j.1469-1809.1936.tb02137.x
 """
 
+from collections.abc import Iterator
 from itertools import combinations
 
 import numpy as np
@@ -51,8 +52,7 @@ def split(
     while (count := label.max(initial=0) + 1) > 1:
         if count > min(MOST, chains // 2):
             return np.zeros(chains, int)
-        pairs = [_pair(mean, variance, label, g, h) for g, h in combinations(range(count), 2)]
-        doubtful = [(far, g, h) for far, believed, g, h in pairs if not believed]
+        doubtful = list(_doubtful(mean, variance, label))
         if not doubtful:
             break
         _, g, h = min(doubtful)
@@ -76,23 +76,23 @@ def _linked(
     return fcluster(near, MOVES, "distance") - 1
 
 
-def _pair(
+def _doubtful(
     mean: Float[np.ndarray, "B R"],
     variance: Float[np.ndarray, "B R"],
     label: Int[np.ndarray, "B"],
-    g: int,
-    h: int,
-) -> tuple[float, bool, int, int]:
-    """How far apart two groups are, D, whether they are believed, and which they are."""
-    count = label.max() + 1
-    centre = np.stack([mean[label == k].mean(0) for k in range(count)])
-    spread = ((mean - centre[label]) ** 2).sum(0) / (len(mean) - count)
-    line = centre[h] - centre[g]
-    axis = line / np.maximum(spread, np.finfo(float).tiny)
-    far = float(np.sqrt(line @ axis))
-    along, moves = mean @ axis, variance @ axis**2
-    gap = along[label == h].min() - along[label == g].max()
-    widest = max(moves[label == g].mean(), moves[label == h].mean())
-    fewest = min((label == g).sum(), (label == h).sum())
-    enough = far > SPREADS * np.sqrt(1 + 1 / fewest)
-    return far, bool(enough and gap > MOVES * np.sqrt(widest)), g, h
+) -> Iterator[tuple[float, int, int]]:
+    """How far apart two groups are, D, and which they are, of each two that are not believed."""
+    inside = [label == g for g in range(label.max() + 1)]
+    centre = np.stack([mean[mine].mean(0) for mine in inside])
+    spread = ((mean - centre[label]) ** 2).sum(0) / (len(mean) - len(inside))
+    for g, h in combinations(range(len(inside)), 2):
+        line = centre[h] - centre[g]
+        axis = line / np.maximum(spread, np.finfo(float).tiny)
+        far = float(np.sqrt(line @ axis))
+        along, moves = mean @ axis, variance @ axis**2
+        gap = along[inside[h]].min() - along[inside[g]].max()
+        widest = max(moves[inside[g]].mean(), moves[inside[h]].mean())
+        fewest = min(inside[g].sum(), inside[h].sum())
+        enough = far > SPREADS * np.sqrt(1 + 1 / fewest)
+        if not (enough and gap > MOVES * np.sqrt(widest)):
+            yield far, g, h

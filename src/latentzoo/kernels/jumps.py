@@ -118,7 +118,7 @@ class Followed(NamedTuple):
         axis: One axis for each of the first chains, as long as the variance of the gradients along it, (B, 1, D);
             (B, 0, D) where there are none.
         holds: Which axis a chain holds, from 1, or 0, (B,).
-        steps: How long the axes were gathered, and then how long the chains were followed, (B,).
+        steps: How long the chains were followed, (B,).
         mean: Each chain's mean along the axes, (B, R).
         square: Its mean square, (B, R).
         centre: The groups' means, the same for each chain, (B, G, R).
@@ -179,25 +179,24 @@ class Followed(NamedTuple):
             return None
         return Maps(axes, self.centre[0], self.scale[0])
 
-    def turn(self, grad: Float[Tensor, "B D"]) -> "Followed":
-        """Turns the axes to where gradients differ most, over one time more."""
+    def turn(self, grad: Float[Tensor, "B D"], t: int) -> "Followed":
+        """Turns the axes to where gradients differ most, over the t-th time, from 2."""
         holders, axes = self._holders, self.axes
         if holders is None or axes is None:
             return self
-        t = int(self.steps[0]) + 2
         y = grad @ axes
         now = (
             grad.T @ (y - y.mean(0)) / len(grad)
         )  # the covariance times the axes, without a centred copy
         q, r = torch.linalg.qr((t - 1) / t * self.axis[holders, 0].T + now / t)
         axis = self.axis.index_copy(0, holders, (q * r.diagonal()).T[:, None])
-        return self._replace(axis=axis, steps=self.steps + 1)
+        return self._replace(axis=axis)
 
-    def add(self, z: Float[Tensor, "B D"], n: int) -> "Followed":
-        """Follows the chains for the n-th step, from 1."""
+    def add(self, z: Float[Tensor, "B D"]) -> "Followed":
+        """Follows the chains for one step more."""
         if (axes := self.axes) is None:
             return self
-        x, steps = z @ axes, torch.full_like(self.steps, n)
+        x, steps = z @ axes, self.steps + 1
         rate = 1 / steps[:, None]
         mean = self.mean + rate * (x - self.mean)
         square = self.square + rate * (x.square() - self.square)
