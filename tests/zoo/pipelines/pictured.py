@@ -202,13 +202,8 @@ def _():
 
 def qwen_control(**more):
     net = D.QwenImageControlNetModel(
-        in_channels=16,
-        out_channels=4,
         num_layers=1,
-        attention_head_dim=16,
-        num_attention_heads=2,
-        joint_attention_dim=32,
-        axes_dims_rope=(8, 4, 4),
+        **tiny.QWEN_SIZES,
         **more,
     )
     return qwen() | {"controlnet": net}

@@ -235,11 +235,7 @@ def wuerstchen():
 @rare(
     "WuerstchenCombinedPipeline",
     {"start": (2, 3, 3), "noise": (1, 2, 3, 3), "start2": (4, 32, 32), "noise2": (1, 4, 32, 32)},
-    prior_guidance_scale=3.0,
-    prior_num_inference_steps=2,
-    num_inference_steps=2,
-    height=128,
-    width=128,
+    **tiny.COMBINED,
 )
 def _():
     from diffusers.pipelines.deprecated.wuerstchen.modeling_wuerstchen_prior import WuerstchenPrior
@@ -379,13 +375,8 @@ def _():
 )
 def _():
     transformer = D.NucleusMoEImageTransformer2DModel(
-        in_channels=16,
-        out_channels=4,
         num_layers=2,
-        attention_head_dim=16,
-        num_attention_heads=2,
-        joint_attention_dim=32,
-        axes_dims_rope=(8, 4, 4),
+        **tiny.QWEN_SIZES,
         dense_moe_strategy="leave_first_block_dense",
         num_experts=2,
         moe_intermediate_dim=16,

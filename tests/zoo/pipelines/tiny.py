@@ -73,6 +73,25 @@ def tiny(
     return note
 
 
+QWEN_SIZES = {
+    "in_channels": 16,
+    "out_channels": 4,
+    "attention_head_dim": 16,
+    "num_attention_heads": 2,
+    "joint_attention_dim": 32,
+    "axes_dims_rope": (8, 4, 4),
+}
+"""Of transformers that are built as Qwen-Image's."""
+COMBINED = {
+    "prior_guidance_scale": 3.0,
+    "prior_num_inference_steps": 2,
+    "num_inference_steps": 2,
+    "height": 128,
+    "width": 128,
+}
+"""The call of a pipeline with a prior inside, whose latents are 42 times smaller than the picture."""
+
+
 def vae(latent=4, widths=(8, 8), **more):
     n = len(widths)
     return D.AutoencoderKL(
@@ -510,15 +529,7 @@ def qwen_vae():
 )
 def _():
     return {
-        "transformer": D.QwenImageTransformer2DModel(
-            in_channels=16,
-            out_channels=4,
-            num_layers=1,
-            attention_head_dim=16,
-            num_attention_heads=2,
-            joint_attention_dim=32,
-            axes_dims_rope=(8, 4, 4),
-        ),
+        "transformer": D.QwenImageTransformer2DModel(num_layers=1, **QWEN_SIZES),
         "vae": qwen_vae(),
         "text_encoder": K.qwen25_vl(),
         "tokenizer": K.qwen_tokens(),
@@ -828,11 +839,7 @@ def paella():
 @tiny(
     "StableCascadeCombinedPipeline",
     {"start": (4, 3, 3), "noise": (1, 4, 3, 3), "start2": (4, 32, 32), "noise2": (1, 4, 32, 32)},
-    prior_guidance_scale=3.0,
-    prior_num_inference_steps=2,
-    num_inference_steps=2,
-    height=128,
-    width=128,
+    **COMBINED,
 )
 def _():
     return cascade_decoder() | {
