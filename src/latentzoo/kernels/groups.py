@@ -27,8 +27,6 @@ from itertools import combinations
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import squareform
 
 MOVES = 3.0
 """How wide the gap between two groups must be, in how far the chains of either move about their averages."""
@@ -72,8 +70,11 @@ def _linked(
         apart = np.subtract.outer(m, m) ** 2
         wide = np.maximum.outer(v, v)
         squared += np.divide(apart, wide, out=np.where(apart > 0, 1e12, 0.0), where=wide > 0)
-    near = linkage(squareform(np.sqrt(squared), checks=False), "single")
-    return fcluster(near, MOVES, "distance") - 1
+    near, label = squared <= MOVES**2, np.arange(chains)
+    # Each takes the least label among those near it, until none is lower: a library for this is no part of the core.
+    while ((least := np.where(near, label, chains).min(1)) < label).any():
+        label = least
+    return np.unique(label, return_inverse=True)[1]
 
 
 def _doubtful(
