@@ -12,7 +12,7 @@ from latentzoo.errors import CheckpointError, SpecError, UnknownName
 from latentzoo.guides.resnet import AttributeClassifier
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.rng import Rng
-from latentzoo.zoo import _plan
+from latentzoo.zoo import _plan, shelf
 from laws import PARITY, randomise
 
 sys.path.insert(0, str(PARITY))
@@ -43,6 +43,26 @@ def test_mappings_of_eg3d_have_the_widths_of_their_tensors():
     assert G(Rng(0).normal(G.space.dim)).isfinite().all()
     _, seen, _ = _plan.network(Checkpoint(tensors), ["eg3d"])  # without records
     assert seen["config"]["embed_features"] == 9 and seen["config"]["mapping_features"] == 13
+
+
+BARE = [
+    *(("eg3d", "ffhq_8xdc"), ("eg3d", "cars_2x"), ("stylenerf", "ffhq_like")),
+    *(("stylenerf", "three_levels"), ("giraffe_hd", "ffhq_like"), ("giraffe_hd", "compcar_like")),
+]
+
+
+@pytest.mark.parametrize(("family", "card"), BARE)
+def test_a_bare_state_of_any_size_asks_for_what_its_tensors_do_not_tell(family, card):
+    """With the scene of the constructor's arguments it has all that they say; and each of these it asks for."""
+    tensors, arguments = official.state(family, card)
+    said = shelf.family(family).read(arguments)
+    _, seen, inner = _plan.network(Checkpoint(tensors), [family])
+    answers = {name: value for name, value in said.items() if name in seen["assumed"]}
+    own, plain = seen["config"] | answers, lambda x: list(x) if isinstance(x, tuple) else x
+    differ = {n for n, x in said.items() if x is not None and plain(own.get(n)) != plain(x)}
+    assert not differ
+    G = _plan.Plan(family, seen["keys"], own, inner, None).build()
+    assert G(Rng(0).normal(G.space.dim)).isfinite().all()
 
 
 def test_refiners_of_giraffe_hd_with_kernels_of_one_pixel():

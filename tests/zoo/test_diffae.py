@@ -109,7 +109,7 @@ def test_the_tensors_give_the_configuration(card):
     found = diffae.infer(file)
     config = found["config"]
     assert config["resolution"] == recorded["img_size"]
-    assert config["attention"] == recorded["net_attn"]
+    assert [config["resolution"] >> n for n in config["levels"]] == recorded["net_attn"]
     assert config["encoder_mult"] == recorded["net_enc_channel_mult"]
     assert config["layers"] == recorded["net_latent_layers"]
     generator = diffae.build(**config)
@@ -128,9 +128,49 @@ def test_a_published_file_is_loaded_by_its_path(tmp_path):
     assert generator.fixed.std().item() == pytest.approx(1, abs=0.1)
 
 
-def test_a_file_of_the_first_stage_is_refused():
+@pytest.mark.parametrize("prefix", ["", "module.", "model.", "ema_model.", "model.module."])
+@pytest.mark.parametrize("noise", [True, False])
+def test_the_network_alone_is_the_map_of_the_whole_file(prefix, noise, tmp_path):
+    recorded, file = whole_file("v1")
+    load = lambda tensors, **options: (
+        torch.save(tensors, tmp_path / "a.pt"),
+        zoo.load(tmp_path / "a.pt", steps=2, latent_steps=2, **options),
+    )[1]
+    whole = load({"state_dict": file.tensors})
+    start = "ema_model."
+    own = {k.removeprefix(start): t for k, t in file.tensors.items() if k.startswith(start)}
+    alone = {f"{prefix}{k}": t for k, t in own.items()}
+    beside = ["conds_mean", "conds_std", *(["x_T"] if noise else [])]
+    alone |= {k: file.tensors[k] for k in beside}
+    options = {} if noise else {"resolution": recorded["img_size"]}
+    other = load(alone, **options)
+    assert other.size == whole.size and "resolution" not in other.assumed
+    pairs = zip(whole.state_dict().items(), other.state_dict().items(), strict=True)
+    assert all(n == m and torch.equal(a, b) for (n, a), (m, b) in pairs)
+    if not noise:
+        (side,) = recorded["net_attn"]
+        guessed = load(alone)
+        assert guessed.size == 2 * (16 * recorded["img_size"] // side,)
+        assert "attention were at 16 pixels" in guessed.assumed["resolution"]
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("ema_model.latent_net", "second stage"),
+        ("conds_mean", "no conds_mean: a DiffAE draws codes"),
+        ("conds_std", "no conds_std: a DiffAE draws codes"),
+    ],
+)
+def test_a_file_that_cannot_draw_is_refused(missing, said):
     _, file = whole_file("v1")
-    for missing in ("ema_model.latent_net", "conds_mean"):
-        kept = {k: v for k, v in file.tensors.items() if not k.startswith(missing)}
-        with pytest.raises(CheckpointError, match="second stage"):
-            diffae.infer(Checkpoint(kept))
+    kept = {k: v for k, v in file.tensors.items() if not k.startswith(missing)}
+    with pytest.raises(CheckpointError, match=said):
+        diffae.infer(Checkpoint(kept))
+
+
+def test_codes_that_are_not_normalised_are_refused():
+    _, file = whole_file("v1")
+    settings = {"hyper_parameters": {"latent_znormalize": False}}
+    with pytest.raises(CheckpointError, match="latent_znormalize: False"):
+        diffae.infer(Checkpoint(file.tensors, settings))

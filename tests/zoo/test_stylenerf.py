@@ -91,12 +91,10 @@ def test_options_that_are_not_known_are_named():
 
 
 def test_files_without_magnitudes_are_taken():
-    tensors = {"synthesis.fg_nerf.fc_in.affine.weight": torch.zeros(2, 2)}
-    found = stylenerf.infer(Checkpoint(tensors))
-    assert {key: found[key] for key in ("config", "keys")} == {
-        "config": {"scaled": False},
-        "keys": "official",
-    }
+    _, file = official("stylenerf", "ffhq_like")
+    assert stylenerf.infer(Checkpoint(file.tensors))["config"]["scaled"]
+    without = {k: t for k, t in file.tensors.items() if not k.endswith("conv1.w_avg")}
+    assert not stylenerf.infer(Checkpoint(without))["config"]["scaled"]
     assert stylenerf.infer(Checkpoint({"synthesis.alpha": torch.zeros(())})) is None
 
 

@@ -10,6 +10,7 @@ References:
 
 import math
 import mmap
+from io import BytesIO
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -38,12 +39,12 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     while data.tell() < len(data):
         if len(tensors) == RECORDS:
             raise ValueError(f"it has more than {RECORDS} records")
-        tensors[str(len(tensors))] = record(data)
+        tensors[str(len(tensors))] = record(data, len(data))
     return tensors, {}
 
 
-def record(data: mmap.mmap) -> Tensor:
-    """The next record, as a tensor of its own.
+def record(data: mmap.mmap | BytesIO, end: int) -> Tensor:
+    """The next record of data that have so many bytes, as a tensor of its own.
 
     Raises:
         ValueError: If the record is not sound, or does not hold plain numbers.
@@ -62,9 +63,7 @@ def record(data: mmap.mmap) -> Tensor:
     if dtype.hasobject or dtype.kind not in "fiub" or dtype.byteorder == ">":
         raise ValueError(f"a record of {str(dtype)[:40]}, which is no plain number")
     size = math.prod(shape) * dtype.itemsize
-    if min(shape, default=0) < 0 or size > len(data) - data.tell():
-        raise ValueError(
-            f"a record of shape {shape} is declared on {len(data) - data.tell()} bytes"
-        )
+    if min(shape, default=0) < 0 or size > end - data.tell():
+        raise ValueError(f"a record of shape {shape} is declared on {end - data.tell()} bytes")
     flat = np.frombuffer(bytearray(data.read(size)), dtype)
     return torch.from_numpy(flat.reshape(shape, order="F" if columns else "C"))

@@ -15,6 +15,7 @@ from typing import Any, no_type_check
 
 from latentzoo.errors import CheckpointError
 from latentzoo.hub import wrapping
+from latentzoo.hub.arrays import as_tensors, holds_tensors
 from latentzoo.hub.machine import Built
 from latentzoo.hub.names import MODULES
 from latentzoo.hub.records import Plain, Trail
@@ -34,7 +35,7 @@ def split(root: Any) -> tuple[dict[str, Declared], dict[str, Any]]:
     """
     if isinstance(root, Built):
         return split_module(attributes(root, "", Trail()))
-    weights, beside = listed(root), {}
+    weights, beside = as_tensors(listed(root)), {}
     while (found := holder_of(weights)) is not None:
         holder, inner = found
         beside = {name: value for name, value in weights.items() if name != holder} | beside
@@ -130,22 +131,6 @@ def listed(root: Any) -> Any:
     if len(entries) == 5 and isinstance(entries["4"], Mapping):
         entries["model"], entries["ema"] = entries.pop("0"), entries.pop("4")
     return {k: v for k, v in entries.items() if not (isinstance(v, Mapping) and is_optimizer(v))}
-
-
-def holds_tensors(value: Any) -> bool:
-    """Whether there is a tensor anywhere inside of a value."""
-    seen: set[int] = set()
-    left = [value]
-    while left:
-        value = left.pop()
-        if isinstance(value, Declared):
-            return True
-        if id(value) not in seen:
-            seen.add(id(value))
-            inner = value.state if isinstance(value, Built) else value
-            if isinstance(inner, (Mapping, list, tuple)):
-                left.extend(inner.values() if isinstance(inner, Mapping) else inner)
-    return False
 
 
 @no_type_check

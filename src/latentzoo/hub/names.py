@@ -125,6 +125,7 @@ BESIDE = {
     "numpy.ndarray",
     *(f"numpy.{number}" for number in NUMBERS),
     *(f"{module}.{name}" for module in NUMPY for name in ("scalar", "_reconstruct")),
+    *("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer"),
     *(
         f"pathlib.{name}"
         for name in words("Path PurePath PosixPath PurePosixPath WindowsPath PureWindowsPath")

@@ -5,6 +5,8 @@ has the class's name, the SOURCE TEXT of its Python module, which the official l
 `__dict__` as `state`. Here the text is never looked at: the parameters, then the persistent buffers, then the children,
 each in their order, are the state dict; what else is in `state` (widths, resolutions, the constructor's arguments) is
 the module's record.
+
+A pickle that holds no module at all, but dictionaries of tensors or arrays, is one of plain `pickle.dump`.
 """
 
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from itertools import chain
 from typing import Any
 
 from latentzoo.errors import CheckpointError
+from latentzoo.hub import layout
 from latentzoo.hub.machine import Budget, Built
 from latentzoo.hub.names import CALLS, LOAD, admit_nvidia
 from latentzoo.hub.pickles import Window, parse
@@ -40,7 +43,7 @@ def read(buffer: memoryview) -> tuple[dict[str, Declared], dict[str, Any]]:
 
     Returns:
         Its tensors in the order of its state dict, and the records: `modules` has the attributes of each module by its
-        path ("" is the generator), the other entries of the file stand beside it.
+        path ("" is the generator), the other entries of the file stand beside it. Of dictionaries, see `hub.layout`.
 
     Raises:
         CheckpointError: If it names what it should not, or has no generator.
@@ -54,6 +57,8 @@ def read(buffer: memoryview) -> tuple[dict[str, Declared], dict[str, Any]]:
             "the pickle holds no dictionary of networks; is it of StyleGAN's TensorFlow days?"
         )
     network = next((whole[name] for name in NETWORKS if is_module(whole.get(name))), None)
+    if not any(map(is_module, whole.values())) and (states := layout.split(whole))[0]:
+        return states
     if network is None:
         have = ", ".join(str(name)[:40] for name in list(whole)[:8])
         raise CheckpointError(f"the pickle has no G_ema or ema that is a network (it has {have})")

@@ -11,10 +11,12 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from latentzoo.errors import CheckpointError
-from latentzoo.hub import equinox, folder, layout, nvidia, openvino, safe, tfjs, torch_file
+from latentzoo.hub import arrays, equinox, folder, layout, nvidia, openvino, safe, tfjs, torch_file
 from latentzoo.hub.checkpoint import Checkpoint
 
-Container = Literal["folder", "safetensors", "torch", "nvidia", "openvino", "tfjs", "equinox"]
+Container = Literal[
+    "folder", "safetensors", "torch", "nvidia", "openvino", "tfjs", "equinox", "numpy"
+]
 LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the magic number of a legacy torch file, pickled
 UNSOUND = (
     *(
@@ -29,11 +31,14 @@ UNSOUND = (
     ),
     *(struct.error, zipfile.BadZipFile, SafetensorError, RuntimeError),
 )
+COPIED = 2**28
+"""Bytes of tensors up to which they are copied, and the file may be written over while its network is in use."""
 PLAIN = {
     "safetensors": safe.read,
     "openvino": openvino.read,
     "tfjs": tfjs.read,
     "equinox": equinox.read,
+    "numpy": arrays.read,
 }
 """The readers of files that hold declarations and numbers, and nothing like a program."""
 STRANGERS = {
@@ -47,7 +52,10 @@ STRANGERS = {
 
 
 def read(path: str | Path) -> Checkpoint:
-    """Reads a weights file or folder. Nothing of it is executed, and tensors are views of the file where they can be.
+    """Reads a weights file or folder. Nothing of it is executed.
+
+    Tensors of more than `COPIED` bytes together are views of the file where they can be: their pages are read when they
+    are needed, shared with other processes, and change with a file that is written over, not with one that is replaced.
 
     Arguments:
         path: The file; or a folder as `transformers` and `diffusers` write them.
@@ -83,7 +91,13 @@ def read(path: str | Path) -> Checkpoint:
         raise CheckpointError(
             f"{path}: holds no tensors that could be weights; is it a checkpoint of another kind?"
         )
-    return Checkpoint(tensors, records, path, container)
+    return Checkpoint(kept(tensors), records, path, container)
+
+
+def kept(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors apart from their file, if they are small."""
+    size = sum(x.numel() * x.element_size() for x in tensors.values())
+    return {n: x.clone() for n, x in tensors.items()} if size <= COPIED else tensors
 
 
 def sniff(path: Path) -> Container:
@@ -98,7 +112,7 @@ def sniff(path: Path) -> Container:
     with path.open("rb") as file:
         head = file.read(64)
     if head.startswith(b"PK"):
-        return "torch"
+        return "numpy" if arrays.is_npz(path) else "torch"
     if head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < path.stat().st_size:
         return "safetensors"
     if head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):

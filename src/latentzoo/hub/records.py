@@ -17,6 +17,11 @@ from latentzoo.hub.storage import Declared, Storage
 
 DEPTH, VISITS, ELEMENTS = 64, 50_000, 4096
 LEFT_OUT = object()
+ARRAYS = {
+    *("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"),
+    *("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer"),
+}
+"""What makes an array: up to protocol 4, and from protocol 5 on."""
 KINDS = {"b": "1", "i": "1248", "u": "1248", "f": "248"}
 
 
@@ -103,8 +108,10 @@ class Plain:
         whole, state = str(value.of), value.state
         if whole.endswith("core.multiarray.scalar"):
             return scalar(*value.args)
-        if whole.endswith("core.multiarray._reconstruct"):
-            values = array(state)
+        if whole in ARRAYS:
+            if not is_plain(value):
+                return LEFT_OUT
+            values = array(value)
             self.trail.visits += values.size
             return values.tolist() if values.size <= ELEMENTS else LEFT_OUT
         if whole.startswith("omegaconf.") and isinstance(state, dict):
@@ -144,8 +151,26 @@ def scalar(kind: Any, data: Any = None, *_: Any) -> Any:
     return np.frombuffer(data, dtype(kind), count=1)[0].item()
 
 
-def array(state: Any) -> np.ndarray:
-    """Stands for a numpy array, given as (version, shape, type, fortran order, bytes)."""
-    _, shape, kind, fortran, data = state
-    values = np.frombuffer(data, dtype(kind))
-    return values.reshape(shape, order="F" if fortran else "C")
+def is_plain(value: Built) -> bool:
+    """Whether an array is of plain numbers, as its declaration says, and not of texts or objects."""
+    kind = value.args[1:2] if value.of.name == "_frombuffer" else (value.state or ())[2:3]
+    try:
+        return bool(kind) and dtype(kind[0]) is not None
+    except ValueError:
+        return False
+
+
+def array(value: Built) -> np.ndarray:
+    """An array of numpy: made of (buffer, type, shape, order), or of nothing and given its content.
+
+    The content is (version, shape, type, whether columns go first, bytes).
+
+    Raises:
+        ValueError, TypeError: If it declares more than it holds.
+    """
+    if value.of.name == "_frombuffer":
+        data, kind, shape, order = value.args
+    else:
+        _, shape, kind, columns, data = value.state
+        order = "F" if columns else "C"
+    return np.frombuffer(data, dtype(kind)).reshape(shape, order=order)

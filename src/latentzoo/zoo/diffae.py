@@ -18,7 +18,7 @@ References:
     | https://arxiv.org/abs/2010.02502
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -309,6 +309,7 @@ def build(
     depth: Count = 2,
     encoder_depth: Count = 2,
     attention: Collection[Count] = (16,),
+    levels: Collection[Natural] | None = None,
     heads: Count = 1,
     style: Count = 512,
     hidden: Count = 2048,
@@ -334,6 +335,7 @@ def build(
         depth: The number of residual blocks per level of the U-Net.
         encoder_depth: The number of residual blocks per level of the semantic encoder.
         attention: The sides at which attention follows each residual block.
+        levels: Or the levels, of which 0 is the highest, whatever the resolution.
         heads: The number of its heads.
         style: The length of the code.
         hidden: The number of features between the layers of the network of codes.
@@ -354,7 +356,9 @@ def build(
     """
     shared: dict[str, Any] = {
         "width": width,
-        "attention": [resolution // side for side in attention],
+        "attention": [resolution // side for side in attention]
+        if levels is None
+        else [1 << level for level in levels],
         "attend": lambda c: adm.AttentionBlock(c, heads),
     }
     plan = adm.Plan(
@@ -399,53 +403,67 @@ NETWORKS = [
 ]
 """The rules of the networks; `linear_emb` is there twice, and the later of the two counts."""
 
+
+def _dialect(prefix: str) -> Callable[[DiffAE], list[Rule]]:
+    beside = [Rule(name, name) for name in ("conds_mean", "conds_std")]
+    raw = [Rule("model.{x*}", None), Rule("x_T", None)]
+    return lambda generator: [*raw, *beside, *prefixed(prefix, NETWORKS)]
+
+
 KEYS: dict[str, Callable[[DiffAE], list[Rule]]] = {
-    "official": lambda g: [
-        Rule("model.{x*}", None),
-        Rule("x_T", None),
-        *(Rule(name, name) for name in ("conds_mean", "conds_std")),
-        *prefixed("ema_model.", NETWORKS),
-    ]
+    "official": _dialect("ema_model."),
+    "network": _dialect(""),
 }
-"""The averaged weights of a file of the second stage; `x_T` is noise that training looked at."""
+"""The averaged weights of a file of the second stage, or a network alone; `x_T` is noise that training looked at."""
+TOLD = {
+    "img_size": "resolution",
+    "net_beatgans_attn_head": "heads",
+    "beta_scheduler": "betas",
+    "latent_beta_scheduler": "latent_betas",
+    "T": "times",
+}
+"""The settings of a training that no tensor tells, and our names of them."""
+EXPECTED = {"latent_znormalize": True, "net_latent_condition_bias": 1}
+"""Those of which only one value is known here."""
 
 
 def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """Reads the networks from the tensors; the resolution from the noise, the rest from the settings beside them.
+    """Reads the networks from the tensors, the rest from the settings beside them.
+
+    The resolution is that of the noise beside the networks; without it, attention is taken to be at 16 pixels, as in
+    every published model.
 
     Raises:
-        CheckpointError: If the file is of the first stage, without the network of codes.
+        CheckpointError: If the file lacks the network of codes or their statistics, or its settings say what is not
+            known here.
     """
-    file, prefix = checkpoint.tensors, "ema_model."
+    file = checkpoint.tensors
+    keys, prefix = (
+        ("official", "ema_model.") if OWN.format("ema_model.") in file else ("network", "")
+    )
     net = {k.removeprefix(prefix): v for k, v in file.items() if k.startswith(prefix)}
-    if "time_embed.time_embed.0.weight" not in net or "encoder.out.3.weight" not in net:
+    if OWN.format("") not in net or "encoder.out.3.weight" not in net:
         return None
-    missing = [
-        k for k in ("ema_model.latent_net.layers.0.linear.weight", "conds_mean") if k not in file
-    ]
-    if missing:
-        raise CheckpointError(
-            f"the file has no {missing[0]}: it is a DiffAE without the model of its codes, "
-            "which cannot draw; give the file of the second stage ('..._latent')"
-        )
+    settings = checkpoint.records.get("hyper_parameters") or {}
+    _require(file, prefix, settings)
     plan = adm.read_plan(
         {k.replace("time_embed.time_embed", "time_embed"): v for k, v in net.items()}
     )
-    resolution = file["x_T"].shape[-1]
     hidden, style = net["latent_net.layers.0.linear.weight"].shape
     depth, width = plan["depth"], plan["width"]
     stages = {k.split(".")[2] for k in net if k.startswith("encoder.input_blocks.")}
     first = range(1, len(stages), depth + 1)
     rows = lambda n: len(net[f"encoder.input_blocks.{n}.0.in_layers.2.weight"])
     layers = {k.split(".")[2] for k in net if k.startswith("latent_net.layers.")}
+    side = 16 * min(plan["attention"], default=8)
     config = {
-        "resolution": resolution,
+        "resolution": file["x_T"].shape[-1] if "x_T" in file else side,
         "mult": plan["mult"],
         "encoder_mult": [rows(n) // width for n in first],
         "width": width,
         "depth": depth,
         "encoder_depth": depth,
-        "attention": [resolution // factor for factor in plan["attention"]],
+        "levels": [factor.bit_length() - 1 for factor in plan["attention"]],
         "style": style,
         "hidden": hidden,
         "layers": len(layers),
@@ -453,20 +471,38 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
         "latent_width": net["latent_net.time_embed.0.weight"].shape[1],
     }
     assumed = {
+        "resolution": f"{side}, as if attention were at 16 pixels, as in published models",
         "heads": "1, as in published models",
         "betas": "linear, as in published models",
         "latent_betas": "const0.008, as in published models",
         "times": "1000, as in published models",
     }
-    settings = checkpoint.records.get("hyper_parameters") or {}
-    names = {
-        "net_beatgans_attn_head": "heads",
-        "beta_scheduler": "betas",
-        "latent_beta_scheduler": "latent_betas",
-        "T": "times",
-    }
-    for theirs, ours in names.items():
+    if "x_T" in file:
+        del assumed["resolution"]
+    for theirs, ours in TOLD.items():
         if theirs in settings:
             config[ours] = settings[theirs]
-            del assumed[ours]
-    return {"config": config, "keys": "official", "assumed": assumed}
+            assumed.pop(ours, None)
+    return {"config": config, "keys": keys, "assumed": assumed}
+
+
+OWN = "{}time_embed.time_embed.0.weight"
+
+
+def _require(file: Mapping[str, Tensor], prefix: str, settings: Mapping[str, Any]) -> None:
+    if f"{prefix}latent_net.layers.0.linear.weight" not in file:
+        raise CheckpointError(
+            f"the file has no {prefix}latent_net.layers.0.linear.weight: it is a DiffAE without the model of its "
+            "codes, which cannot draw; give the file of the second stage ('..._latent')"
+        )
+    for name in ("conds_mean", "conds_std"):
+        if name not in file:
+            raise CheckpointError(
+                f"the file has no {name}: a DiffAE draws codes in units of their mean and deviation over its data; "
+                "save it beside the network, as the file of the second stage has it"
+            )
+    for name, value in EXPECTED.items():
+        if settings.get(name, value) != value:
+            raise CheckpointError(
+                f"its settings say {name}: {settings[name]}, and only {value} is known here"
+            )

@@ -565,20 +565,22 @@ def read(arguments: Record) -> dict[str, Any]:
 
 
 def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """Reads the configuration from the file's constructor arguments; without them it is FFHQ's.
+    """Reads the widths from the tensors, the rest from the file's constructor arguments; without them it is FFHQ's.
 
     The angle of view of the cameras is in no file.
     """
-    if not {"backbone.mapping.embed.weight", "decoder.net.0.weight"} <= checkpoint.tensors.keys():
+    tensors = checkpoint.tensors
+    if not {"backbone.mapping.embed.weight", "decoder.net.0.weight"} <= tensors.keys():
         return None
     attributes = checkpoint.records.get("modules", {}).get("", {})
     arguments = attributes.get("_init_kwargs")
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if arguments is None:
-        assumed = options.defaults(build, *SCENE, "resolution", why="as for FFHQ")
-        config = widths_of(checkpoint.tensors)
-        return {"config": config, "keys": "official", "assumed": assumed}
+        config, assumed = enlarger_of(shapes)
+        assumed |= options.defaults(build, *SCENE, why="as for FFHQ")
+        return {"config": config | widths_of(shapes), "keys": "official", "assumed": assumed}
     rendering = attributes.get("rendering_kwargs", arguments["rendering_kwargs"])
-    config = read({**arguments, "rendering_kwargs": rendering}) | widths_of(checkpoint.tensors)
+    config = read({**arguments, "rendering_kwargs": rendering}) | widths_of(shapes)
     config["resolution"] = attributes.get("neural_rendering_resolution", 128)
     assumed = options.defaults(build, "fov", why="as for FFHQ, AFHQ")
     if "neural_rendering_resolution" not in attributes:
@@ -586,23 +588,43 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     return {"config": config, "keys": "official", "assumed": assumed}
 
 
-def widths_of(tensors: Record[str, Tensor]) -> dict[str, Any]:
-    """What the tensors tell of the mapping, whose layers may differ in width."""
-    shapes = {n: t.shape for n, t in tensors.items() if n.startswith("backbone.mapping.")}
-    layers = sum(n.endswith("weight") and ".fc" in n for n in shapes)
+def widths_of(shapes: Record[str, tuple[int, ...]]) -> dict[str, Any]:
+    """The widths that the tensors tell; the layers of the mapping may differ in theirs."""
+    fc = [n for n in shapes if n.startswith("backbone.mapping.fc") and n.endswith("weight")]
     embed = shapes["backbone.mapping.embed.weight"][0]
-    first, last = (shapes[f"backbone.mapping.fc{i}.weight"] for i in (0, layers - 1))
+    first, last = (shapes[f"backbone.mapping.fc{i}.weight"] for i in (0, len(fc) - 1))
+    convs = (f"backbone.synthesis.b{4 << k}.conv1.weight" for k in range(16))
+    widths = [shapes[conv][0] for conv in convs if conv in shapes]
+    planes = shapes[f"backbone.synthesis.b{2 << len(widths)}.torgb.weight"][0]
     return {
+        "widths": widths,
         "z_dim": first[1] - embed,
         "w_dim": last[0],
-        "layers": layers,
-        "mapping_features": first[0] if layers > 1 else None,
+        "layers": len(fc),
+        "mapping_features": first[0] if len(fc) > 1 else None,
         "embed_features": embed,
+        "plane_channels": planes // 3,
+        "hidden": shapes["decoder.net.0.weight"][0],
+        "features": shapes["decoder.net.2.weight"][0] - 1,
+        "enlarger_widths": [shapes[f"superresolution.block{i}.conv1.weight"][0] for i in (0, 1)],
     }
 
 
+def enlarger_of(shapes: Record[str, tuple[int, ...]]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The enlarger that published files have whose first block makes such sides, and that this is assumed."""
+    side = shapes["superresolution.block0.conv1.noise_const"][0]
+    kind = {64: "2X", 128: "4X"}.get(side, "8XDC")
+    start = side // 2 if ENLARGERS[kind][0] else side
+    assumed = {
+        "enlarger": f"{kind}, as published where the first block makes {side} pixels",
+        "enlarger_start": f"{start}, as a {kind} has",
+        "resolution": f"{start}, the side that is enlarged",
+    }
+    return {"enlarger": kind, "enlarger_start": start, "resolution": start}, assumed
+
+
 SCENE = (
-    *("enlarger", "clamp", "near", "far", "box", "samples", "importance", "white", "condition"),
-    *("fov", "radius", "pivot"),
+    *("mapping_lr", "field_lr", "enlarger_clamp", "antialias", "clamp", "near", "far", "box"),
+    *("samples", "importance", "white", "condition", "fov", "radius", "pivot"),
 )
 """What only a file's constructor arguments tell."""

@@ -561,25 +561,48 @@ def read(arguments: Record[str, Any]) -> dict[str, Any]:
 
 
 def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """Reads the configuration from the training's arguments in the file; without them it is FFHQ's."""
-    if "vol_generator.decoder.dense_layers.fc_in.weight" not in checkpoint.tensors:
+    """Reads the sizes from the tensors, the scene from the training's arguments; without them it is FFHQ's."""
+    tensors = checkpoint.tensors
+    if "vol_generator.decoder.dense_layers.fc_in.weight" not in tensors:
         return None
     arguments = checkpoint.records.get("args")
-    if arguments is None:
-        assumed = options.defaults(build, *SCENE, why="as for FFHQ")
-        refiner = [t for n, t in checkpoint.tensors.items() if REFINER.fullmatch(n)]
-        config = {"refine_layers": len(refiner)}
-        config |= {"refine_kernel": refiner[0].shape[-1]} if refiner else {}
-        return {"config": config, "keys": "official", "assumed": assumed}
-    inject = 2 if arguments["size"] <= 256 else 4
-    assumed = {"inject": f"{inject}, as the authors take for {arguments['size']} pixels"}
-    config = {**read(arguments), "inject": inject}
+    config = sizes({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    assumed = {} if arguments is not None else options.defaults(build, *SCENE, why="as for FFHQ")
+    if arguments is not None:
+        config |= read(arguments)
+    elif "resolution" not in config:
+        assumed |= options.defaults(build, "resolution", why="as for FFHQ")
+        config["resolution"] = 16
+    size = config["resolution"] << (len(config["widths"]) - 1)
+    config["inject"] = 2 if size <= 256 else 4
+    assumed["inject"] = f"{config['inject']}, as the authors take for {size} pixels"
     return {"config": config, "keys": "official", "assumed": assumed}
 
 
+def sizes(shapes: Record[str, tuple[int, ...]]) -> dict[str, Any]:
+    """What the shapes of the tensors tell."""
+    row = lambda name: shapes[f"fg_renderer.{name}.conv.weight"][1]
+    convs = sum(name.startswith("fg_renderer.convs.") and "conv.weight" in name for name in shapes)
+    fields = [f"vol_generator.{name}." for name in ("decoder", "background_generator")]
+    refiner = [shape for name, shape in shapes.items() if REFINER.fullmatch(name)]
+    noise = shapes.get("fg_renderer.noises.noise_0")
+    return {
+        "widths": [row("conv1"), *(row(f"convs.{i}") for i in range(1, convs, 2))],
+        "z_dim": shapes[f"{fields[0]}dense_layers.fc_z.weight"][1],
+        "z_dim_bg": shapes[f"{fields[1]}dense_layers.fc_z.weight"][1],
+        "features": shapes[f"{fields[0]}feat_layers.feat_out.weight"][0],
+        "layers": sum(bool(MAPPING.fullmatch(name)) for name in shapes),
+        "mask": row("to_rgb1") == 4,
+        "refine_layers": len(refiner),
+        **({"refine_kernel": refiner[0][-1]} if refiner else {}),
+        **({"resolution": noise[-1]} if noise is not None else {}),
+    }
+
+
 REFINER = re.compile(r"refine_renderer\.(?!to_rgb).*conv\.weight")
+MAPPING = re.compile(r"styles\.0\.\d+\.weight")
 SCENE = (
-    *("resolution", "samples", "styled", "appearance", "views", "follow", "fov", "heights"),
-    *("turns", "scales", "places", "inject", "lr"),
+    *("samples", "styled", "appearance", "views", "follow", "fov", "heights"),
+    *("turns", "scales", "places", "lr"),
 )
 """What only the training's arguments tell."""

@@ -23,6 +23,7 @@ References:
 """
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Record
 from typing import Any, NamedTuple
@@ -651,19 +652,54 @@ def read(arguments: Record[str, Any]) -> dict[str, Any]:
 
 
 def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """Reads the configuration from the file's constructor arguments; without them it is FFHQ's."""
+    """Reads the sizes from the tensors, the scene from the file's constructor arguments; without them it is FFHQ's."""
     tensors = checkpoint.tensors
     if "synthesis.fg_nerf.fc_in.affine.weight" not in tensors:
         return None
     arguments = checkpoint.records.get("modules", {}).get("", {}).get("_init_kwargs")
-    config = {} if arguments is None else read(arguments)
-    config["scaled"] = any(name.endswith("conv1.w_avg") for name in tensors)
-    assumed = options.defaults(build, *SCENE, why="as for FFHQ") if arguments is None else {}
+    config = sizes({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    if arguments is not None:
+        return {"config": read(arguments) | config, "keys": "official"}
+    assumed = options.defaults(build, *SCENE, why="as for FFHQ")
+    if config["background"]:  # whose point and latent go into one layer
+        octaves = config["octaves"]
+        inputs = tensors["synthesis.bg_nerf.fc_in.weight"].shape[1]
+        config |= {"octaves_bg": octaves, "z_dim_bg": inputs - 8 * octaves}
+        assumed["octaves_bg"] = f"{octaves}, as the foreground has"
+        assumed["z_dim_bg"] = f"{config['z_dim_bg']}, which such octaves leave"
     return {"config": config, "keys": "official", "assumed": assumed}
 
 
+def sizes(shapes: Record[str, tuple[int, ...]]) -> dict[str, Any]:
+    """What the shapes of the tensors tell."""
+    count = lambda start: sum(n.startswith(start) and n.endswith(".weight") for n in shapes)
+    fg, bg = "synthesis.fg_nerf.", "synthesis.bg_nerf."
+    levels = {int(m[1]): n for n in shapes if (m := LEVEL.fullmatch(n))}
+    hidden, inputs = shapes[f"{fg}fc_in.weight"][:2]
+    found = {
+        "widths": [shapes[levels[side]][0] for side in sorted(levels)],
+        "z_dim": shapes["mapping.fc0.weight"][1],
+        "w_dim": shapes["mapping.w_avg"][-1],
+        "layers": count("mapping.fc"),
+        "hidden": hidden,
+        "field_layers": 1 + sum(bool(BLOCK.fullmatch(n)) for n in shapes),
+        "features": shapes[f"{fg}feat_out.weight"][0],
+        "octaves": inputs // 6,
+        "background": f"{bg}fc_in.weight" in shapes,
+        "scaled": any(name.endswith("conv1.w_avg") for name in shapes),
+    }
+    if levels:
+        found["resolution"] = min(levels) // 2
+    if found["background"]:
+        found["hidden_bg"] = shapes[f"{bg}fc_in.weight"][0]
+        found["field_layers_bg"] = 1 + count(f"{bg}blocks.")
+    return found
+
+
+LEVEL = re.compile(r"synthesis\.b(\d+)\.conv1\.weight")
+BLOCK = re.compile(r"synthesis\.fg_nerf\.blocks\.\d+\.weight")
 SCENE = (
-    *("resolution", "samples", "samples_bg", "nearest", "twice", "fov", "radius", "depths"),
+    *("samples", "samples_bg", "nearest", "twice", "fov", "radius", "depths"),
     *("azimuths", "elevations", "normal"),
 )
 """What only a file's constructor arguments tell."""
