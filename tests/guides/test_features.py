@@ -13,7 +13,7 @@ from PIL import Image
 from energies import guides
 from energies.guides import pictures
 from latentzoo.errors import CheckpointError
-from latentzoo.guides import declared, features
+from latentzoo.guides import compared, features, tables
 
 transformers = pytest.importorskip("transformers")
 SIZE = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
@@ -95,15 +95,15 @@ TIMM = {"input_size": (3, 56, 56), "mean": (0.4,) * 3, "std": (0.2,) * 3}
     ],
 )
 def test_the_table_of_timm(table: dict[str, Any], size: tuple[int, int], mode: str) -> None:
-    ours = declared.timm({**TIMM, **table}, source="x")
+    ours = tables.timm({**TIMM, **table}, source="x")
     assert math.floor(56 / table["crop_pct"]) == size[1]
-    declared.agree(ours, of_pillow(size, 56, mode, 0.4, 0.2), source="x")
+    compared.agree(ours, of_pillow(size, 56, mode, 0.4, 0.2), source="x")
 
 
 def test_what_is_not_known_of_timm_is_refused() -> None:
-    for odd in ({"crop_mode": "border"}, {"interpolation": "random"}, {"input_size": (3, 40, 60)}):
+    for odd in ({"crop_mode": "naflex"}, {"interpolation": "random"}, {"input_size": (1, 40, 40)}):
         with pytest.raises(CheckpointError, match="'x' of timm"):
-            declared.timm({"interpolation": "bicubic", **TIMM, **odd}, source="x")
+            tables.timm({"interpolation": "bicubic", **TIMM, **odd}, source="x")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,29 @@ def test_the_table_of_open_clip(way: str, size: tuple[int, int]) -> None:
     table = {"size": (40, 40), "mean": (0.0,) * 3, "std": (1.0,) * 3}
     table |= {"interpolation": "bilinear", "resize_mode": way}
     network = SimpleNamespace(visual=SimpleNamespace(preprocess_cfg=table))
-    ours = declared.open_clip(network.visual.preprocess_cfg, source="x")
-    declared.agree(ours, of_pillow(size, 40, "BILINEAR", 0.0, 1.0), source="x")
+    ours = tables.open_clip(network.visual.preprocess_cfg, source="x")
+    compared.agree(ours, of_pillow(size, 40, "BILINEAR", 0.0, 1.0), source="x")
     with pytest.raises(CheckpointError, match="'x' of open_clip"):
-        declared.open_clip({**table, "resize_mode": "longest"}, source="x")
+        tables.open_clip({**table, "resize_mode": "tomorrow's"}, source="x")
+
+
+def on_a_ground(side: int, grey: int) -> Any:
+    """The longer edge becomes the side, and the picture lies in the middle of a plain square."""
+
+    def transform(picture: Image.Image) -> torch.Tensor:
+        longest = max(picture.size)
+        size = [round(n / (longest / side)) for n in picture.size]
+        ground = Image.new("RGB", (side, side), (grey, grey, grey))
+        small = picture.resize((size[0], size[1]), Image.Resampling.BICUBIC)
+        ground.paste(small, ((side - size[0]) // 2, (side - size[1]) // 2))
+        return torch.from_numpy((np.array(ground) / 255 - 0.4) / 0.2).permute(2, 0, 1).float()
+
+    return transform
+
+
+def test_pictures_that_lie_on_a_ground() -> None:
+    table = {**TIMM, "interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "border"}
+    compared.agree(tables.timm(table, source="x"), on_a_ground(56, 102), source="x")
+    table = {"size": 56, "interpolation": "bicubic", "resize_mode": "longest", "fill_color": 7}
+    ours = tables.open_clip({**table, "mean": (0.4,) * 3, "std": (0.2,) * 3}, source="x")
+    compared.agree(ours, on_a_ground(56, 7), source="x")

@@ -8,7 +8,7 @@ from torch import nn
 
 from energies.guides import pictures
 from latentzoo.errors import CheckpointError
-from latentzoo.guides import declared
+from latentzoo.guides import compared
 from latentzoo.guides.preprocess import Crop, Normalise, Preprocess, Resize, centred, in_type_of
 
 
@@ -32,7 +32,7 @@ def test_where_an_odd_remainder_goes() -> None:
 @pytest.mark.parametrize(("mode", "name"), [("bilinear", "BILINEAR"), ("bicubic", "BICUBIC")])
 def test_a_resize_is_that_of_pillow(mode: str, name: str) -> None:
     for size in ((20, 30), (97, 113), (41, 59)):
-        whole = declared.probe(40, 60)
+        whole = compared.probe(40, 60)
         theirs = np.array(whole.resize(size[::-1], Image.Resampling[name]))
         pixels = torch.from_numpy(np.array(whole)).permute(2, 0, 1)[None].double()
         ours = Resize(size, mode)(pixels)[0].permute(1, 2, 0)
@@ -69,6 +69,6 @@ def test_what_differs_from_its_library_is_refused() -> None:
         ]
         return torch.from_numpy(pixels / 127.5 - 1).permute(2, 0, 1).float()
 
-    declared.agree(ours, theirs, source="x")
+    compared.agree(ours, theirs, source="x")
     with pytest.raises(CheckpointError, match=r"differ by 0\.\d+ of \[0, 1\]"):
-        declared.agree(ours, lambda picture: theirs(picture, flip=True), source="x")
+        compared.agree(ours, lambda picture: theirs(picture, flip=True), source="x")

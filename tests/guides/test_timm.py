@@ -1,5 +1,6 @@
-"""What a classifier of timm is shown is what timm's own transform shows it, for the configuration of every one."""
+"""What a network of timm or open_clip is shown is what their own transforms show it, for the table of every one."""
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from latentzoo.guides import declared
-from latentzoo.guides.preprocess import Crop, Resize
+from latentzoo.guides import compared, tables
+from latentzoo.guides.preprocess import Crop, Preprocess, Resize
 
 timm = pytest.importorskip("timm")
 pytest.importorskip("torchvision")
@@ -26,15 +27,27 @@ def configurations() -> list[dict[str, Any]]:
 
 
 def test_the_sides_are_those_of_timm_for_every_classifier() -> None:
-    tables = configurations()
-    assert len(tables) > 100
-    for table in tables:
+    known = configurations()
+    assert len(known) > 100
+    for table in known:
         resize, crop, *_ = timm.data.create_transform(**table, is_training=False).transforms
-        ours, cut, _ = declared.timm(table, source="x").steps
+        ours, cut, _ = tables.timm(table, source="x").steps
         assert isinstance(ours, Resize) and isinstance(cut, Crop)
         size = resize.size
         assert ours.size == (tuple(size) if isinstance(size, list | tuple) else size), table
         assert cut.size == tuple(crop.size), table
+
+
+def gap(table: dict[str, Any], ours: Preprocess, theirs: Any) -> float:
+    """The largest difference in [0, 1], on pictures up and down, of odd sides, with places between two pixels."""
+    worst, std = 0.0, torch.tensor(table["std"]).view(3, 1, 1)
+    for height, width in ((53, 47), (37, 75), (121, 203), (48, 112), (203, 40)):
+        noise = np.random.default_rng(height).integers(0, 256, (height, width, 3))
+        pixels = noise.astype(np.uint8)
+        image = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+        difference = (ours(image)[0] - theirs(Image.fromarray(pixels))) * std
+        worst = max(worst, float(difference.abs().max()))
+    return worst
 
 
 def test_the_pixels_are_those_of_timm_for_every_way_there_is() -> None:
@@ -44,10 +57,34 @@ def test_the_pixels_are_those_of_timm_for_every_way_there_is() -> None:
     }
     for table in ways.values():
         theirs = timm.data.create_transform(**table, is_training=False)
-        ours, std = declared.timm(table, source="x"), torch.tensor(table["std"]).view(3, 1, 1)
-        for height, width in ((53, 47), (37, 75), (121, 203)):
-            noise = np.random.default_rng(height).integers(0, 256, (height, width, 3))
-            pixels = noise.astype(np.uint8)
-            image = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
-            gap = ((ours(image)[0] - theirs(Image.fromarray(pixels))) * std).abs().max()
-            assert gap <= declared.GAP, (table, gap)
+        assert gap(table, tables.timm(table, source="x"), theirs) <= compared.GAP, table
+
+
+def test_the_pixels_are_those_of_timm_for_every_way_there_might_be() -> None:
+    ways = product(
+        ("center", "squash", "border", None),
+        ("bicubic", "bilinear", "nearest"),
+        (1.0, 0.9, 0.6, None),
+        ((3, 40, 40), (3, 40, 57), (3, 57, 40)),
+    )
+    for crop_mode, interpolation, crop_pct, size in ways:
+        given = {"crop_mode": crop_mode, "interpolation": interpolation, "crop_pct": crop_pct}
+        given |= {"input_size": size, "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
+        table = timm.data.resolve_data_config(given)
+        theirs = timm.data.create_transform(**table, is_training=False)
+        assert gap(table, tables.timm(table, source="x"), theirs) <= compared.GAP, table
+
+
+def test_the_pixels_are_those_of_open_clip_for_every_way_there_might_be() -> None:
+    transforms = pytest.importorskip("open_clip.transform")
+    ways = product(
+        ("shortest", "longest", "squash"),
+        ("bicubic", "bilinear"),
+        (40, (40, 40), (40, 57), (57, 40)),
+        (0, 200),
+    )
+    for way, interpolation, size, ground in ways:
+        table = {"resize_mode": way, "interpolation": interpolation, "size": size}
+        table |= {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4), "fill_color": ground}
+        theirs = transforms.image_transform_v2(transforms.PreprocessCfg(**table), is_train=False)
+        assert gap(table, tables.open_clip(table, source="x"), theirs) <= compared.GAP, table

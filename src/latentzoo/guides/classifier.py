@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentzoo.errors import CheckpointError, SpecError, UnknownName
-from latentzoo.guides import declared
+from latentzoo.guides import compared, declared, tables
 from latentzoo.guides.preprocess import at_least_single, in_type_of
 from latentzoo.guides.pretrained import load as pretrained
 from latentzoo.guides.pretrained import package
@@ -148,9 +148,9 @@ def _timm(name: str) -> Classifier:
             f"timm knows no names for the labels of '{name}'; take another model"
         )
     data = library.data.resolve_model_data_config(network)
-    ready = declared.timm(data, source=name)
+    ready = tables.timm(data, source=name)
     theirs = library.data.create_transform(**data, is_training=False)
-    declared.agree(ready, theirs, source=f"'{name}' of timm")
+    compared.agree(ready, theirs, source=f"'{name}' of timm")
     return Classifier(network, ready, library.data.ImageNetInfo(subset).label_descriptions())
 
 

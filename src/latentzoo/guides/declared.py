@@ -1,28 +1,26 @@
-"""What a network's own library does to pictures, read from what it declares, and compared with it on two pictures.
+"""What `transformers` does to pictures, read from what a processor declares, and compared with it on two pictures.
 
-`transformers` has a class of processors for each kind of network; most resize, crop and normalise, and say so in their
-settings, others do more. timm and open_clip declare a table. A way that is not understood is refused by name: before
-a network is used, its processor and ours see the same pictures, and may differ by 0.02 of [0, 1], which is what
-rounding to bytes makes of a resize.
+It has a class of processors for each kind of network; most resize, crop and normalise, and say so in their settings,
+others do more. A way that is not understood is refused by name: before a network is used, its processor and ours see
+the same pictures.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from latentzoo.errors import CheckpointError
-from latentzoo.guides import pretrained
+from latentzoo.guides import pretrained, tables
+from latentzoo.guides.compared import agree, refused
 from latentzoo.guides.preprocess import Crop, Mode, Normalise, Preprocess, Resize
 
-MODES: dict[Any, Mode] = {0: "nearest-exact", 2: "bilinear", 3: "bicubic"}
-MODES |= {"nearest": "nearest-exact", "bilinear": "bilinear", "bicubic": "bicubic"}
+MODES: dict[int, Mode] = {0: "nearest", 2: "bilinear", 3: "bicubic"}
+TORCH = {"TorchvisionBackend", "BaseImageProcessorFast"}
+"""The classes of `transformers` 5 and 4 that work by torchvision; all others do by Pillow."""
 WHOLE = 384  # from this side on, ConvNeXt's processor crops nothing
-GAP = 0.02
 Step = Callable[..., Tensor]
 
 
@@ -43,79 +41,13 @@ def of(processor: Any, *, source: str) -> Preprocess:
     name = f"'{source}' ({kind})"
     try:
         if "data_config" in settings.table:
-            ours = timm(settings["data_config"], source=source)
+            ours = tables.timm(settings["data_config"], source=source)
         else:
             ours = Preprocess(*KINDS.get(kind, _usual)(settings), *_numbers(kind, settings))
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise _refused(name, f"a setting is not known here ({error})") from error
+        raise refused(name, f"a setting is not known here ({error})") from error
     agree(ours, lambda image: _pixels(processor, image), source=name)
     return ours
-
-
-def timm(data: Mapping[str, Any], *, source: str) -> Preprocess:
-    """How timm makes pictures ready, by its table `data_config`: the side over `crop_pct` is rounded down.
-
-    Raises:
-        CheckpointError: If it does something else than resize, crop and normalise.
-    """
-    _, height, width = data["input_size"]
-    crop, squash = data.get("crop_mode") or "center", data.get("crop_mode") == "squash"
-    mode = MODES.get(data["interpolation"])
-    if mode is None or crop not in ("center", "squash") or (height != width and not squash):
-        fact = f"crop_mode {crop}, {data['interpolation']}, {height}x{width} are not known here"
-        raise _refused(f"'{source}' of timm", fact)
-    share = data.get("crop_pct") or 1.0
-    larger = int(height / share), int(width / share)
-    normal = Normalise(tuple(data["mean"]), tuple(data["std"]))
-    return Preprocess(Resize(larger if squash else larger[0], mode), Crop((height, width)), normal)
-
-
-def open_clip(table: Mapping[str, Any], *, source: str) -> Preprocess:
-    """How open_clip makes pictures ready, by the table `preprocess_cfg` of its networks.
-
-    Raises:
-        CheckpointError: If it does something else than resize, crop and normalise.
-    """
-    size = table["size"]
-    height, width = (size, size) if isinstance(size, int) else size
-    mode, way = MODES.get(table["interpolation"]), table["resize_mode"]
-    if mode is None or way not in ("shortest", "squash") or (height != width and way != "squash"):
-        fact = f"{way}, {table['interpolation']}, {height}x{width} are not known here"
-        raise _refused(f"'{source}' of open_clip", fact)
-    resize = Resize((height, width) if way == "squash" else height, mode)
-    normal = Normalise(tuple(table["mean"]), tuple(table["std"]))
-    return Preprocess(resize, Crop((height, width)), normal)
-
-
-def agree(ours: Preprocess, theirs: Callable[[Image.Image], Tensor], *, source: str) -> None:
-    """Compares ours with a library's own way, on one picture that grows and one that shrinks, of odd sides.
-
-    Raises:
-        CheckpointError: If they differ by more than `GAP` of [0, 1].
-    """
-    small = probe(47, 61)
-    height, width = ours(_tensor(small)).shape[2:]
-    for picture in (small, probe(2 * height + 35, 3 * width + 1)):
-        expected, seen = theirs(picture), ours(_tensor(picture))[0]
-        if expected.shape != seen.shape:
-            shapes = f"it makes {tuple(expected.shape)} of a picture, not {tuple(seen.shape)}"
-            raise _refused(source, shapes)
-        black, white = (ours(torch.full((1, 3, 47, 61), level)) for level in (0.0, 1.0))
-        scale = (white - black)[0, :, height // 2, width // 2].abs().view(3, 1, 1)
-        gap = ((seen - expected).abs() / scale).max().item()
-        if not gap <= GAP:
-            raise _refused(source, f"its pictures differ by {gap:.3f} of [0, 1] from what it says")
-
-
-def probe(height: int, width: int) -> Image.Image:
-    """A picture with waves, grain and edges from black to white, at which bicubic interpolation overshoots."""
-    y, x, channel = np.ogrid[:height, :width, :3]
-    waves = np.sin(0.9 * y + channel) + np.cos(0.31 * x - 2.0 * channel) + np.sin(0.05 * x * y)
-    return Image.fromarray((127.5 + 100 * waves).clip(0, 255).astype(np.uint8))
-
-
-def _tensor(picture: Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
 
 
 def _pixels(processor: Any, picture: Image.Image) -> Tensor:
@@ -123,16 +55,9 @@ def _pixels(processor: Any, picture: Image.Image) -> Tensor:
     try:
         made = processor(picture, return_tensors="pt")
     except Exception as error:  # it may ask for anything: words, boxes, a video
-        raise _refused(type(processor).__name__, f"it takes no picture alone ({error})") from error
+        raise refused(type(processor).__name__, f"it takes no picture alone ({error})") from error
     pixels = made.get("pixel_values") if isinstance(made, Mapping) else None
     return pixels[0] if isinstance(pixels, Tensor) and pixels.ndim == 4 else torch.empty(0)
-
-
-def _refused(name: str, fact: str) -> CheckpointError:
-    line = " ".join(fact.split())[:200]
-    return CheckpointError(
-        f"the pictures of {name} are made ready in a way that is not known here: {line}; take another model"
-    )
 
 
 class _Settings:
@@ -140,7 +65,7 @@ class _Settings:
 
     def __init__(self, processor: Any) -> None:
         self.table, self.processor = processor.to_dict(), processor
-        self.pillow = type(processor).__name__.endswith("Pil")
+        self.pillow = not TORCH & {base.__name__ for base in type(processor).__mro__}
 
     def __getitem__(self, key: str) -> Any:
         return self.table.get(key, getattr(self.processor, key, None))
@@ -150,7 +75,7 @@ class _Settings:
         number = 2 if self["resample"] is None else int(self["resample"])
         if number not in MODES:
             raise ValueError(f"resample {Image.Resampling(number).name.lower()}")
-        return MODES[number]
+        return "nearest-exact" if number == 0 and not self.pillow else MODES[number]
 
     def sides(self, key: str) -> int | tuple[int, int]:
         """The shorter edge, or height and width."""
@@ -215,6 +140,32 @@ def _levit(settings: _Settings) -> list[Step]:
     return [Resize(int(256 / 224 * edge), settings.mode), *_crop(settings)]
 
 
+def _textnet(settings: _Settings) -> list[Step]:
+    edge = settings.sides("size")
+    if not settings["do_resize"] or not isinstance(edge, int):
+        return _usual(settings)
+    return [_divisible(settings, lambda n, short: int(edge * n / short)), *_crop(settings)]
+
+
+def _lcnet(settings: _Settings) -> list[Step]:
+    if not settings["do_resize"] or settings["resize_short"] is None:
+        return _usual(settings)
+    edge = int(settings["resize_short"])
+    return [_divisible(settings, lambda n, short: round(n * (edge / short))), *_crop(settings)]
+
+
+def _divisible(settings: _Settings, side: Callable[[int, int], int]) -> Step:
+    """The resize to sides that become multiples of a number, which are rounded up."""
+    unit, mode = int(settings["size_divisor"] or 1), settings.mode
+
+    def resize(image: Tensor, *, antialias: bool = True) -> Tensor:
+        short = min(image.shape[2:])
+        height, width = (-(-side(n, short) // unit) * unit for n in image.shape[2:])
+        return Resize((height, width), mode)(image, antialias=antialias)
+
+    return resize
+
+
 def _perceiver(settings: _Settings) -> list[Step]:
     size, crop = settings.pair("size"), settings.pair("crop_size")
 
@@ -243,6 +194,8 @@ def _numbers(kind: str, settings: _Settings) -> list[Step]:
     if kind in TWICE and settings["include_top"]:
         std = [s * t for s, t in zip(std, three(settings["image_std"]), strict=True)]
     normal = Normalise(tuple((offset + m) / factor for m in mean), tuple(s / factor for s in std))
+    if kind in REVERSED:
+        return [normal, _reversed]
     return [*([_reversed] if settings["do_flip_channel_order"] else []), normal]
 
 
@@ -250,8 +203,11 @@ KINDS: dict[str, Callable[[_Settings], list[Step]]] = {
     "ConvNextImageProcessor": _convnext,
     "DINOv3ViTImageProcessor": _in_numbers,
     "LevitImageProcessor": _levit,
+    "PPLCNetImageProcessor": _lcnet,
     "PerceiverImageProcessor": _perceiver,
     "PoolFormerImageProcessor": _poolformer,
+    "TextNetImageProcessor": _textnet,
 }
 UNNORMALISED = {"MobileViTImageProcessor"}  # whatever its settings say
+REVERSED = {"PPLCNetImageProcessor"}  # after it was normalised: red by what is given for blue
 TWICE = {"EfficientNetImageProcessor"}  # divides by the deviation once more for classifiers

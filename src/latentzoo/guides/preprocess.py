@@ -11,13 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 Sides = tuple[int, int]
-Mode = Literal["nearest-exact", "bilinear", "bicubic"]
+Mode = Literal["nearest", "nearest-exact", "bilinear", "bicubic"]
+"""Ways of Pillow, and torch's nearest pixel: the two part where a place is exactly between two pixels (512 to 224)."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,44 @@ class Resize:
             size = (int(size * height / short), int(size * width / short))
         if size == (height, width):
             return image
-        if self.mode == "nearest-exact":
-            return F.interpolate(image, size, mode=self.mode)
+        if self.mode in ("nearest", "nearest-exact"):
+            rows, columns = (
+                _places(n, m, self.mode) for n, m in zip((height, width), size, strict=True)
+            )
+            return image[:, :, rows][..., columns]
         if self.mode == "bicubic" and self.bytes and antialias:
             wide = within(image, _smooth(image, (height, size[1]), self.mode))
             return within(image, _smooth(wide, size, self.mode))
         return _smooth(image, size, self.mode, antialias=antialias)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Creates the step that resizes in proportion, until pictures cover a frame or lie within it; sides are rounded.
+
+    Arguments:
+        frame: Height and width in pixels.
+        mode: How pixels are interpolated.
+        inside: Whether they lie within it.
+    """
+
+    frame: Sides
+    mode: Mode = "bilinear"
+    inside: bool = False
+
+    def __call__(self, image: Tensor, *, antialias: bool = True) -> Tensor:
+        ratios = [n / m for n, m in zip(image.shape[2:], self.frame, strict=True)]
+        ratio = max(ratios) if self.inside else min(ratios)
+        height, width = (round(n / ratio) for n in image.shape[2:])
+        return Resize((height, width), self.mode)(image, antialias=antialias)
+
+
+def _places(n: int, m: int, mode: Mode) -> list[int]:
+    """Which of n pixels become m: Pillow adds up its steps in double precision, torch multiplies in single."""
+    if mode == "nearest":
+        return np.cumsum([n / m / 2, *[n / m] * (m - 1)]).astype(int).tolist()
+    line = torch.arange(n, dtype=torch.float32).view(1, 1, n)
+    return F.interpolate(line, m, mode=mode).int().flatten().tolist()
 
 
 def within(image: Float[Tensor, "B 3 H W"], resized: Float[Tensor, "B 3 h w"]) -> Tensor:
@@ -64,23 +98,27 @@ def _smooth(image: Tensor, size: Sides, mode: Mode, *, antialias: bool = True) -
 
 @dataclass(frozen=True)
 class Crop:
-    """Creates the step that takes the centre; black is put around what is too small.
+    """Creates the step that takes the centre; black, or another colour, is put around what is too small.
 
     Arguments:
         size: Height and width in pixels.
         down: Whether an odd remainder is rounded down, as `transformers` does, or half to even, as torchvision does.
         more: Whether the odd row of black is above, as in the part of `transformers` that works by Pillow.
+        colour: What is put around, in [0, 1].
     """
 
     size: Sides
     down: bool = False
     more: bool = False
+    colour: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def __call__(self, image: Tensor, **_: bool) -> Tensor:
         lacks = [max(0, m - n) for n, m in zip(image.shape[2:], self.size, strict=True)]
         if any(lacks):
             above, left = ((n + self.more) // 2 for n in lacks)
-            image = F.pad(image, [left, lacks[1] - left, above, lacks[0] - above])
+            colour = image.new_tensor(self.colour).view(3, 1, 1)
+            sides = [left, lacks[1] - left, above, lacks[0] - above]
+            image = F.pad(image - colour, sides) + colour
         over = [n - m for n, m in zip(image.shape[2:], self.size, strict=True)]
         top, left = (n // 2 if self.down else round(n / 2) for n in over)
         return image[:, :, top : top + self.size[0], left : left + self.size[1]]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentzoo.errors import CheckpointError
-from latentzoo.guides import declared, networks, pretrained, words
+from latentzoo.guides import compared, declared, networks, pretrained, tables, words
 from latentzoo.guides.clip import CLIP, config
 from latentzoo.guides.preprocess import Preprocess, at_least_single, centred, in_type_of
 from latentzoo.hub import cache
@@ -133,7 +133,7 @@ class OpenClip(TextImage):
     """
 
     def __init__(self, network: Any, tokenizer: Any, *, source: str = "a model") -> None:
-        super().__init__(declared.open_clip(network.visual.preprocess_cfg, source=source))
+        super().__init__(tables.open_clip(network.visual.preprocess_cfg, source=source))
         self.network, self.tokenizer = network.eval().requires_grad_(False), tokenizer
 
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "N d"]:
@@ -221,7 +221,9 @@ def _open_clip(model: str, pretrained_on: str = "openai") -> OpenClip:
         with obeyed():
             purpose = f"the text-image model '{model}'"
             package = pretrained.package("open_clip", "open_clip", purpose)
-            network, _, _ = package.create_model_and_transforms(model, pretrained=pretrained_on)
+            network, _, theirs = package.create_model_and_transforms(
+                model, pretrained=pretrained_on
+            )
             tokenizer = package.get_tokenizer(model)
     except (OSError, RuntimeError, ValueError) as error:
         line = " ".join(str(error).split())[:200]
@@ -229,4 +231,6 @@ def _open_clip(model: str, pretrained_on: str = "openai") -> OpenClip:
         raise CheckpointError(
             f"open_clip cannot make '{model}' of '{pretrained_on}' ({line}); {cure}"
         ) from error
-    return OpenClip(network, tokenizer, source=model)
+    made = OpenClip(network, tokenizer, source=model)
+    compared.agree(made.preprocess, theirs, source=f"'{model}' of open_clip")
+    return made

@@ -16,14 +16,14 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from latentzoo.errors import CheckpointError, SpecError
 from latentzoo.guides import pretrained
-from latentzoo.guides.declared import GAP, MODES, probe
+from latentzoo.guides.compared import GAP, probe, tensor
+from latentzoo.guides.declared import MODES
 from latentzoo.guides.preprocess import Normalise, Resize, Sides, in_type_of
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
@@ -188,8 +188,7 @@ def of(processor: Any, *, source: str) -> Patches:
     unit = patches.patch * patches.merge
     for picture in (probe(2 * unit + 5, 3 * unit - 3), probe(7 * unit + 1, 4 * unit)):
         made = processor(picture, return_tensors="pt")
-        x = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
-        seen, grid = patches(x)
+        seen, grid = patches(tensor(picture))
         same = (
             torch.equal(made["image_grid_thw"], grid) and seen.shape == made["pixel_values"].shape
         )
