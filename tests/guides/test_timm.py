@@ -79,7 +79,7 @@ def test_the_pixels_are_those_of_open_clip_for_every_way_there_might_be() -> Non
     transforms = pytest.importorskip("open_clip.transform")
     ways = product(
         ("shortest", "longest", "squash"),
-        ("bicubic", "bilinear"),
+        ("bicubic", "bilinear", "random"),
         (40, (40, 40), (40, 57), (57, 40)),
         (0, 200),
     )

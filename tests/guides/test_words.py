@@ -2,13 +2,15 @@
 
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from energies import guides
+from latentzoo.errors import CheckpointError
 from latentzoo.guides import text_image
-from latentzoo.guides.words import cleaned, tokens
+from latentzoo.guides.words import cleaned, tokens, unread_by_open_clip
 
 transformers = pytest.importorskip("transformers")
 
@@ -42,9 +44,34 @@ def test_words_that_a_vocabulary_lacks_are_named(tmp_path: Path) -> None:
 
 def test_texts_are_cleaned_as_openai_does() -> None:
     assert cleaned("it\u2019s \u201cblue\u201d &amp;amp; \ufb01ne ") == 'it\'s "blue" & fine'
+    assert cleaned("\ufeffa\x07b \x1b[31mred\x1b[0m \u0133") == "ab red ij"
     assert (
         cleaned("caf\u00e9 \u00bd") == "caf\u00e9 \u00bd"
     )  # no compatibility form of anything else
+
+
+def test_words_that_open_clips_tokenizers_cut_are_named(tmp_path: Path) -> None:
+    inside = SimpleNamespace(tokenizer=bert(tmp_path), clean_fn=str.lower)
+    assert unread_by_open_clip(inside, "A Cat", [2, 5, 6, 3]) == ""
+    assert (
+        unread_by_open_clip(inside, "A Cat with zebra", [2, 5, 3])
+        == "'cat with [UNK]' and 'zebra'"
+    )
+    own = pytest.importorskip("open_clip").get_tokenizer("ViT-B-32")
+    long = "a photo of a cat and " * 13 + "a yellow hat"
+    assert unread_by_open_clip(own, long, own([long])[0].tolist()) == "'a cat and a yellow hat'"
+    assert unread_by_open_clip(own, "a photo", own(["a photo"])[0].tolist()) == ""
+
+
+def test_a_network_of_texts_and_films_is_refused(tmp_path: Path) -> None:
+    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
+    size |= {"num_attention_heads": 2}
+    vision = {**size, "image_size": 32, "patch_size": 8, "mit_hidden_size": 32}
+    vision |= {"mit_num_attention_heads": 2, "mit_intermediate_size": 64}
+    config = transformers.XCLIPConfig(text_config={**size, "vocab_size": 9}, vision_config=vision)
+    guides.save(transformers.XCLIPModel(config), tmp_path)
+    with pytest.raises(CheckpointError, match="is no text-image model"):
+        text_image.load(str(tmp_path))
 
 
 def _siglip(folder: Path) -> text_image.TextImage:

@@ -4,8 +4,10 @@ a card's name                    a model that a package brings, or `module:Class
 owner/repository, or a folder    any CLIP or SigLIP of `transformers`
 file.pt, file.safetensors        an archive with OpenAI's tensor names
 open_clip:ViT-B-32/laion2b_s34b_b79k   any model of open_clip
+open_clip:hf-hub:owner/repository, open_clip:local-dir:FOLDER   the same, in its own layout
 """
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -138,7 +140,11 @@ class OpenClip(TextImage):
 
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "N d"]:
         device = next(self.network.parameters()).device
-        return self.network.encode_text(self.tokenizer(list(texts)).to(device))
+        numbers = self.tokenizer(list(texts))
+        for text, row in zip(texts, numbers.tolist(), strict=True):
+            if lost := words.unread_by_open_clip(self.tokenizer, text, row):
+                warnings.warn(f"the model does not read {lost} of '{text}'", stacklevel=2)
+        return self.network.encode_text(numbers.to(device))
 
     def encode_image(self, pixels: Float[Tensor, "B 3 h w"]) -> Float[Tensor, "B d"]:
         return self.network.encode_image(pixels)
@@ -166,7 +172,7 @@ def load(name: str) -> TextImage:
         MissingExtra: If the package that the model needs is not installed.
     """
     if name.startswith("open_clip:"):
-        return _open_clip(*name.removeprefix("open_clip:").split("/", 1))
+        return _open_clip(name.removeprefix("open_clip:"))
     if (found := networks.load(name, "clip", TextImage)) is not None:
         return found
     return openai(name) if Path(name).is_file() else from_transformers(name)
@@ -209,14 +215,18 @@ def from_transformers(repository: str, processor: str | None = None) -> Transfor
         CheckpointError: If it cannot be had.
     """
     network = pretrained.load("AutoModel", repository)
-    if not hasattr(network, "get_text_features"):
+    if not all(hasattr(network, f"get_{kind}_features") for kind in ("text", "image")):
         raise CheckpointError(f"'{repository}' is no text-image model; give a CLIP or a SigLIP")
     ready = declared.load(processor or repository)
     tokenizer = pretrained.load("AutoTokenizer", processor or repository)
     return Transformers(network, tokenizer, ready)
 
 
-def _open_clip(model: str, pretrained_on: str = "openai") -> OpenClip:
+def _open_clip(name: str) -> OpenClip:
+    model, _, weights = name.partition("/")
+    pretrained_on: str | None = weights or "openai"
+    if model.startswith(("hf-hub:", "local-dir:")):
+        model, pretrained_on = name, None  # they bring their own
     try:
         with obeyed():
             purpose = f"the text-image model '{model}'"
@@ -228,9 +238,7 @@ def _open_clip(model: str, pretrained_on: str = "openai") -> OpenClip:
     except (OSError, RuntimeError, ValueError) as error:
         line = " ".join(str(error).split())[:200]
         cure = "unset LATENTZOO_OFFLINE" if cache.offline() else "check the name"
-        raise CheckpointError(
-            f"open_clip cannot make '{model}' of '{pretrained_on}' ({line}); {cure}"
-        ) from error
+        raise CheckpointError(f"open_clip cannot make '{name}' ({line}); {cure}") from error
     made = OpenClip(network, tokenizer, source=model)
     compared.agree(made.preprocess, theirs, source=f"'{model}' of open_clip")
     return made

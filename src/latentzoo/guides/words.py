@@ -1,6 +1,7 @@
 """Texts to token numbers, and a warning that says which words a model does not read."""
 
 import html
+import re
 import unicodedata
 import warnings
 from collections.abc import Sequence
@@ -9,6 +10,12 @@ from typing import Any
 from latentzoo.errors import SpecError
 
 CURLED = str.maketrans("\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f", "''''\"\"\"\"")
+LIGATURES = (
+    "\u0132\u0133\u0149\u01f1\u01f2\u01f3\u01c4\u01c5\u01c6\u01c7\u01c8\u01c9\u01ca\u01cb\u01cc"
+)
+UNSEEN = re.compile(
+    "\x1b\\[[0-9;]*[a-zA-Z]|[\0-\x08\x0b\x0e-\x1f\x7f\ufeff\ufff9-\ufffc\u206a-\u206f]"
+)
 
 
 def tokens(tokenizer: Any, texts: Sequence[str], length: int | None) -> Any:
@@ -48,9 +55,18 @@ def unread(tokenizer: Any, text: str, numbers: Sequence[int]) -> str:
     ends = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
     unknown = {tokenizer.unk_token_id} - ends - {None}  # CLIP's is its end token: it knows all
     kept = sum(number not in set(tokenizer.all_special_ids) - unknown for number in numbers)
-    lost = [] if kept >= len(whole) else [tokenizer.decode(whole[kept:]).strip()]
+    lost = [] if kept >= len(whole) else [tokenizer.decode(whole[kept:]).strip(" #")]
     lost += [word for word in text.split() if unknown and _unknown(tokenizer, word)]
     return " and ".join(f"'{words}'" for words in dict.fromkeys(lost) if words)
+
+
+def unread_by_open_clip(tokenizer: Any, text: str, numbers: Sequence[int]) -> str:
+    """As `unread`, for the tokenizers of open_clip: its own, or one of `transformers` inside."""
+    if (inner := getattr(tokenizer, "tokenizer", None)) is not None:
+        clean = getattr(tokenizer, "clean_fn", str)
+        return unread(inner, clean(text), numbers)
+    lost = tokenizer.decode(tokenizer.encode(text)[len(numbers) - 2 :]).strip()
+    return f"'{lost}'" if lost else ""
 
 
 def _unknown(tokenizer: Any, word: str) -> bool:
@@ -58,10 +74,14 @@ def _unknown(tokenizer: Any, word: str) -> bool:
 
 
 def cleaned(text: str) -> str:
-    """A text as OpenAI's tokenizer reads it: entities resolved, quotes straight, ligatures and wide letters apart."""
+    """A text as OpenAI's tokenizer reads it: entities resolved, quotes straight, ligatures and wide letters apart.
+
+    What is not seen (codes of terminals, the mark of byte order) is taken out.
+    """
+    text = UNSEEN.sub("", text)
     text = html.unescape(html.unescape(text)).translate(CURLED)
     return "".join(unicodedata.normalize("NFKC", c) if _compound(c) else c for c in text).strip()
 
 
 def _compound(letter: str) -> bool:
-    return "\ufb00" <= letter <= "\ufb06" or "\uff01" <= letter <= "\uff5e"
+    return letter in LIGATURES or "\ufb00" <= letter <= "\ufb06" or "\uff01" <= letter <= "\uff5e"
