@@ -78,7 +78,7 @@ def siglip(folder: Path) -> Path:
 
     size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
     size |= {"num_attention_heads": 2}
-    words = {"vocab_size": 40, "max_position_embeddings": 16}
+    words = {"vocab_size": 600, "max_position_embeddings": 16}
     config = SiglipConfig(
         text_config={**size, **words}, vision_config={**size, "image_size": 32, "patch_size": 8}
     )

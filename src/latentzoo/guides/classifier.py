@@ -130,7 +130,7 @@ def load(name: str) -> Classifier:
     config = network.config
     labels = [config.id2label[i] for i in range(len(config.id2label))]
     exclusive = config.problem_type != "multi_label_classification"
-    return Classifier(network, declared.load(name), labels, exclusive=exclusive)
+    return _fit(Classifier(network, declared.load(name), labels, exclusive=exclusive), name)
 
 
 def _timm(name: str) -> Classifier:
@@ -151,7 +151,18 @@ def _timm(name: str) -> Classifier:
     ready = tables.timm(data, source=name)
     theirs = library.data.create_transform(**data, is_training=False)
     compared.agree(ready, theirs, source=f"'{name}' of timm")
-    return Classifier(network, ready, library.data.ImageNetInfo(subset).label_descriptions())
+    labels = library.data.ImageNetInfo(subset).label_descriptions()
+    return _fit(Classifier(network, ready, labels), name)
+
+
+def _fit(found: Classifier, name: str) -> Classifier:
+    logits = compared.tried(found, source=name)
+    if logits.shape != (1, len(found.labels)):
+        raise CheckpointError(
+            f"'{name}' has {len(found.labels)} labels and makes {tuple(logits.shape)} numbers of a picture; "
+            "take another model"
+        )
+    return found
 
 
 def _parts(name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""A network's own way of pictures and ours, compared on two pictures before the network is used."""
+"""What is seen of a network before it is used: its own way of pictures against ours, and whether it takes them."""
 
 from collections.abc import Callable
 
@@ -44,6 +44,29 @@ def probe(height: int, width: int) -> Image.Image:
 def tensor(picture: Image.Image) -> Tensor:
     """A picture as numbers in [0, 1], (1, 3, H, W)."""
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
+
+
+def tried(see: Callable[[Tensor], Tensor], *, source: str, what: str = "pictures") -> Tensor:
+    """What a network says of a picture, or of something else that its caller gives it.
+
+    Raises:
+        CheckpointError: If it does not take it, or what it says is not finite.
+    """
+    try:
+        with torch.no_grad():
+            said = see(tensor(probe(47, 61)))
+    except CheckpointError:
+        raise
+    except Exception as error:  # whatever a network of somebody else raises
+        line = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"the network of '{source}' does not take the {what} that its settings ask for ({line}); take another"
+        ) from error
+    if not said.isfinite().all():
+        raise CheckpointError(
+            f"the network of '{source}' makes numbers that are not finite; take another"
+        )
+    return said
 
 
 def refused(name: str, fact: str) -> CheckpointError:

@@ -11,11 +11,12 @@ References:
 
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from latentzoo.errors import CheckpointError
-from latentzoo.guides import declared, networks, pretrained, text_image
+from latentzoo.guides import compared, declared, networks, pretrained, text_image
 from latentzoo.guides.preprocess import Preprocess, in_type_of
 from latentzoo.guides.roles import Features
 
@@ -45,14 +46,26 @@ class Summary(Features):
 
 
 def summary(network: nn.Module, output: Any) -> Float[Tensor, "B F"]:
-    """One vector a picture: the class token where the network has one, what it pools, or the mean over all places."""
+    """One vector a picture: what the network calls so, its class tokens, what it pools, or the mean over all places."""
+    if (whole := getattr(output, "summary", None)) is not None:  # RADIO
+        return whole
+    if (token := getattr(output, "cls_token_value", None)) is not None:  # CvT
+        return token[:, 0]
     states = output.last_hidden_state
     if states.ndim == 4:
         return states.mean((2, 3))
-    if any(name.rsplit(".", 1)[-1] in CLASS for name, _ in network.named_parameters()):
-        return states[:, 0]
+    if count := class_tokens(network):
+        return states[:, :count].mean(1)
     pooled = getattr(output, "pooler_output", None)
     return states.mean(1) if pooled is None else pooled.flatten(1)
+
+
+def class_tokens(network: nn.Module) -> int:
+    """How many class tokens a network puts before the places; 0 if it has none."""
+    for name, value in network.named_parameters():
+        if name.rsplit(".", 1)[-1] in CLASS:
+            return 1 if value.ndim == 1 else value.shape[-2]
+    return 0
 
 
 def load(name: str) -> Features:
@@ -63,9 +76,11 @@ def load(name: str) -> Features:
     """
     if (found := networks.load(name, "features", Features)) is not None:
         return found
-    network = pretrained.load("AutoModel", name)
-    if hidden := getattr(network.config, "mask_ratio", 0):
+    network = pretrained.load("AutoModel", name, spare="pooler")
+    found = Summary(network, declared.load(name))
+    if not torch.equal(compared.tried(found, source=name), compared.tried(found, source=name)):
         raise CheckpointError(
-            f"'{name}' hides {hidden:.0%} of every picture at random, so its features are no function; take another"
+            f"'{name}' draws random numbers (it hides a part of every picture?), so its features are no function; "
+            "take another"
         )
-    return Summary(network, declared.load(name))
+    return found

@@ -8,9 +8,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from torch import nn
-
-from latentzoo.errors import CheckpointError, MissingExtra
+from latentzoo.errors import CheckpointError, LatentzooError, MissingExtra
 from latentzoo.hub import cache
 from latentzoo.hub.offline import obeyed
 
@@ -27,15 +25,16 @@ def package(name: str, extra: str, purpose: str) -> Any:
         raise MissingExtra(name, extra, purpose) from None
 
 
-def load(kind: str, source: str) -> Any:
+def load(kind: str, source: str, *, spare: str | None = None) -> Any:
     """Loads a network, a tokenizer or a processor; a network comes frozen and in float32.
 
     Arguments:
         kind: The class of `transformers`, e.g. "AutoModel".
         source: The repository, or a folder in its layout.
+        spare: The part of a network that the files need not have.
 
     Raises:
-        CheckpointError: If it cannot be had from there.
+        CheckpointError: If it cannot be had from there, or only a part: the library would draw the rest at random.
         MissingExtra: If transformers is not installed.
     """
     options: dict[str, Any] = {"local_files_only": cache.offline()}
@@ -43,16 +42,29 @@ def load(kind: str, source: str) -> Any:
         options["trust_remote_code"] = False
     try:
         with obeyed(), quiet(library := package("transformers", "clip", f"the model '{source}'")):
-            found = getattr(library, kind).from_pretrained(source, **options)
-    except (OSError, ValueError) as error:
-        line = " ".join(str(error).split())[:200]
+            maker = getattr(library, kind)
+            if kind.startswith("AutoModel"):
+                options["output_loading_info"] = True
+            found = maker.from_pretrained(source, **options)
+    except LatentzooError:
+        raise
+    except Exception as error:  # whatever the files of somebody else make the library raise
+        line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         cure = "unset LATENTZOO_OFFLINE" if cache.offline() else "check the name"
+        cure = "install what is missing" if isinstance(error, ImportError) else cure
         raise CheckpointError(
             f"the model '{source}' cannot be loaded ({line}); give a repository or a folder, or {cure}"
         ) from error
-    if not isinstance(found, nn.Module):
+    if not isinstance(found, tuple):
         return found
-    return found.float().eval().requires_grad_(False)
+    network, told = found
+    missing = [k for k in sorted(told["missing_keys"]) if spare not in k.split(".")]
+    if missing:
+        raise CheckpointError(
+            f"the files of '{source}' lack {len(missing)} tensors of the network that is asked for "
+            f"({', '.join(missing[:2])}, ...); take another model"
+        )
+    return network.float().eval().requires_grad_(False)
 
 
 @contextmanager

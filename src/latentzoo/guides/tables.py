@@ -39,8 +39,8 @@ def open_clip(table: Mapping[str, Any], *, source: str) -> Preprocess:
     """
     size = table["size"]
     frame = (size, size) if isinstance(size, int) else (size[0], size[1])
-    modes = {**MODES, "random": "bicubic"}  # random in training alone
-    mode, way = modes.get(table["interpolation"]), table["resize_mode"]
+    asked, way = table["interpolation"], table["resize_mode"]
+    mode = MODES.get("bicubic" if asked == "random" else asked)  # random in training alone
     if mode is None or way not in ("shortest", "squash", "longest"):
         fact = f"{way}, {table['interpolation']} are not known here"
         raise refused(f"'{source}' of open_clip", fact)

@@ -219,7 +219,14 @@ def from_transformers(repository: str, processor: str | None = None) -> Transfor
         raise CheckpointError(f"'{repository}' is no text-image model; give a CLIP or a SigLIP")
     ready = declared.load(processor or repository)
     tokenizer = pretrained.load("AutoTokenizer", processor or repository)
-    return Transformers(network, tokenizer, ready)
+    found = Transformers(network, tokenizer, ready)
+    seen = compared.tried(found.embed, source=repository)
+    read = compared.tried(lambda _: found.encode_text([""]), source=repository, what="texts")
+    if seen.shape != read.shape:
+        raise CheckpointError(
+            f"'{repository}' has pictures of {seen.shape[1]} numbers and texts of {read.shape[1]}; take another"
+        )
+    return found
 
 
 def _open_clip(name: str) -> OpenClip:
