@@ -188,3 +188,33 @@ def test_what_a_training_keeps_beside_the_weights_is_no_weight(toy, tmp_path):
         assert torch.equal(load(file, tmp_path).linear.weight, toy["fc.weight"])
     with pytest.raises(CheckpointError, match=r"no rule for 1 tensors \(losses\)"):
         load({"g_ema": toy, "losses": torch.zeros(3)}, tmp_path)
+
+
+COUNTERS = {
+    "num_updates": torch.tensor(3),
+    "model.num_updates": torch.tensor(3),
+    "inner.n_averaged": torch.tensor([5]),
+    "ema.initted": torch.tensor(True),
+    "a.b.step": torch.tensor(7.0),
+}
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model."])
+def test_counters_of_averages_and_trainings_are_none_of_a_network(prefix, toy, tmp_path):
+    found = load(under(prefix, toy | COUNTERS), tmp_path)
+    assert torch.equal(found.linear.weight, toy["fc.weight"])
+
+
+def test_a_tensor_that_is_named_as_a_counter_and_is_none_is_not_passed_over(toy, tmp_path):
+    with pytest.raises(CheckpointError, match=r"a\.step"):
+        load(toy | {"a.step": torch.ones(2, 2)}, tmp_path)
+
+
+@pytest.mark.parametrize("name", official.FILES)
+def test_counters_beside_the_tensors_of_every_family(name, tmp_path):
+    from latentzoo.hub.read import read
+
+    family, write, options = official.FILES[name]
+    tensors = {k: v.clone().contiguous() for k, v in read(write(tmp_path)).tensors.items()}
+    torch.save(tensors | COUNTERS, tmp_path / "a.pt")
+    assert zoo.load(tmp_path / "a.pt", family=family, **options).size

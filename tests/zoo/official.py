@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from latentzoo.diffusion.schedule import scaled_linear_betas
 from laws import PARITY, is_filter, taps
 
 HUB = PARITY.parent / "hub" / "data"
@@ -33,6 +34,11 @@ def state(arch: str, card: str) -> tuple[State, dict[str, Any]]:
             return check.fill(entry, record["salt"])
         if is_filter(entry):
             return taps(entry["key"])
+        if entry["key"] == "betas":
+            c = record["config"]
+            return torch.tensor(
+                scaled_linear_betas(c["linear_start"], c["linear_end"], n=c["timesteps"])
+            )
         name = next(ours for taken, ours in (r.rename(entry["key"]) for r in rules) if taken)
         return own[name] if name in own else torch.zeros(entry["shape"])
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from latentzoo import errors, options, zoo
 from latentzoo.cli import app
-from latentzoo.diffusion.schedule import cosine_betas, linear_betas
+from latentzoo.diffusion.schedule import cosine_betas, linear_betas, scaled_linear_betas
 from latentzoo.nn.adm import AttentionBlock
 from latentzoo.zoo import _plan
 
@@ -131,6 +131,73 @@ def test_settings_that_cannot_be_meant_are_one_line(tmp_path):
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(told))
         with pytest.raises(errors.CheckpointError, match=f"{name}: {value} of the U-Net"):
             zoo.load(path)
+
+
+TRUE = {
+    "model_channels": 32,
+    "num_res_blocks": 1,
+    "channel_mult": [1, 2],
+    "attention_resolutions": [2],
+    "in_channels": 3,
+    "out_channels": 3,
+    "use_spatial_transformer": False,
+    "use_scale_shift_norm": False,
+    "resblock_updown": False,
+}
+
+
+STAGE = {"z_channels": 3, "ch": 32, "ch_mult": [1, 1, 2], "num_res_blocks": 1}
+
+
+def beside_ldm(path, stage=None, **values):
+    told = copy.deepcopy(SETTINGS)
+    told["model"]["params"]["unet_config"]["params"] |= TRUE | values
+    first = {"embed_dim": 3, "n_embed": 64, "ddconfig": STAGE} | (stage or {})
+    told["model"]["params"]["first_stage_config"] = {"params": first}
+    path.with_name("config.yaml").write_text(yaml.safe_dump(told))
+    return path
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        *({"model_channels": 96}, {"num_res_blocks": 2}, {"channel_mult": [1, 2, 4]}),
+        *({"attention_resolutions": [1]}, {"in_channels": 4}, {"out_channels": 4}),
+        *({"use_scale_shift_norm": True}, {"resblock_updown": True}),
+        {"use_spatial_transformer": True, "context_dim": 512},
+        *({"stage": {"n_embed": 128}}, {"stage": {"embed_dim": 4}}),
+        *(
+            {"stage": {"ddconfig": STAGE | other}}
+            for other in ({"ch": 64}, {"ch_mult": [1, 2, 4]})
+        ),
+    ],
+    ids=str,
+)
+def test_settings_of_another_network_are_not_passed_over(other, tmp_path):
+    path = beside_ldm(FILES["ldm"][1](tmp_path), attention_resolutions=[8, 4, 2])
+    zoo.load(path)
+    beside_ldm(path, **other)
+    with pytest.raises(errors.CheckpointError, match="the settings of another network") as error:
+        zoo.load(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "other", [{"linear_start": 0.001}, {"linear_end": 0.012}, {"timesteps": 500}]
+)
+def test_settings_that_the_table_of_betas_contradicts(other, tmp_path):
+    tensors, _ = official.state("ldm", "v1")
+    tensors["betas"] = torch.tensor(scaled_linear_betas(0.0015, 0.0195, n=1000))
+    torch.save({"state_dict": tensors}, tmp_path / "a.ckpt")
+    true = {"linear_start": 0.0015, "linear_end": 0.0195, "timesteps": 1000}
+    for told, fits in ((true, True), (true | other, False)):
+        params = SETTINGS["model"]["params"] | told
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump({"model": {"params": params}}))
+        if fits:
+            zoo.load(tmp_path / "a.ckpt")
+            continue
+        with pytest.raises(errors.CheckpointError, match="where its table of betas has"):
+            zoo.load(tmp_path / "a.ckpt")
 
 
 @pytest.mark.parametrize("curve", ["linear", "cosine"])

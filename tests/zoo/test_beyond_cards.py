@@ -1,5 +1,6 @@
 """Configurations of the official code beyond those of the published files: read, and equal to what they must be."""
 
+import re
 import sys
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ from latentzoo import energies
 from latentzoo.errors import CheckpointError, SpecError, UnknownName
 from latentzoo.guides.resnet import AttributeClassifier
 from latentzoo.hub.checkpoint import Checkpoint
+from latentzoo.nn.truncation import truncate
 from latentzoo.rng import Rng
 from latentzoo.zoo import _plan, shelf
 from laws import PARITY, randomise
@@ -103,26 +105,48 @@ def test_the_jitter_of_stylesdf_is_one_for_a_ray_or_one_for_each_of_its_depths(c
     assert not torch.allclose(other["sdf"], single["sdf"])
 
 
-def stylegan2(average):
-    tensors, _ = official.state("stylegan2", "s32_d64_m4")
-    return {**tensors, "latent_avg": average}
+MEANS = {
+    ("stylegan2", "s32_d64_m4"): "latent_avg",
+    ("stylegan2_ada", "human_32x16"): "mapping.w_avg",
+    ("stylegan3", "t16_uncond"): "mapping.w_avg",
+    ("eg3d", "ffhq_8xdc"): "backbone.mapping.w_avg",
+    ("stylenerf", "ffhq_like"): "mapping.w_avg",
+}
 
 
-def test_mean_styles_of_layers():
+@pytest.mark.parametrize("source", MEANS, ids="/".join)
+def test_mean_styles_of_layers(source):
     """Equal rows are one mean; others are one for each layer, and any other number is refused."""
-    plain = made(stylegan2(torch.linspace(-1, 1, 64)), truncation=0.5)
-    rows, z = plain.synthesis.styles, Rng(0).normal(plain.space.dim)
-    mean = plain.w_avg
-    for count in (1, rows):
-        same = made(stylegan2(mean.expand(count, -1)), truncation=0.5)
-        torch.testing.assert_close(same.styles(z), plain.styles(z))
-    each = torch.randn(rows, 64, generator=torch.Generator().manual_seed(0))
-    own = made(stylegan2(each), truncation=0.5, cutoff=3)
-    whole = made(stylegan2(each)).styles(z)
-    expected = torch.cat([(each + whole)[:, :3] / 2, whole[:, 3:]], dim=1)
-    torch.testing.assert_close(own.styles(z), expected)
-    with pytest.raises(SpecError, match=f"5 mean styles do not fit {rows} layers"):
-        made(stylegan2(mean.expand(5, -1)))
+    (tensors, _), name = official.state(*source), MEANS[source]
+    file = lambda mean, psi: made({**tensors, name: mean}, truncation=psi).double()
+    mean = torch.linspace(-1, 1, 64)[: len(tensors.get(name, range(64)))]
+    with pytest.raises(SpecError, match="99 mean styles do not fit") as error:
+        file(mean.expand(99, -1), 0.5)
+    layers = int(re.findall(r"fit (\d+) layers", str(error.value))[0])
+    plain = file(mean, 0.5)
+    z = Rng(0, dtype=torch.float64).normal(plain.space.dim)
+    for shape in ((1,), (1, 1), (layers,), (1, layers)):
+        same = file(mean.expand(*shape, -1).clone(), 0.5)
+        torch.testing.assert_close(same(z), plain(z))
+    each = torch.randn(1, layers, len(mean), generator=torch.Generator().manual_seed(0))
+    assert not torch.allclose(file(each, 0.5)(z), plain(z))
+    torch.testing.assert_close(file(each, 1.0)(z), file(mean, 1.0)(z))
+
+
+@pytest.mark.parametrize("cutoff", [None, 0, 2, 5])
+def test_each_layer_is_drawn_to_its_own_mean(cutoff):
+    w, means = torch.randn(3, 4).double(), torch.randn(5, 4).double()
+    found = truncate(w, means, 0.3, 5, cutoff)
+    for layer, mean in enumerate(means):
+        near = layer < (5 if cutoff is None else cutoff)
+        torch.testing.assert_close(found[:, layer], mean + 0.3 * (w - mean) if near else w)
+
+
+def test_a_network_of_nvidia_without_its_mean_style_has_one_of_its_latents():
+    tensors, _ = official.state("stylegan2_ada", "human_32x16")
+    without = {name: t for name, t in tensors.items() if name != "mapping.w_avg"}
+    assert made(without).w_avg is None
+    assert made(without, truncation=0.5)(Rng(0).normal(made(without).space.dim)).isfinite().all()
 
 
 @pytest.fixture

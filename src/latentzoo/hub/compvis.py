@@ -20,6 +20,26 @@ TOLD = {
     *("use_checkpoint", "use_fp16", "use_bf16", "dropout", "ckpt_path", "ignore_keys"),
 }
 """The other settings of a U-Net: read here, told by its tensors as well, or of its training."""
+CLAIMS = {
+    "model_channels": "width",
+    "num_res_blocks": "depth",
+    "channel_mult": "mult",
+    "attention_resolutions": "attention",
+    "use_scale_shift_norm": "modulate",
+    "resblock_updown": "resample",
+    "in_channels": "inputs",
+    "out_channels": "outputs",
+}
+"""The settings of a U-Net that its tensors tell as well, and our names of them."""
+STAGE_CLAIMS = {
+    "n_embed": "codebook",
+    "embed_dim": "channels",
+    "z_channels": "latent",
+    "ch": "width",
+    "ch_mult": "mult",
+    "num_res_blocks": "depth",
+}
+"""Those of an autoencoder."""
 TEXTUAL = {
     "cond_stage_model.transformer.text_model.": "CLIP's text encoder, as Stable Diffusion 1",
     "cond_stage_model.model.transformer.resblocks.": "OpenCLIP's text encoder, as Stable Diffusion 2",
@@ -64,6 +84,43 @@ def read(settings: Mapping[str, Any]) -> dict[str, Any]:
     if not params.get("scale_by_std"):
         told["scale"] = float(params.get("scale_factor", 1.0))
     return told
+
+
+def compare(
+    settings: Mapping[str, Any], unet: Mapping[str, Any], stage: Mapping[str, Any]
+) -> None:
+    """Compares the settings of both networks with what their tensors tell, by our names.
+
+    Raises:
+        CheckpointError: If they are of other networks.
+    """
+    said = dict(_below(settings, "model", "params", "unet_config", "params"))
+    claims = dict(CLAIMS)
+    if "use_spatial_transformer" in said:
+        claims |= {"transformer_depth": "transformer", "context_dim": "context"}
+        depth = said.get("transformer_depth", 1) if said["use_spatial_transformer"] else 0
+        said["transformer_depth"] = depth
+    if "attention_resolutions" in said:  # factors beyond the lowest level have no effect
+        there = 2 ** len(unet["mult"])
+        said["attention_resolutions"] = sorted(
+            n for n in said["attention_resolutions"] if n < there
+        )
+    _agree(said, claims, {**unet, "attention": sorted(unet["attention"])}, "the U-Net")
+    first = _below(settings, "model", "params", "first_stage_config", "params")
+    said = {**first, **_below(first, "ddconfig")}
+    _agree(said, STAGE_CLAIMS, {"codebook": None, **stage}, "the first stage")
+
+
+def _agree(
+    said: Mapping[str, Any], claims: Mapping[str, str], seen: Mapping[str, Any], what: str
+) -> None:
+    for name in claims.keys() & said.keys():
+        own = seen.get(claims[name])
+        if said[name] not in (own, None):
+            raise CheckpointError(
+                f"its config.yaml says {name}: {said[name]} of {what}, and its tensors {own}; are these the "
+                "settings of another network? give the right ones, or move them away"
+            )
 
 
 def refuse_texts(names: Iterable[str], *, source: str) -> None:

@@ -25,11 +25,11 @@ def binomial(taps: Tensor) -> bool:
     return given.shape == unit.shape and (near(1.0) or near(4.0))
 
 
-def nvidia(theirs: str = "", ours: str = "") -> list[Rule]:
-    """The rules for NVIDIA's names of `w_avg`, `mapping` and `synthesis`, below prefixes."""
+def nvidia(theirs: str = "", ours: str = "", mean: str | None = None) -> list[Rule]:
+    """The rules for NVIDIA's names of `w_avg`, with its pattern, `mapping` and `synthesis`, below prefixes."""
     rules = [
         Rule("{x*}.resample_filter", None, known=binomial),
-        Rule("mapping.w_avg", "w_avg"),
+        Rule("mapping.w_avg", "w_avg", mean),
         Rule("synthesis.b4.const", "synthesis.const"),
         Rule("{network}.{x*}", "{network}.{x*}"),
     ]

@@ -20,7 +20,7 @@ COUNTS = {
     *("n_averaged", "num_updates", "decay", "initted", "step"),
     *("global_step", "epoch", "iter", "iteration"),
 }
-"""What averages over training steps, and trainings, count beside the network."""
+"""What averages over training steps, and trainings, count beside the network, or in it."""
 AVERAGED = re.compile(
     r"(?<![a-z])(ema|smooth(ed)?|running|avg|averaged?|swa|shadow|polyak|accum(ulated?)?)(?![a-z])|^gs\.?$"
 )
@@ -44,7 +44,7 @@ def bare(names: Iterable[str]) -> dict[str, str]:
     parts = {
         name: [part for part in name.split(".") if part not in PASSING]
         for name in names
-        if name not in COUNTS
+        if name.rpartition(".")[2] not in COUNTS
     }
     while parts and all(
         len(p) > 1 and p[0] == next(iter(parts.values()))[0] for p in parts.values()
@@ -76,7 +76,8 @@ def layers(checkpoint: Checkpoint) -> Iterator[dict[str, Checkpoint]]:
     A wrapping is the first segment of all names, those of `BESIDE` apart; tensors whose name has no dot, as
     `latent_avg`, belong to each.
     """
-    uncounted = {name: x for name, x in checkpoint.tensors.items() if name not in COUNTS}
+    counted = lambda name, x: name.rpartition(".")[2] in COUNTS and x.numel() == 1
+    uncounted = {name: x for name, x in checkpoint.tensors.items() if not counted(name, x)}
     yield {"": replace(checkpoint, tensors=uncounted)}
     tensors = {
         ".".join(part for part in name.split(".") if part not in PASSING): tensor

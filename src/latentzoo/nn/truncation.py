@@ -13,7 +13,7 @@ References:
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -26,7 +26,7 @@ from latentzoo.rng import Domain, Rng
 
 def truncate(
     w: Float[Tensor, "B D"],
-    w_mean: Float[Tensor, "... D"],
+    w_mean: Float[Tensor, "*#L D"],
     psi: float,
     layers: int,
     cutoff: int | None = None,
@@ -35,15 +35,42 @@ def truncate(
 
     Arguments:
         w: The styles, with shape (B, D).
-        w_mean: The mean style, with shape (D,) or (B, D).
+        w_mean: The mean style, with shape (D,), or one for each layer, (L, D).
         psi: The truncation, finite; 1 changes nothing.
         layers: The number of layers L.
         cutoff: How many layers are truncated, from the first; None for all of them.
     """
-    near = w if psi == 1 else w_mean + psi * (w - w_mean)
+    repeat = lambda style: style[:, None].expand(-1, layers, -1)
+    if psi == 1:
+        return repeat(w)
+    pull = lambda style: w_mean + psi * (style - w_mean)
+    near = repeat(pull(w)) if w_mean.ndim == 1 else pull(repeat(w))
     if cutoff is None:
-        return near[:, None].expand(-1, layers, -1)
-    return torch.stack([near] * min(cutoff, layers) + [w] * (layers - cutoff), dim=1)
+        return near
+    return torch.cat([near[:, :cutoff], repeat(w)[:, cutoff:]], dim=1)
+
+
+def mean_styles(means: int, layers: int, dim: int) -> Float[Tensor, "*#L D"]:
+    """Zeros in the place of a file's mean style, (D,), or of its `means` rows, (1 or L, D).
+
+    Raises:
+        SpecError: If there is not one row for each layer, or one for all.
+    """
+    if means not in (0, 1, layers):
+        raise SpecError(
+            f"{means} mean styles do not fit {layers} layers; give one, or one for each"
+        )
+    return torch.zeros((means, dim) if means else (dim,))
+
+
+def rows(shape: Sequence[int]) -> int:
+    """How many mean styles a file has that keeps them in such a shape, "... w"; 0 where it is a vector."""
+    return math.prod(shape[:-1]) if len(shape) > 1 else 0
+
+
+def as_rows(w_avg: Tensor | None) -> str | None:
+    """The pattern by which a file's mean styles become those of a network."""
+    return None if w_avg is None or w_avg.ndim == 1 else "... w -> (...) w"
 
 
 class MeanStyle(nn.Module):

@@ -33,14 +33,13 @@ from torch import Tensor, nn
 
 from latentzoo import options
 from latentzoo.errors import UnknownName
-from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.dialects import binomial, nvidia
 from latentzoo.hub.keys import Rule
 from latentzoo.nn.fir import upsample
 from latentzoo.nn.mapping import Linear, Mapping
 from latentzoo.nn.style import Synthesis, SynthesisLayer, ToRGB, noise_blocks
-from latentzoo.nn.truncation import require, truncate
+from latentzoo.nn.truncation import as_rows, mean_styles, require, rows, truncate
 from latentzoo.nn.volume import composite, in_chunks, pixels, rays, refine, stratify, visibility
 from latentzoo.options import Count, Natural, Positive
 from latentzoo.views.camera import Camera, Solid, Viewable
@@ -179,6 +178,7 @@ class EG3DNetwork(nn.Module):
         importance: The number of depths of the second pass; 0 for none.
         white: Whether what is behind the scene is white.
         condition: The factor on the label in the mapping; 0 where the mapping does not see it.
+        means: How many mean styles the file has, one for each layer or one for all; 0 for one that is a vector.
     """
 
     w_avg: Tensor
@@ -197,13 +197,14 @@ class EG3DNetwork(nn.Module):
         importance: int,
         white: bool,
         condition: float,
+        means: int = 0,
     ) -> None:
         super().__init__()
         self.mapping, self.synthesis = mapping, synthesis
         self.decoder, self.enlarge = decoder, enlarge
         self.near, self.far, self.box, self.white = near, far, box, white
         self.samples, self.importance, self.condition = samples, importance, condition
-        self.register_buffer("w_avg", torch.zeros(synthesis.w_dim))
+        self.register_buffer("w_avg", mean_styles(means, synthesis.styles, synthesis.w_dim))
 
     def styles(
         self,
@@ -424,6 +425,7 @@ def build(
     importance: Natural = 48,
     white: bool = False,
     condition: float = 1.0,
+    means: Natural = 0,
     fov: Positive = 13.378,
     radius: float = 2.7,
     pivot: Sequence[float] = (0.0, 0.0, 0.2),
@@ -456,6 +458,7 @@ def build(
         importance: The number of depths of the second pass; 0 for none.
         white: Whether what is behind the scene is white.
         condition: The factor on the label in the mapping; 0 where the mapping does not see it.
+        means: How many mean styles the file has, one for each layer or one for all; 0 for one that is a vector.
         fov: The angle of view of the authors' camera, in degrees.
         radius: Its distance from the origin.
         pivot: The point it looks at.
@@ -502,16 +505,17 @@ def build(
         importance=importance,
         white=white,
         condition=condition,
+        means=means,
     )
     x, y, z = pivot
     own = Camera(0.0, ELEVATION, fov, radius, (x, y, z))
     return EG3D(network, own=own, **options)
 
 
-def official(generator: Generator) -> list[Rule]:
+def official(generator: EG3D) -> list[Rule]:
     """The names of NVIDIA's pickles."""
     return [
-        *nvidia("backbone.", "network."),
+        *nvidia("backbone.", "network.", as_rows(generator.network.w_avg)),
         Rule("superresolution.resample_filter", None, known=binomial),
         Rule("superresolution.{x*}.resample_filter", None, known=binomial),
         Rule("superresolution.{x*}", "network.enlarge.{x*}"),
@@ -603,6 +607,7 @@ def widths_of(shapes: Record[str, tuple[int, ...]]) -> dict[str, Any]:
         "layers": len(fc),
         "mapping_features": first[0] if len(fc) > 1 else None,
         "embed_features": embed,
+        "means": rows(shapes["backbone.mapping.w_avg"]),
         "plane_channels": planes // 3,
         "hidden": shapes["decoder.net.0.weight"][0],
         "features": shapes["decoder.net.2.weight"][0] - 1,

@@ -26,6 +26,7 @@ References:
     | https://arxiv.org/abs/2207.12598
 """
 
+import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import pairwise
@@ -323,8 +324,11 @@ CONSTANTS = (
     *("posterior_log_variance_clipped", "posterior_mean_coef1", "posterior_mean_coef2"),
 )
 """Tables of the schedule, which the code computes."""
-LEFT = ("ddim_{x}", "lvlb_weights", "logvar", "loss.{x*}", "first_stage_model.loss.{x*}")
-"""What samplers and losses of the training leave behind."""
+LEFT = (
+    *("ddim_{x}", "lvlb_weights", "logvar", "loss.{x*}"),
+    *("first_stage_model.loss.{x*}", "first_stage_model.colorize"),
+)
+"""What samplers, losses and logs of the training leave behind."""
 
 RAW, STAGE = "model.diffusion_model.", "first_stage_model."
 
@@ -369,7 +373,11 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     if "time_embed.0.weight" not in net or "decoder.conv_in.weight" not in stage:
         return None
     config: dict[str, Any] = {"unet": _unet(net), "first_stage": read_shape(stage)}
-    told = compvis.read(beside.settings(checkpoint.path))
+    settings = beside.settings(checkpoint.path)
+    ends = [net[f"{name}.weight"].shape for name in ("input_blocks.0.0", "out.2")]
+    shown = {"transformer": 0, **config["unet"], "inputs": ends[0][1], "outputs": ends[1][0]}
+    compvis.compare(settings, shown, config["first_stage"])
+    told = compvis.read(settings)
     assumed: dict[str, str] = {}
     if not {"heads", "head_width"} & told.keys():
         few = "8 heads" if config["unet"]["resample"] else "heads of 32 channels"
@@ -382,7 +390,7 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     elif "scale" not in told:
         config["scale"], assumed["scale"] = 1.0, "1.0, as most published models have"
     if "betas" in file:
-        told |= _betas(file["betas"])
+        told |= _betas(file["betas"], told)
     elif "beta_end" not in told:
         assumed["beta_end"] = "0.0195, as most published models have"
     if "cond_stage_model.embedding.weight" in file:
@@ -407,11 +415,11 @@ def _unet(net: Mapping[str, Tensor]) -> dict[str, Any]:
     return unet
 
 
-def _betas(betas: Tensor) -> dict[str, Any]:
-    """The schedule of a file's table.
+def _betas(betas: Tensor, told: Mapping[str, Any]) -> dict[str, Any]:
+    """The schedule of a file's table, which is that of the settings where they tell one.
 
     Raises:
-        CheckpointError: If it is another curve.
+        CheckpointError: If it is another curve, or another one than that of the settings.
     """
     start, end, times = betas[0].item(), betas[-1].item(), len(betas)
     curve = torch.tensor(scaled_linear_betas(start, end, n=times))
@@ -420,4 +428,11 @@ def _betas(betas: Tensor) -> dict[str, Any]:
             f"the file's table of {times} betas, {start:.4g} to {end:.4g}, is not linear in their roots, as only "
             "such a schedule is known here"
         )
-    return {"beta_start": start, "beta_end": end, "times": times}
+    found = {"beta_start": start, "beta_end": end, "times": times}
+    for name in found.keys() & told.keys():
+        if not math.isclose(found[name], told[name], rel_tol=0.02):
+            raise CheckpointError(
+                f"its config.yaml says {told[name]} where its table of betas has {found[name]:.4g} ({name}); are "
+                "these the settings of another network?"
+            )
+    return found

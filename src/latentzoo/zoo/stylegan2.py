@@ -33,7 +33,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentzoo import options
-from latentzoo.errors import SpecError
 from latentzoo.generator import Generator
 from latentzoo.hub import dialects
 from latentzoo.hub.checkpoint import Checkpoint
@@ -41,7 +40,7 @@ from latentzoo.hub.keys import Rule
 from latentzoo.nn import channels as pictures
 from latentzoo.nn.mapping import Mapping
 from latentzoo.nn.style import Synthesis, noise_blocks
-from latentzoo.nn.truncation import MeanStyle, require, truncate
+from latentzoo.nn.truncation import MeanStyle, as_rows, mean_styles, require, rows, truncate
 from latentzoo.options import Count, Natural, Positive
 from latentzoo.rng import Domain, Rng
 from latentzoo.space import Space
@@ -92,12 +91,8 @@ class StyleGAN2(Generator):
         self.truncation, self.cutoff, self.noise = truncation, cutoff, noise
         label = F.one_hot(torch.tensor(class_index), classes).float() if classes else None
         self.register_buffer("label", label, persistent=False)
-        if means not in (0, 1, synthesis.styles):
-            raise SpecError(
-                f"{means} mean styles do not fit {synthesis.styles} layers; give one, or one for each"
-            )
-        shape = (means, synthesis.w_dim) if means else (synthesis.w_dim,)
-        w_avg = None if "w_mean" in missing else torch.zeros(shape)
+        w_mean = mean_styles(means, synthesis.styles, synthesis.w_dim)
+        w_avg = None if "w_mean" in missing else w_mean
         self.register_buffer("w_avg", w_avg)
         self.taken = MeanStyle(mapping.z_dim)
         rng = Rng(seed, domain=Domain.MAP)
@@ -121,12 +116,7 @@ class StyleGAN2(Generator):
         w, layers = self._style(z), self.synthesis.styles
         if self.truncation == 1:
             return w[:, None].expand(-1, layers, -1)
-        if self.w_mean.ndim == 1:
-            return truncate(w, self.w_mean, self.truncation, layers, self.cutoff)
-        ws = w[:, None].expand(-1, layers, -1)  # each layer towards a mean of its own
-        near = self.w_mean + self.truncation * (ws - self.w_mean)
-        cutoff = layers if self.cutoff is None else self.cutoff
-        return torch.cat([near[:, :cutoff], ws[:, cutoff:]], dim=1)
+        return truncate(w, self.w_mean, self.truncation, layers, self.cutoff)
 
     @property
     def w_mean(self) -> Float[Tensor, "*#L W"]:
@@ -195,9 +185,9 @@ def build(
     return StyleGAN2(mapping, synthesis, **options)
 
 
-def nvidia(generator: Generator) -> list[Rule]:
+def nvidia(generator: StyleGAN2) -> list[Rule]:
     """The names of NVIDIA's pickles: ours but for the place of two tensors."""
-    return dialects.nvidia()
+    return dialects.nvidia(mean=as_rows(generator.w_avg))
 
 
 def rosinality(generator: StyleGAN2) -> list[Rule]:
@@ -206,7 +196,7 @@ def rosinality(generator: StyleGAN2) -> list[Rule]:
     layers = range(len(generator.mapping))
     return [
         *(Rule(f"style.{i + 1}.{{t}}", f"mapping.fc{i}.{{t}}") for i in layers),
-        Rule("latent_avg", mean),
+        Rule("latent_avg", mean, as_rows(generator.w_avg)),
         *dialects.rosinality(generator.synthesis),
     ]
 
@@ -253,6 +243,8 @@ def _from_nvidia(shapes: dict[str, tuple[int, ...]], records: dict[str, Any]) ->
         "noisy": "synthesis.b4.conv1.noise_strength" in shapes,
         "architecture": architecture,
         "clamp": attribute("synthesis.b4.conv1", "conv_clamp", None if modules else 256),
+        "missing": [] if "mapping.w_avg" in shapes else ["w_mean"],
+        "means": rows(shapes.get("mapping.w_avg", ())),
     }
 
 
@@ -268,7 +260,7 @@ def _from_rosinality(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
         "start": list(shapes["input.input"][2:]),
         "channels": shapes["to_rgb1.conv.weight"][1],
         "missing": [name for name, tensor in constants.items() if tensor not in shapes],
-        "means": mean[0] if len(mean := shapes.get("latent_avg", ())) == 2 else 0,
+        "means": rows(shapes.get("latent_avg", ())),
     }
 
 

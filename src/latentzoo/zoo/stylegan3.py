@@ -25,7 +25,7 @@ from latentzoo.hub.keys import Rule
 from latentzoo.nn import channels as pictures
 from latentzoo.nn.alias_free import Synthesis, planned, read_layers
 from latentzoo.nn.mapping import Mapping
-from latentzoo.nn.truncation import require, truncate
+from latentzoo.nn.truncation import as_rows, mean_styles, require, rows, truncate
 from latentzoo.options import Count, Natural, Positive
 from latentzoo.space import Space
 
@@ -39,6 +39,7 @@ class StyleGAN3(Generator):
         class_index: The class, if the mapping has any.
         truncation: The truncation :math:`\psi`; 1 for none, 0 for the mean style alone, negative for its other side.
         cutoff: How many of the layers are truncated, from the first; None for all of them.
+        means: How many mean styles the file has, one for each layer or one for all; 0 for one that is a vector.
 
     Raises:
         SpecError: If an argument is out of range.
@@ -55,6 +56,7 @@ class StyleGAN3(Generator):
         class_index: Natural = 0,
         truncation: float = 1.0,
         cutoff: Natural | None = None,
+        means: Natural = 0,
     ) -> None:
         super().__init__()
         classes = mapping.c_dim
@@ -63,7 +65,7 @@ class StyleGAN3(Generator):
         self.truncation, self.cutoff = truncation, cutoff
         label = F.one_hot(torch.tensor(class_index), classes).float() if classes else None
         self.register_buffer("label", label, persistent=False)
-        self.register_buffer("w_avg", torch.zeros(synthesis.w_dim))
+        self.register_buffer("w_avg", mean_styles(means, synthesis.styles, synthesis.w_dim))
         self.space, self.size = Space(style=(mapping.z_dim,)), (synthesis.size, synthesis.size)
 
     def forward(self, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:
@@ -121,8 +123,8 @@ def build(
 
 
 KEYS: dict[str, Callable[[StyleGAN3], list[Rule]]] = {
-    "official": lambda _: [
-        Rule("mapping.w_avg", "w_avg"),
+    "official": lambda generator: [
+        Rule("mapping.w_avg", "w_avg", as_rows(generator.w_avg)),
         Rule("{network}.{x*}", "{network}.{x}"),
     ],
 }
@@ -141,7 +143,8 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     config = {
         "plan": [list(layer) for layer in layers],
         "z_dim": shapes["mapping.fc0.weight"][1] - embed,
-        "w_dim": shapes["mapping.w_avg"][0],
+        "w_dim": shapes["mapping.w_avg"][-1],
+        "means": rows(shapes["mapping.w_avg"]),
         "layers": sum(n.startswith("mapping.fc") and n.endswith("weight") for n in shapes),
         "classes": classes,
         **told,

@@ -41,7 +41,7 @@ from latentzoo.hub.keys import Rule
 from latentzoo.nn.fir import blur, upsample
 from latentzoo.nn.mapping import Linear, Mapping, activate
 from latentzoo.nn.style import ToRGB, modulated_conv2d
-from latentzoo.nn.truncation import require, truncate
+from latentzoo.nn.truncation import as_rows, mean_styles, require, rows, truncate
 from latentzoo.nn.volume import (
     composite,
     encode,
@@ -185,6 +185,7 @@ class StyleNeRFNetwork(nn.Module):
         samples_bg: The number of inverse distances of the background.
         nearest: The largest inverse distance of the background.
         twice: Whether there is a second pass.
+        means: How many mean styles the file has, one for each layer or one for all; 0 for one that is a vector.
 
     Attributes:
         alpha: How much of the levels is there, from 0 for the rendered image to 1; -1 stands for
@@ -206,6 +207,7 @@ class StyleNeRFNetwork(nn.Module):
         samples_bg: int,
         nearest: float,
         twice: bool,
+        means: int = 0,
     ) -> None:
         super().__init__()
         self.mapping, self.fg_field, self.bg_field = mapping, fg_field, bg_field
@@ -214,7 +216,8 @@ class StyleNeRFNetwork(nn.Module):
         self.samples, self.samples_bg = samples, samples_bg
         self.nearest, self.twice = nearest, twice
         self.register_buffer("alpha", torch.tensor(1.0))
-        self.register_buffer("w_avg", torch.zeros(fg_field.w_dim))
+        styles = fg_field.styles + 2 * len(self.levels) + 1
+        self.register_buffer("w_avg", mean_styles(means, styles, fg_field.w_dim))
 
     def styles(self, z: Float[Tensor, "B Z"], truncation: float = 1.0) -> Float[Tensor, "B L W"]:
         """The style of each layer: those of the foreground's field, then those of the levels."""
@@ -521,6 +524,7 @@ def build(
     samples_bg: Natural = 4,
     nearest: float = 0.5,
     twice: bool = True,
+    means: Natural = 0,
     background: bool = True,
     scaled: bool = True,
     **options: Any,
@@ -545,6 +549,7 @@ def build(
         samples_bg: The number of inverse distances of the background.
         nearest: The largest inverse distance of the background.
         twice: Whether there is a second pass.
+        means: How many mean styles the file has, one for each layer or one for all; 0 for one that is a vector.
         background: Whether there is a background.
         scaled: Whether the enlarging layers divide their input by a recorded magnitude.
         options: The arguments of the map: see `StyleNeRF`.
@@ -562,6 +567,7 @@ def build(
         samples_bg=samples_bg,
         nearest=nearest,
         twice=twice,
+        means=means,
     )
     return StyleNeRF(network, **options)
 
@@ -572,7 +578,7 @@ def official(generator: StyleNeRF) -> list[Rule]:
     fg, bg = (f"synthesis.{name}." for name in ("fg_nerf", "bg_nerf"))
     rules = [
         Rule("{x*}.resample_filter", None, known=binomial),
-        Rule("mapping.w_avg", "network.w_avg"),
+        Rule("mapping.w_avg", "network.w_avg", as_rows(network.w_avg)),
         Rule("mapping.{x*}", "network.mapping.{x*}"),
         Rule("synthesis.alpha", "network.alpha"),
         Rule(f"{fg}{{x*}}.affine.{{t}}", "network.fg_field.{x*}.affine.{t}"),
@@ -680,6 +686,7 @@ def sizes(shapes: Record[str, tuple[int, ...]]) -> dict[str, Any]:
         "widths": [shapes[levels[side]][0] for side in sorted(levels)],
         "z_dim": shapes["mapping.fc0.weight"][1],
         "w_dim": shapes["mapping.w_avg"][-1],
+        "means": rows(shapes["mapping.w_avg"]),
         "layers": count("mapping.fc"),
         "hidden": hidden,
         "field_layers": 1 + sum(bool(BLOCK.fullmatch(n)) for n in shapes),
