@@ -10,7 +10,7 @@ import torch
 from repositories import UNET, diffusers, draw
 from torch import nn
 
-from latentzoo.diffusion import schedulers
+from latentzoo.diffusion import betas, schedulers
 from latentzoo.errors import LatentzooError, SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.zoo import consistency_diffusers, ddpm, flow, scoresde
@@ -158,6 +158,23 @@ def test_a_chain_of_betas_is_read_as_diffusers_from_config_does(name, sampler):
     assert compared > 4
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:diffusers")
+@pytest.mark.parametrize("spacing", betas.SPACINGS)
+@pytest.mark.parametrize(
+    ("sampler", "name"), [(s, c.name) for s, c in schedulers.SAMPLERS.items()]
+)
+def test_the_times_are_those_of_the_library_for_every_number_of_steps(sampler, name, spacing):
+    config = {"_class_name": name, "timestep_spacing": spacing}
+    told = schedulers.SAMPLERS[sampler].read(config)
+    path, theirs = betas.path(told), getattr(diffusers, name).from_config(config)
+    for steps in (*range(1, 64), 96, 103, 121, 144, 206, 500, 999):
+        theirs.set_timesteps(steps)
+        pairs = betas.chain(path, told, sampler=sampler, steps=steps, spacing=spacing)
+        times = theirs.timesteps.tolist()
+        assert [t.time for t, _ in pairs] == times[:steps], steps
+        assert len(times) == steps or (spacing == "trailing" and times[steps:] == [-1]), steps
+
+
 @pytest.mark.parametrize("name", FLOWS)
 def test_a_flow_is_read_as_diffusers_does(name):
     compared = 0
@@ -301,8 +318,34 @@ def test_the_lists_of_keys_are_those_of_the_library():
             assert value == defaults[key] or math.isclose(value, defaults[key]), (known.name, key)
 
 
+def test_as_many_betas_as_times():
+    config = {"_class_name": "DDIMScheduler", "trained_betas": [0.01] * 1000}
+    with pytest.raises(SpecError, match="1000 trained_betas and num_train_timesteps=500"):
+        ddpm.build(UNET, {**config, "num_train_timesteps": 500})
+
+
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), [0.1, float("inf")]])
 @pytest.mark.parametrize("key", ["beta_end", "clip_sample_range", "trained_betas"])
 def test_numbers_of_a_scheduler_are_finite(key, value):
-    with pytest.raises(SpecError, match=f"the scheduler's {key}=.* is not finite"):
+    with pytest.raises(SpecError, match=f"the scheduler's {key}=.* finite numbers"):
         ddpm.build(UNET, {"_class_name": "DDIMScheduler", key: value})
+
+
+@pytest.mark.parametrize("name", sorted(schedulers.BY_NAME))
+def test_values_of_a_wrong_type_are_refused_in_one_line(name):
+    scheduler = schedulers.BY_NAME[name]
+    for key in scheduler.understood:
+        for value in ("x", 1.5, -1, True, None, [], {}):
+            wanted = schedulers.TYPES.get(key, str)
+            right = wanted is str or (value is True) is (wanted is bool)
+            try:
+                told = scheduler.read({"_class_name": name, key: value})
+            except SpecError as error:
+                assert f"the scheduler's {key}" in str(error) and "\n" not in str(error)
+            else:
+                assert right and told[key] == value, (key, value)
+
+
+def test_the_lowest_noise_is_below_the_highest():
+    with pytest.raises(SpecError, match=r"sigma_min=90\.0 is not below its sigma_max=80\.0"):
+        schedulers.CONSISTENCY.read({"sigma_min": 90.0})

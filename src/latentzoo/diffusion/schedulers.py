@@ -12,21 +12,15 @@ References:
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta, ValidationError
 
 from latentzoo import options
-from latentzoo.diffusion.sampler import Pairs
-from latentzoo.diffusion.schedule import (
-    Discrete,
-    Level,
-    cosine_betas,
-    linear_betas,
-    scaled_linear_betas,
-)
-from latentzoo.errors import SpecError, UnknownName
+from latentzoo.errors import SpecError
+from latentzoo.options import Natural, Portion, Positive, Share, Weight
 
 
 @dataclass(frozen=True)
@@ -68,14 +62,20 @@ class Scheduler:
             if owner is not None and not _known(key, value, owner):
                 raise SpecError(f"the scheduler's {key}={value!r} is not known; leave it out")
             value = self.replaced[key].get(value, value) if key in self.replaced else value
-            if not options.finite(value) and value != self.expected.get(key):
-                raise SpecError(f"the scheduler's {key}={value!r} is not finite; give a number")
+            if key in self.understood:
+                _require(key, value)
             if key in self.expected and value != self.expected[key]:
                 raise SpecError(
                     f"the scheduler's {key}={value!r} is not supported, {self.expected[key]!r} is; "
                     "set it so, or take another sampler"
                 )
-        return {**self.understood, **{k: v for k, v in given.items() if k in self.understood}}
+        told = {**self.understood, **{k: v for k, v in given.items() if k in self.understood}}
+        for low, high in ORDERED:
+            if low in told and not told[low] < told[high]:
+                raise SpecError(
+                    f"the scheduler's {low}={told[low]} is not below its {high}={told[high]}; exchange them"
+                )
+        return told
 
 
 TRAINING = {
@@ -173,10 +173,37 @@ BY_NAME = {
     for s in (DDIM, DDPM, MULTISTEP, FLOW_EULER, FLOW_HEUN, EXPLODING, PRESERVING, CONSISTENCY)
 }
 
+TYPES: Mapping[str, Any] = {
+    "num_train_timesteps": Annotated[int, Meta(ge=1, le=1_000_000)],
+    **dict.fromkeys(("beta_start", "beta_end"), Share),
+    "trained_betas": list[Share] | None,
+    "clip_sample_range": Positive,
+    **dict.fromkeys(("steps_offset", "correct_steps"), Natural),
+    **dict.fromkeys(("clip_sample", "set_alpha_to_one", "clip_denoised"), bool),
+    **dict.fromkeys(("shift", "sigma_min", "sigma_max", "sigma_data", "rho", "snr"), Positive),
+    **dict.fromkeys(("beta_min", "beta_max"), Weight),
+    "sampling_eps": Portion,
+}
+"""What each key that is understood may be; the others are names, which who reads them knows."""
+ORDERED = (("sigma_min", "sigma_max"), ("beta_min", "beta_max"))
+
 RETIRED = {"timestep_values": None, "predict_epsilon": True, "tensor_format": "pt"}
 """Keys of the first versions of diffusers, and the value at which they say nothing."""
 FOREIGN = frozenset({"skip_prk_steps"}).union(*(s.keys for s in BY_NAME.values()))
 """Keys of all classes that are known here, and of PNDM, of which many files were made."""
+
+
+def _require(key: str, value: Any) -> None:
+    """Checks the value of a key that is understood.
+
+    Raises:
+        SpecError: If it is of another type, or out of range.
+    """
+    try:
+        options.fit(value, TYPES.get(key, str))
+    except ValidationError as error:
+        said = str(error).replace("`", "'")
+        raise SpecError(f"the scheduler's {key}={value!s:.60}: {said}") from None
 
 
 def _known(key: str, value: Any, owner: Scheduler) -> bool:
@@ -198,12 +225,6 @@ OTHERS = {
     *("SASolverScheduler", "TCDScheduler", "UniPCMultistepScheduler"),
 }
 """Classes over a chain of betas whose own steps are not here; a sampler must be named."""
-BETAS: Mapping[str, Callable[[float, float, int], list[float]]] = {
-    "linear": lambda start, end, n: linear_betas(start, end, n=n),
-    "scaled_linear": lambda start, end, n: scaled_linear_betas(start, end, n=n),
-    "squaredcos_cap_v2": lambda start, end, n: cosine_betas(n=n),
-}
-SPACINGS = ("leading", "trailing", "linspace")
 
 
 def own(config: Mapping[str, Any]) -> str:
@@ -219,66 +240,3 @@ def own(config: Mapping[str, Any]) -> str:
             f"name a sampler ({', '.join(SAMPLERS)}), which reads it as diffusers' from_config does"
         )
     return OWN[name]
-
-
-def path(told: Mapping[str, Any]) -> Discrete:
-    """The schedule of what a scheduler was understood to say.
-
-    Raises:
-        UnknownName: If its betas have no such name.
-    """
-    if told["trained_betas"] is not None:
-        return Discrete.from_betas(told["trained_betas"])
-    name = told["beta_schedule"]
-    if name not in BETAS:
-        raise UnknownName("beta schedule", str(name), BETAS)
-    betas = BETAS[name](told["beta_start"], told["beta_end"], told["num_train_timesteps"])
-    return Discrete.from_betas(betas)
-
-
-def chain(
-    schedule: Discrete, told: Mapping[str, Any], *, sampler: str, steps: int, spacing: str
-) -> Pairs:
-    """The steps of a chain, as the scheduler of the same name in diffusers has them.
-
-    Those of DDIM go down by a whole N // steps, which for "linspace" is not quite to the next
-    time; those of the others go to the next time.
-    """
-    N, offset = len(schedule.alpha_bar), int(told["steps_offset"])
-    extra = 1 if sampler == "dpm++" and spacing != "trailing" else 0
-    times = timesteps(N, steps + extra, spacing=spacing, offset=offset)[:steps]
-    picture = Level(-1, 1.0, 0.0)
-    if sampler != "ddim":
-        return list(pairwise([*schedule.levels(times), picture]))
-    end = picture if told["set_alpha_to_one"] else schedule(0)
-    below = [t - N // steps for t in times]
-    return [
-        (schedule(t), schedule(s) if s >= 0 else end) for t, s in zip(times, below, strict=True)
-    ]
-
-
-def timesteps(N: int, steps: int, *, spacing: str, offset: int = 0) -> list[int]:
-    """The times of a chain, falling, out of 0, ..., N - 1.
-
-    Arguments:
-        N: The number of times.
-        steps: How many are taken.
-        spacing: "leading" (multiples of N // steps, from 0), "trailing" (down from N - 1 by
-            N / steps) or "linspace" (from N - 1 to 0).
-        offset: What is added to leading times.
-
-    Raises:
-        SpecError: If there are not so many times.
-        UnknownName: If there is no such spacing.
-    """
-    if not 0 < steps <= N:
-        raise SpecError(f"{steps} steps do not fit {N} times; give a number from 1 to {N}")
-    if spacing == "leading":
-        times = [i * (N // steps) + offset for i in reversed(range(steps))]
-    elif spacing == "trailing":
-        times = [round(N - i * N / steps) - 1 for i in range(steps)]
-    elif spacing == "linspace":
-        times = [round(i * (N - 1) / max(steps - 1, 1)) for i in reversed(range(steps))]
-    else:
-        raise UnknownName("timestep spacing", spacing, SPACINGS)
-    return times

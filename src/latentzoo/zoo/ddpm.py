@@ -19,7 +19,7 @@ References:
 from collections.abc import Mapping
 from typing import Any
 
-from latentzoo.diffusion import schedulers
+from latentzoo.diffusion import betas, schedulers
 from latentzoo.diffusion import unet as networks
 from latentzoo.diffusion.generator import Diffusion, Reading
 from latentzoo.diffusion.memory import Recompute
@@ -80,14 +80,14 @@ def build(
     if kind not in KINDS:
         raise UnknownName("prediction type", str(kind), KINDS)
     spacing = str(spacing or told["timestep_spacing"])
-    schedule = schedulers.path(told)
+    schedule = betas.path(told)
     network = networks.UNet2D(unet, class_index=class_index)
     return Diffusion(
         network,
         reading=Reading(kind=KINDS[kind], clip=limit),
         size=network.size,
         channels=network.channels,
-        pairs=schedulers.chain(schedule, told, sampler=sampler, steps=steps, spacing=spacing),
+        pairs=betas.chain(schedule, told, sampler=sampler, steps=steps, spacing=spacing),
         sampler=choose(sampler, eta, str(told.get("variance_type"))),
         white_box_steps=white_box_steps,
         seed=seed,

@@ -18,7 +18,7 @@ References:
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from latentzoo.diffusion import memory, schedulers
+from latentzoo.diffusion import betas, memory, schedulers
 from latentzoo.diffusion.latent import LDM
 from latentzoo.diffusion.sampler import Pairs
 from latentzoo.diffusion.unet import RULES, UNet2D
@@ -102,8 +102,8 @@ def chain(scheduler: Mapping[str, Any], steps: int) -> Pairs:
     for key, value in {"clip_sample": False, "prediction_type": "epsilon"}.items():
         if told[key] != value:
             raise SpecError(f"the scheduler's {key}={told[key]!r} is not supported, {value!r} is")
-    schedule, spacing = schedulers.path(told), str(told["timestep_spacing"])
-    return schedulers.chain(schedule, told, sampler="ddim", steps=steps, spacing=spacing)
+    schedule, spacing = betas.path(told), str(told["timestep_spacing"])
+    return betas.chain(schedule, told, sampler="ddim", steps=steps, spacing=spacing)
 
 
 def scaling(vae: Mapping[str, Any]) -> float:
