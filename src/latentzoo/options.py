@@ -130,6 +130,19 @@ def fit(value: Any, hint: Any) -> None:
         raise msgspec.ValidationError(f"Expected one of {', '.join(choices)}") from error
 
 
+def require(name: str, value: Any, hint: Any) -> None:
+    """Checks a value of a file as `fit` does, e.g. "the scheduler's steps_offset".
+
+    Raises:
+        SpecError: If it is not of this type.
+    """
+    try:
+        fit(value, hint)
+    except msgspec.ValidationError as error:
+        said = str(error).replace("`", "'")
+        raise SpecError(f"{name}={value!s:.60}: {said}") from None
+
+
 def finite(value: Any) -> bool:
     """Whether a value is, and a list holds, no NaN and no infinite number; a table is judged by who reads it."""
     if isinstance(value, list | tuple):

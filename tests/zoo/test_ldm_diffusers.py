@@ -195,3 +195,27 @@ def test_a_scale_that_is_not_there_is_said_and_can_be_set(repository, tmp_path):
     told = zoo.load(folder, steps=2, scale=known)
     z = torch.randn(1, told.space.dim)
     assert not told.assumed and torch.equal(told(z), zoo.load(repository[-1], steps=2)(z))
+
+
+@pytest.mark.parametrize("key", sorted(ldm_diffusers.TYPES))
+@pytest.mark.parametrize("name", ["VQModel", "AutoencoderKL"])
+def test_an_autoencoder_of_other_values_is_refused_in_one_line(name, key):
+    levels = {"block_out_channels": [32, 64], "down_block_types": ["DownEncoderBlock2D"] * 2}
+    config = {"_class_name": name, **levels, "up_block_types": ["UpDecoderBlock2D"] * 2}
+    ldm_diffusers.first_stage(config, quantise=True)
+    wrong = ("x", -1, 0, 1.5, True, {}, [], ["x", "y"], [32], [1, 2])
+    allowed = {"scaling_factor": (1.5,)}.get(key, ())
+    for value in (v for v in wrong if v not in allowed):
+        with pytest.raises(SpecError) as caught:
+            ldm_diffusers.first_stage({**config, key: value}, quantise=True)
+        assert "the autoencoder's" in str(caught.value) or "an autoencoder" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_the_way_up_mirrors_the_way_down():
+    config = {"_class_name": "VQModel", "block_out_channels": [32, 64]}
+    config["down_block_types"] = ["DownEncoderBlock2D", "AttnDownEncoderBlock2D"]
+    ups = ["AttnUpDecoderBlock2D", "UpDecoderBlock2D"]
+    ldm_diffusers.first_stage({**config, "up_block_types": ups}, quantise=True)
+    with pytest.raises(SpecError, match="must mirror each other"):
+        ldm_diffusers.first_stage({**config, "up_block_types": ups[::-1]}, quantise=True)

@@ -51,6 +51,10 @@ def chain(
 
     Those of DDIM go down by a whole N // steps, which for "linspace" is not quite to the next
     time; those of the others go to the next time.
+
+    Raises:
+        SpecError: If there are not so many times.
+        UnknownName: If there is no such spacing.
     """
     N, offset = len(schedule.alpha_bar), int(told["steps_offset"])
     extra = 1 if sampler == "dpm++" and spacing != "trailing" else 0

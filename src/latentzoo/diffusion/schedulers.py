@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from msgspec import Meta, ValidationError
+from msgspec import Meta
 
 from latentzoo import options
 from latentzoo.errors import SpecError
@@ -63,7 +63,7 @@ class Scheduler:
                 raise SpecError(f"the scheduler's {key}={value!r} is not known; leave it out")
             value = self.replaced[key].get(value, value) if key in self.replaced else value
             if key in self.understood:
-                _require(key, value)
+                options.require(f"the scheduler's {key}", value, TYPES.get(key, str))
             if key in self.expected and value != self.expected[key]:
                 raise SpecError(
                     f"the scheduler's {key}={value!r} is not supported, {self.expected[key]!r} is; "
@@ -191,19 +191,6 @@ RETIRED = {"timestep_values": None, "predict_epsilon": True, "tensor_format": "p
 """Keys of the first versions of diffusers, and the value at which they say nothing."""
 FOREIGN = frozenset({"skip_prk_steps"}).union(*(s.keys for s in BY_NAME.values()))
 """Keys of all classes that are known here, and of PNDM, of which many files were made."""
-
-
-def _require(key: str, value: Any) -> None:
-    """Checks the value of a key that is understood.
-
-    Raises:
-        SpecError: If it is of another type, or out of range.
-    """
-    try:
-        options.fit(value, TYPES.get(key, str))
-    except ValidationError as error:
-        said = str(error).replace("`", "'")
-        raise SpecError(f"the scheduler's {key}={value!s:.60}: {said}") from None
 
 
 def _known(key: str, value: Any, owner: Scheduler) -> bool:

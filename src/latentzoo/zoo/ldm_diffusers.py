@@ -16,8 +16,11 @@ References:
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
+from msgspec import Meta
+
+from latentzoo import options
 from latentzoo.diffusion import betas, memory, schedulers
 from latentzoo.diffusion.latent import LDM
 from latentzoo.diffusion.sampler import Pairs
@@ -46,7 +49,18 @@ READ = {
     *("in_channels", "out_channels", "vq_embed_dim", "num_vq_embeddings", "scaling_factor"),
 }
 IDLE = {"sample_size", "force_upcast", "up_block_types"}
-"""Those that change nothing; the blocks of the way up mirror those down, or their tensors are missing."""
+"""Those that change nothing; the blocks of the way up mirror those down."""
+Numbers = Annotated[list[Count], Meta(min_length=1)]
+Names = Annotated[list[str], Meta(min_length=1)]
+TYPES: Mapping[str, Any] = {
+    **dict.fromkeys(("latent_channels", "in_channels", "out_channels"), Count),
+    **dict.fromkeys(("layers_per_block", "num_vq_embeddings"), Count),
+    **dict.fromkeys(("down_block_types", "up_block_types"), Names),
+    "block_out_channels": Numbers,
+    "vq_embed_dim": Count | None,
+    "scaling_factor": Positive,
+}
+"""What the values are; a list for each level."""
 
 
 def first_stage(config: Mapping[str, Any], *, quantise: bool) -> FirstStage:
@@ -61,6 +75,8 @@ def first_stage(config: Mapping[str, Any], *, quantise: bool) -> FirstStage:
     for key, value in config.items():
         if key[:1] != "_" and key not in READ | IDLE | EXPECTED.keys():
             raise SpecError(f"the autoencoder's {key}={value!r} is not known; leave it out")
+        if key in TYPES:
+            options.require(f"the autoencoder's {key}", value, TYPES[key])
         if key in EXPECTED and value != EXPECTED[key]:
             raise SpecError(
                 f"the autoencoder's {key}={value!r} is not supported, {EXPECTED[key]!r} is"
@@ -76,8 +92,18 @@ def first_stage(config: Mapping[str, Any], *, quantise: bool) -> FirstStage:
     for kind in downs:
         if kind not in ("DownEncoderBlock2D", "AttnDownEncoderBlock2D"):
             raise SpecError(f"an autoencoder with blocks of class {kind} is not supported")
-    if any(w % widths[0] for w in widths):
-        raise SpecError(f"the autoencoder's widths {widths} are no multiples of the first one")
+    ups = config.get("up_block_types", ("UpDecoderBlock2D",))
+    mirrored = [kind.replace("DownEn", "UpDe") for kind in reversed(downs)]
+    if not len(widths) == len(downs) == len(ups) or list(ups) != mirrored:
+        raise SpecError(
+            f"an autoencoder of {len(widths)} levels with {', '.join(downs)} down and {', '.join(ups)} up is not "
+            "supported; they must mirror each other"
+        )
+    groups = EXPECTED["norm_num_groups"]
+    if any(w % widths[0] or w % groups for w in widths):
+        raise SpecError(
+            f"the autoencoder's widths {widths} are no multiples of the first one and of {groups}"
+        )
     shape: dict[str, Any] = {
         "latent": channels,
         "picture": config.get("in_channels", 3),
