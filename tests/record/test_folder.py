@@ -6,16 +6,18 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import latentzoo as lz
 from latentzoo import files
 from latentzoo.errors import SpecError
-from latentzoo.record import execute, layout, plain, spec
+from latentzoo.record import execute, inputs, layout, places, plain, spec
 from latentzoo.record.folder import RunFolder, is_finished
 from toys import Affine, Bright
 
@@ -244,3 +246,54 @@ def test_the_trace_of_a_folder_has_whole_seeds(tmp_path: Path) -> None:
     assert saved.trace["chain"].tolist() == 5 * [0, 1, 2]
     assert saved.trace["step"].tolist() == [step for step in range(5) for _ in range(3)]
     assert saved.seeds == result.trace.seeds and saved.numbers == [0, 1, 2]
+
+
+FILES_OF_ENERGIES = [
+    *({"operator": "mask:{}"}, {"operator": "{}"}, {"template": "{}"}, {"model": "mps:{}"}),
+    *({"model": "{}"}, {"clip": "hpsv3:{}"}, {"anything": "{}"}),
+]
+
+
+@pytest.mark.parametrize("words", FILES_OF_ENERGIES, ids=str)
+@pytest.mark.parametrize("file", ["m.png", "w.pth", "a.txt", "sub/net"])
+def test_each_file_in_the_words_of_an_energy_is_found_from_anywhere_and_hashed(
+    words: dict[str, str], file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_bytes(b"x")
+    given = {name: text.format(file) for name, text in words.items()}
+    term = spec.Term(energy="measure", target="y", model=given.pop("model", None), options=given)
+    run = places.located(record(energies=[term]))
+    whole = {name: text.format(tmp_path / file) for name, text in words.items()}
+    found = {"model": run.energies[0].model, **run.energies[0].options}
+    assert {name: text for name, text in found.items() if text is not None} == whole
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    (name,) = words
+    assert dict(inputs.named_files(run)) == {f"energies.0.{name}": tmp_path / file}
+
+
+def test_words_of_an_energy_that_are_no_files_stay(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "avatar-clip").mkdir()
+    options = {"operator": "downsample:4", "a": "mask:box", "b": "https://x/y.pt", "c": "w " * 999}
+    term = spec.Term(energy="clip", target="a: b", model="avatar-clip", options=options)
+    run = places.located(record(energies=[term]))
+    assert run.energies[0] == term and not dict(inputs.named_files(run))
+
+
+def test_a_mask_that_was_exchanged_is_refused(tmp_path: Path) -> None:
+    execute.make(record(energies=[], chains=1), tmp_path / "ada")
+    picture = tmp_path / "ada" / "images" / "00000.png"
+    mask = tmp_path / "m.png"
+    with Image.open(picture) as opened:
+        side = opened.width
+    Image.fromarray(np.uint8(255 * (np.indices((side, side))[0] > 9))).save(mask)
+    term = spec.Term(
+        energy="measure", target=str(picture), weight=1.0, options={"operator": f"mask:{mask}"}
+    )
+    execute.make(record(energies=[term]), tmp_path / "run")
+    Image.fromarray(np.uint8(255 * (np.indices((side, side))[1] > 9))).save(mask)
+    with pytest.raises(SpecError, match=r"energies\.0\.operator is another than the record"):
+        execute.resume(tmp_path / "run", steps=3)

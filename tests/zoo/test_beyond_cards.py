@@ -8,7 +8,7 @@ import official
 import pytest
 import torch
 
-from latentzoo import energies
+from latentzoo import energies, zoo
 from latentzoo.errors import CheckpointError, SpecError, UnknownName
 from latentzoo.guides.resnet import AttributeClassifier
 from latentzoo.hub.checkpoint import Checkpoint
@@ -194,3 +194,55 @@ def test_guides_that_are_not_there_are_one_line(classifiers, target, place, erro
     with pytest.raises(error, match=match) as found:
         energies.load("attribute", target, model=str(classifiers / place))
     assert "\n" not in str(found.value)
+
+
+NOISY = {
+    ("stylegan2", "s32_d64_m4"): "noises.",
+    ("stylegan2_ada", "human_32x16"): "noise_const",
+    ("stylesdf", "ffhq_like"): "noises.",
+    ("giraffe_hd", "ffhq_like"): "noises.",
+    ("eg3d", "ffhq_8xdc"): "noise_const",
+}
+
+
+@pytest.mark.parametrize("source", NOISY, ids="/".join)
+def test_parameters_alone_have_maps_of_noise_of_a_fixed_seed_and_say_so(source, tmp_path):
+    tensors, _ = official.state(*source)
+    alone = {name: x for name, x in tensors.items() if NOISY[source] not in name}
+    assert len(alone) < len(tensors)
+    options = {"enlarger_start": 8, "resolution": 8} if source[0] == "eg3d" else {}
+    torch.save(alone, tmp_path / "a.pt")
+    one, two = (zoo.load(tmp_path / "a.pt", **options) for _ in range(2))
+    said = next(text for name, text in one.assumed.items() if "noise" in name)
+    assert said == "maps drawn from seed 0, as the file has none"
+    pairs = list(zip(one.state_dict().values(), two.state_dict().values(), strict=True))
+    assert all(torch.equal(a, b) for a, b in pairs)
+    z = Rng(0).normal(one.space.dim)
+    assert torch.equal(one(z), two(z)) and one(z).isfinite().all()
+    torch.save(tensors, tmp_path / "b.pt")
+    assert not any("noise" in name for name in zoo.load(tmp_path / "b.pt", **options).assumed)
+
+
+def test_a_network_of_rosinality_that_was_trained_without_noise(tmp_path):
+    tensors, _ = official.state("stylegan2", "s32_d64_m4")
+    without = {name: x for name, x in tensors.items() if "noise" not in name}
+    silent = {name: 0 * x if ".noise.weight" in name else x for name, x in tensors.items()}
+    (one, other), z = (made(without), made(silent)), Rng(0).normal(made(silent).space.dim)
+    assert torch.equal(one(z), other(z))
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ("model.diffusion_model.", "no autoencoder .*family=guided_diffusion"),
+        ("first_stage_model.", "the autoencoder of a latent diffusion alone"),
+    ],
+)
+def test_one_half_of_a_latent_diffusion_is_named(kept, said, tmp_path):
+    tensors, _ = official.state("ldm", "v1")
+    half = {name: x for name, x in tensors.items() if name.startswith(kept)}
+    names = [half, {name.removeprefix(kept): x for name, x in half.items()}]
+    for state in names if kept == "first_stage_model." else names[:1]:
+        torch.save(state, tmp_path / "a.pt")
+        with pytest.raises(CheckpointError, match=said):
+            zoo.load(tmp_path / "a.pt")

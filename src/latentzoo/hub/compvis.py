@@ -139,6 +139,29 @@ def refuse_texts(names: Iterable[str], *, source: str) -> None:
                 )
 
 
+UNET, STAGE = "model.diffusion_model.", "first_stage_model."
+
+
+def refuse_parts(names: Iterable[str], *, source: str) -> None:
+    """Says of a file that it holds one half of a latent diffusion.
+
+    Raises:
+        CheckpointError: If the names are those of such a file.
+    """
+    names = list(names)
+    unet, stage = (any(n.startswith(beginning) for n in names) for beginning in (UNET, STAGE))
+    if unet and not stage:
+        raise CheckpointError(
+            f"{source}: the file holds a U-Net of CompVis ('{UNET}') and no autoencoder ('{STAGE}'), without which codes "
+            "are no pictures; give the whole checkpoint, or family=guided_diffusion if it was trained on pixels"
+        )
+    if (stage and not unet) or {"post_quant_conv.weight", "decoder.conv_in.weight"} <= set(names):
+        raise CheckpointError(
+            f"{source}: the file holds the autoencoder of a latent diffusion alone, of whose codes it does not say how "
+            "they are drawn; give the whole checkpoint"
+        )
+
+
 def _below(table: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
     for name in names:
         inner = table.get(name)

@@ -38,6 +38,7 @@ def fit(
     rules: Iterable[Rule] = (KEEP,),
     *,
     source: str,
+    others: Mapping[str, Tensor] | None = None,
 ) -> Network:
     """Gives a network the tensors of a file; counters of batches seen in training may be missing.
 
@@ -49,6 +50,7 @@ def fit(
         tensors: The tensors by the file's names.
         rules: From those names to the network's.
         source: What to call the file in errors.
+        others: What stands for tensors that the file need not have, by the network's names.
 
     Returns:
         The network, frozen and in evaluation mode.
@@ -59,7 +61,7 @@ def fit(
     rules = list(rules)
     state = translate(tensors, rules, source=source)
     own = network.state_dict()
-    state = {name: x for name, x in own.items() if name.endswith(COUNTER)} | state
+    state = {n: x for n, x in own.items() if n.endswith(COUNTER)} | {**(others or {})} | state
     for kind, names in (
         ("lacks", own.keys() - state.keys()),
         ("has surplus", state.keys() - own.keys()),

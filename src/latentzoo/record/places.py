@@ -1,10 +1,11 @@
 """The files that a record names, and where they are from any folder.
 
-A generator, a schedule, a picture to start from, the pictures of energies, and a pipeline's settings,
-LoRAs and pictures may be files. In the record of a run they stand with their whole path, so that it
+A generator, a schedule, a picture to start from, the pictures, networks and other files of energies,
+and a pipeline's settings, LoRAs and pictures may be files. In the record of a run they stand with their whole path, so that it
 is resumed and run from anywhere.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 """The endings by which words of an energy are known to be a picture's path."""
 OPTIONS = ("config", "lora", "path")
 """Options of a map, and keys of a LoRA's table, that are paths whatever their ending."""
+KIND = re.compile(r"(?:[a-z]\w*:)?")
+"""What may stand before a file in the words of an energy: `mask:hole.png`, `mps:FILE`."""
 
 
 def named(run: spec.Run) -> Iterator[tuple[str, str]]:
@@ -29,9 +32,11 @@ def named(run: spec.Run) -> Iterator[tuple[str, str]]:
     _each(run.options, "options", lambda place, words: found.append((place, words)) or words)
     yield from found
     for i, term in enumerate(run.energies):
-        for key, words in {"target": term.target, "model": term.model, **term.options}.items():
-            if isinstance(words, str) and (key == "model" or _is_picture(words)):
-                yield f"energies.{i}.{key}", words
+        if _is_picture(term.target):
+            yield f"energies.{i}.target", term.target
+        for key, words in {"model": term.model, **term.options}.items():
+            if isinstance(words, str) and _here(words[_kind(words) :]):
+                yield f"energies.{i}.{key}", words[_kind(words) :]
 
 
 def located(run: spec.Run) -> spec.Run:
@@ -40,9 +45,9 @@ def located(run: spec.Run) -> spec.Run:
         replace(
             term,
             target=_whole(term.target) if _is_picture(term.target) else term.target,
-            model=None if term.model is None else _whole(term.model),
+            model=None if term.model is None else _after_kind(term.model),
             options={
-                key: _whole(words) if isinstance(words, str) and _is_picture(words) else words
+                key: _after_kind(words) if isinstance(words, str) else words
                 for key, words in term.options.items()
             },
         )
@@ -70,6 +75,17 @@ def _each(value: Any, place: str, change: Callable[[str, str], str]) -> Any:
     return value
 
 
+def _kind(words: str) -> int:
+    """How long the kind is that stands before a file; 0 where the whole is one."""
+    return 0 if _here(words) else KIND.match(words).end()  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def _after_kind(words: str) -> str:
+    """The words of an energy with the whole path of the file in them."""
+    start = _kind(words)
+    return words[:start] + _whole(words[start:])
+
+
 def _is_picture(words: str) -> bool:
     return words.lower().endswith(PICTURES)
 
@@ -79,4 +95,12 @@ def _whole(words: str) -> str:
     path, hash_, member = words.partition("#")
     if "/" not in path and not Path(path).suffix:
         return words  # a name such as `avatar-ldm`, even where a folder is called so
-    return f"{Path(path).resolve()}{hash_}{member}" if Path(path).exists() else words
+    return f"{Path(path).resolve()}{hash_}{member}" if _here(path) else words
+
+
+def _here(path: str) -> bool:
+    """Whether there is such a file or folder; a long text is none."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False

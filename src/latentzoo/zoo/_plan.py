@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
+from torch import Tensor
 
 from latentzoo import options
 from latentzoo.errors import CheckpointError, SpecError, UnknownName
@@ -20,6 +21,7 @@ from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.hub.read import read
 from latentzoo.hub.safe import CARD
+from latentzoo.rng import Domain, Rng
 from latentzoo.zoo import shelf
 from latentzoo.zoo._find import find, place
 
@@ -115,8 +117,11 @@ class Plan:
             raise CheckpointError(f"{self.source}: {error}") from error
         with fit.uninitialised():
             generator = family.build(**config)
-        fit.fit(generator, self.checkpoint.tensors, self.rules(generator), source=self.source)
-        generator.assumed = unanswered(self.assumed, given)
+        tensors, rules = self.checkpoint.tensors, self.rules(generator)
+        noise = {} if had(tensors, rules, NOISE) else drawn(generator)
+        fit.fit(generator, tensors, rules, source=self.source, others=noise)
+        assumed = {**self.assumed, **({"noise": f"{SEED}, as the file has none"} if noise else {})}
+        generator.assumed = unanswered(assumed, given)
         generator.configuration = self.config
         return generator
 
@@ -190,6 +195,25 @@ def over_base(checkpoint: Checkpoint, card: Card, progress: fetch.Progress | Non
     return checkpoint.over(read(place(card.base, progress)))
 
 
+NOISE = "noise_const"
+"""The name of a layer's map of noise."""
+SEED = "maps drawn from seed 0"
+
+
+def had(tensors: Iterable[str], rules: Iterable[Rule], ending: str) -> bool:
+    """Whether any tensor of a file becomes one of ours whose name ends so."""
+    rules = list(rules)
+    renamed = (rule.rename(name)[1] for name in tensors for rule in rules)
+    return any(name is not None and name.endswith(ending) for name in renamed)
+
+
+def drawn(generator: Generator) -> dict[str, Tensor]:
+    """The maps of noise of a network whose file holds its parameters alone, of a fixed seed."""
+    own = {name: x for name, x in generator.state_dict().items() if name.endswith(NOISE)}
+    maps = Rng(0, domain=Domain.MAP)
+    return {name: maps.normal(*x.shape)[0].to(x) for name, x in own.items()}
+
+
 def accept(family: str, given: Mapping[str, Any]) -> None:
     """Checks options against the annotations of a family's `build`.
 
@@ -235,9 +259,16 @@ def unanswered(assumed: Mapping[str, str], given: Mapping[str, Any]) -> dict[str
 
 
 def configuration(family: str, checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """What a family reads from a file; None if it is of another one, or lacks tensors that tell."""
+    """What a family reads from a file; None if it is of another one, or lacks tensors that tell.
+
+    Raises:
+        CheckpointError: If it is of the family, and not to be followed.
+    """
     try:
         return shelf.family(family).infer(checkpoint)
+    except CheckpointError as error:
+        path = str(checkpoint.path)
+        raise error if str(error).startswith(path) else CheckpointError(f"{path}: {error}") from error
     except (LookupError, ValueError, TypeError, ArithmeticError):
         return None
 
@@ -251,6 +282,8 @@ def recognise(
         CheckpointError: If it is of none, or could be of several, or makes pictures of texts.
     """
     compvis.refuse_texts(checkpoint.tensors, source=str(checkpoint.path))
+    if family is None:
+        compvis.refuse_parts(checkpoint.tensors, source=str(checkpoint.path))
     candidates = [family] if family is not None else list(shelf.families())
     if (plan := network(checkpoint, candidates)) is not None:
         return plan

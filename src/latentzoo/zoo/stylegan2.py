@@ -214,8 +214,11 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
         assumed = {name: f"{value}, as in published files" for name, value in assumed.items()}
         return {"config": config, "keys": "nvidia", "assumed": assumed}
     if shapes.keys() >= {"input.input", "style.1.weight", "conv1.conv.weight"}:
+        config = _from_rosinality(shapes)
         assumed = options.defaults(build, "lr", why="as in published files")
-        return {"config": _from_rosinality(shapes), "keys": "rosinality", "assumed": assumed}
+        if "noise" in config["missing"] and config["noisy"]:
+            assumed["noise or seed"] = "maps drawn from seed 0, as the file has none"
+        return {"config": config, "keys": "rosinality", "assumed": assumed}
     return None
 
 
@@ -259,6 +262,7 @@ def _from_rosinality(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
         "features": fc[0][0],
         "start": list(shapes["input.input"][2:]),
         "channels": shapes["to_rgb1.conv.weight"][1],
+        "noisy": "conv1.noise.weight" in shapes,
         "missing": [name for name, tensor in constants.items() if tensor not in shapes],
         "means": rows(shapes.get("latent_avg", ())),
     }
