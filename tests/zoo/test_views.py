@@ -6,6 +6,7 @@ import subprocess
 import sys
 from io import BytesIO
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -17,6 +18,9 @@ from latentzoo.diagnosis.check import check
 from latentzoo.energies.base import Function
 from latentzoo.errors import SpecError
 from latentzoo.kernels.adam import Adam
+from latentzoo.record import execute, spec
+from latentzoo.record.saved import SavedRun
+from latentzoo.record.sides import Sides
 from latentzoo.views.camera import Camera, fan
 from latentzoo.views.orbit import EachView, Views
 
@@ -122,3 +126,16 @@ def test_a_file_alone_is_not_truncated_unless_asked(family, tmp_path):
 def test_cameras_are_finite(field):
     with pytest.raises(SpecError, match=r"give finite numbers"):
         Camera.read(field)
+
+
+def test_a_run_of_a_file_is_seen_from_all_sides_until_the_file_is_exchanged(file, tmp_path):
+    """Also where blocks are held still; the views are those of the latent that the run shows."""
+    block = "shape" if file.stem == "giraffe_hd" else "style"
+    run = spec.Run(generator=str(file), options={"camera": "latent"}, vary=[block])
+    execute.make(msgspec.structs.replace(run, steps=0, chains=1), tmp_path / "run")
+    saved = SavedRun(tmp_path / "run")
+    seen = Sides(saved, 0).orbit(views=2, arc=30.0)
+    assert seen.shape[:2] == (2, 1) and seen.isfinite().all()
+    file.write_bytes(file.read_bytes() + b" ")
+    with pytest.raises(SpecError, match="the generator is another"):
+        Sides(saved, 0)

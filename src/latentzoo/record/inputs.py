@@ -27,8 +27,10 @@ def digests(experiment: Experiment) -> dict[str, str]:
 
 
 def of_generator(experiment: Experiment) -> dict[str, str]:
-    """The sha256 of the generator, and of what its file says beside the weights."""
-    found = {"generator": of_network(experiment.generator)}
+    """The sha256 of the generator's file, or of its weights, and of what is said beside the weights."""
+    file = Path(experiment.run.generator)
+    own = of_file(file) if file.is_file() else of_network(experiment.generator)
+    found = {"generator": own}
     if settings := experiment.bare.configuration:
         found["settings of the generator"] = of_settings(settings)
     return found

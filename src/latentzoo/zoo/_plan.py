@@ -268,7 +268,9 @@ def configuration(family: str, checkpoint: Checkpoint) -> dict[str, Any] | None:
         return shelf.family(family).infer(checkpoint)
     except CheckpointError as error:
         path = str(checkpoint.path)
-        raise error if str(error).startswith(path) else CheckpointError(f"{path}: {error}") from error
+        raise (
+            error if str(error).startswith(path) else CheckpointError(f"{path}: {error}")
+        ) from error
     except (LookupError, ValueError, TypeError, ArithmeticError):
         return None
 
