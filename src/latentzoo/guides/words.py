@@ -51,7 +51,7 @@ def tokens(tokenizer: Any, texts: Sequence[str], length: int | None) -> Any:
 
 def unread(tokenizer: Any, text: str, numbers: Sequence[int]) -> str:
     """The words of a text that are not among its token numbers, in quotes; empty if all are."""
-    whole = tokenizer(text, add_special_tokens=False, truncation=False)["input_ids"]
+    whole = tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
     ends = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
     unknown = {tokenizer.unk_token_id} - ends - {None}  # CLIP's is its end token: it knows all
     kept = sum(number not in set(tokenizer.all_special_ids) - unknown for number in numbers)

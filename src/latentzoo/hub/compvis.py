@@ -152,8 +152,8 @@ def refuse_parts(names: Iterable[str], *, source: str) -> None:
     unet, stage = (any(n.startswith(beginning) for n in names) for beginning in (UNET, STAGE))
     if unet and not stage:
         raise CheckpointError(
-            f"{source}: the file holds a U-Net of CompVis ('{UNET}') and no autoencoder ('{STAGE}'), without which codes "
-            "are no pictures; give the whole checkpoint, or family=guided_diffusion if it was trained on pixels"
+            f"{source}: the file holds a U-Net of CompVis ('{UNET}') and no autoencoder ('{STAGE}'), without which "
+            "codes are no pictures; give the whole checkpoint, or family=guided_diffusion if it was trained on pixels"
         )
     if (stage and not unet) or {"post_quant_conv.weight", "decoder.conv_in.weight"} <= set(names):
         raise CheckpointError(

@@ -1,8 +1,8 @@
 """The files that a record names, and where they are from any folder.
 
 A generator, a schedule, a picture to start from, the pictures, networks and other files of energies,
-and a pipeline's settings, LoRAs and pictures may be files. In the record of a run they stand with their whole path, so that it
-is resumed and run from anywhere.
+and a pipeline's settings, LoRAs and pictures may be files. In the record of a run they stand with
+their whole path, so that it is resumed and run from anywhere.
 """
 
 import re
