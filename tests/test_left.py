@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from latentzoo.diagnosis.left import heat, lost, unfinished
+from latentzoo.diagnosis.gradients import pointing
+from latentzoo.diagnosis.left import felt, heat, lost, unfinished
 from latentzoo.diagnosis.nats import bounds
 from latentzoo.rng import Rng
 
@@ -64,6 +65,49 @@ def test_heat_is_power_over_friction_and_decays_with_the_angle() -> None:
     assert heat(wild, h, kept & (np.arange(4) > 0), tested, 1.0) == pytest.approx(
         0.2 * math.exp(-turned)
     )
+
+
+def cooling(hot: float, friction: float, seed: int, chains: int) -> tuple[np.ndarray, ...]:
+    """A number that heat raises by `hot` of its standard deviations, and tested steps let go."""
+    h, tested = np.full((200, chains), 0.02), np.arange(200) >= 150
+    turned = np.where(tested, 0.02, 0.0).cumsum()
+    noise = np.random.default_rng(seed).normal(size=(200, chains))
+    return noise + hot * np.exp(-friction * turned)[:, None], h, tested
+
+
+@pytest.mark.parametrize("friction", [0.5, 1.0, 2.0])
+def test_what_is_felt_of_heat_is_bounded_by_what_tested_steps_let_go(friction: float) -> None:
+    hot, left = 2.0, 2.0 * math.exp(-friction * 50 * 0.02)
+    x, h, tested = cooling(hot, friction, 0, 4096)
+    assert felt([x], h, tested, friction) == pytest.approx(left, rel=0.15)
+    held = 0
+    for seed in range(40):
+        x, h, tested = cooling(hot, friction, seed, 16)
+        bound = felt([x], h, tested, friction)
+        held += bound is not None and bound >= left
+    assert held >= 36, "a bound at 95 %"
+    cold, h, tested = cooling(0.0, friction, 1, 4096)
+    most = felt([cold], h, tested, friction)
+    assert most is not None and most < 0.1
+    warm = cooling(hot, friction, 0, 4096)[0]
+    assert felt([cold, warm], h, tested, friction) == felt([warm], h, tested, friction)
+
+
+def test_few_chains_and_runs_without_tested_steps_feel_nothing() -> None:
+    x, h, tested = cooling(1.0, 1.0, 0, 16)
+    assert felt([x[:, :3]], h[:, :3], tested, 1.0) is None
+    assert felt([x], h, tested & False, 1.0) is None
+    assert felt([x], h, tested | True, 1.0) is None
+
+
+@pytest.mark.parametrize("directions", [1, 3, 24])
+def test_gradients_point_in_as_many_directions_as_they_are_drawn_from(directions: int) -> None:
+    grad = torch.zeros(512, 32, dtype=torch.float64)
+    scale = Rng(*range(512), dtype=torch.float64).uniform().exp()[:, None] ** 4
+    grad[:, :directions] = scale * Rng(*range(512), dtype=torch.float64).normal(directions)
+    assert pointing(grad) == pytest.approx(directions, rel=0.05)
+    grad[3:] = 0
+    assert pointing(grad) is None
 
 
 @pytest.mark.parametrize(("mean", "sd"), [(0.0, 1.0), (0.7, 1.0), (0.3, 0.4)])

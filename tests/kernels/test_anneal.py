@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from latentzoo.diagnosis.verdict import diagnose
-from latentzoo.kernels.adapt import conditional_ess, raise_temperature, temperature
+from latentzoo.kernels.adapt import HASTE, conditional_ess, haste, raise_temperature, temperature
 from latentzoo.kernels.anneal import Anneal
 from latentzoo.kernels.baoab import baoab
 from latentzoo.kernels.smc import SMC, SMCState, resample, reweight
@@ -113,14 +113,20 @@ def test_a_flat_energy_with_walls_is_sampled_with_steps_that_fit_and_trusted() -
     each = 10 * torch.nn.functional.softplus(-30 * (x - 1))
     p = (-each - x.square() / 2).softmax(0)
     mean, sd = 2 * float(p @ each), (2 * float(p @ each.square() - (p @ each) ** 2)) ** 0.5
-    walk = known.walked(walls, Anneal(), *range(100, 116), dim=64, steps=80)
-    found = diagnose(walk.trace, walk.z, kernel=walk.kernel, state=walk.here.state)
-    trace, rest = walk.trace, slice(45, 60)
-    assert np.mean(trace.error[rest].std(1)) > 2 * np.mean(trace.phi[rest].std(1))
-    assert not found.reasons and found.work is not None and found.work < 0.4
-    assert any("have heated the chains" in test for test in found.missing)
-    assert trace.step_size[50, 0] > 0.04
-    assert abs(trace.phi[61:].mean() - mean) < 3 * sd / 16**0.5
+    runs = [
+        known.walked(walls, Anneal(), *range(first, first + 16), dim=64, steps=80)
+        for first in (0, 100, 200, 300)
+    ]
+    found = [diagnose(run.trace, run.z, kernel=run.kernel, state=run.here.state) for run in runs]
+    over = lambda x: np.mean([x(run.trace)[45:60].std(1).mean() for run in runs])
+    assert over(lambda trace: trace.error) > 2 * over(lambda trace: trace.phi)
+    for walk, each in zip(runs, found, strict=True):
+        assert each.work is not None and each.work < 0.4
+        assert not any("steps err" in reason for reason in each.reasons)
+        assert walk.trace.step_size[50, 0] > 0.04
+    assert sum(any("have heated" in test for test in each.missing) for each in found) > 1
+    end = np.concatenate([run.trace.phi[61:] for run in runs], axis=1)
+    assert abs(end.mean() - mean) < 3 * sd / 64**0.5
     cool = known.walked(walls, Anneal(), *range(100, 116), dim=64, steps=400)
     assert diagnose(cool.trace, cool.z, kernel=cool.kernel, state=cool.here.state).trustworthy
     long = known.walked(walls, Anneal(step_size=0.6, tail=0.0), *range(16), dim=64, steps=80)
@@ -160,6 +166,16 @@ def test_a_kick_is_cut_to_its_length_and_else_left_alone(longest: float) -> None
     assert torch.equal(cut.point.z, plain.point.z) == (longest > 1)
     assert torch.equal(cut.work, plain.work) == (longest > 1)
     assert torch.equal(cut.point.grad, phi.evaluate(cut.point.z).grad)
+
+
+def test_steps_hurry_where_energies_hardly_change_beside_how_far_they_are_apart() -> None:
+    apart = torch.linspace(0, 300, 32, dtype=torch.float64)
+    drawn = apart[Rng(3).uniform(32)[0].argsort()]
+    assert haste(apart, drawn) == 1, "new draws of the same law"
+    falls = [haste(apart, apart - change) for change in (1.0, 20.0, 40.0, 60.0, 100.0)]
+    assert falls[0] == HASTE and falls[-1] == 1 and falls == sorted(falls, reverse=True)
+    assert falls[2] == pytest.approx(0.8 * float(apart.std()) / 40, rel=1e-3)
+    assert haste(0 * apart, 0 * apart) <= HASTE
 
 
 def test_the_ramp_keeps_the_sample_size_and_lands_in_time() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from latentzoo.diagnosis.ksd import ksd
 from latentzoo.diagnosis.nats import bounds
+from latentzoo.diagnosis.settled import CHAINS
 from latentzoo.kernels.types import Population
 
 KSD = ("ksd", "ksd_p")
@@ -29,7 +30,8 @@ def gradients(
         population: What is known of their origin, where they were drawn from each other.
     """
     if state is None or state.grad.shape[1] == 0 or len(keep) < 2:
-        return dict.fromkeys(("identity_score", "curvature", *KSD, *NATS)) | {"blind": False}
+        names = ("identity_score", "curvature", "pointing", *KSD, *NATS)
+        return dict.fromkeys(names) | {"blind": False}
     z, grad = state.z.cpu()[keep], state.grad.cpu()[keep]
     family = None if population is None else population.ancestor.cpu()[keep]
     return {
@@ -37,6 +39,7 @@ def gradients(
         **dict(zip(NATS, bounds(z, grad) or (None,) * len(NATS), strict=True)),
         "identity_score": _identity_score(z, grad),
         "curvature": _curvature(grad),
+        "pointing": pointing(grad),
         "blind": not bool(grad.any()) and (bool(np.ptp(phi[-1:]) > DIFFERS) or _stairs(phi)),
     }
 
@@ -67,3 +70,17 @@ def _curvature(grad: Tensor) -> float:
     across = float((gram.square().sum() - gram.diagonal().square().sum()) / (n * (n - 1)))
     c = across / (float(gram.diagonal().mean()) + 1e-30)
     return (c + math.sqrt(c * c + 4 * c)) / 2
+
+
+def pointing(grad: Float[Tensor, "B D"]) -> float | None:
+    """In how many directions the gradients of different chains point, 1 / mean cos^2 of two of them.
+
+    Arguments:
+        grad: The gradients, (B, D); those that are zero are left out, and fewer than four others tell nothing: None.
+    """
+    length = grad.double().norm(dim=1, keepdim=True)
+    g = (grad.double() / length)[length[:, 0] > 0]
+    if (n := len(g)) < CHAINS:
+        return None
+    cos2 = (g @ g.T).square()
+    return n * (n - 1) / float(cos2.sum() - cos2.diagonal().sum())

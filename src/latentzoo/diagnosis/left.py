@@ -17,7 +17,13 @@ and tested steps let it decay as they turn the chains by the angle T, so that
 
 .. math:: \frac{\overline{W}}{\gamma h} \; e^{-\gamma T}
 
-nats are left at the end of the run.
+nats are left at the end of the run, of all directions together. Where phi and :math:`|z|^2` feel them, both fall as the
+tested steps let them go: between what comes before these and their second half, where :math:`e^{-\gamma t}` is
+:math:`m` on average, by :math:`\Delta = x (1 - m)` of an excess x, so that
+
+.. math:: \Delta \, \frac{e^{-\gamma T}}{1 - m}
+
+is left of what is felt, with :math:`\Delta` as large as it may be by the differences of the chains.
 
 *Unfinished*. Where steps are very short, nothing moves much in the tail, settled or not. But a mean that moved by
 :math:`\Delta` between two windows before it, an angle :math:`\vartheta` apart, was still relaxing. Directions that phi
@@ -42,7 +48,8 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Bool, Float
 
-from latentzoo.diagnosis.settled import three_sigma
+from latentzoo.diagnosis.settled import CHAINS, three_sigma, two_sigma
+from latentzoo.kernels.adapt import step_error
 
 DEEPER = 0.5
 """By how many nats an energy must lie below all others to be called lost."""
@@ -77,6 +84,24 @@ def lost(
     return float(((w * (phi[hot] < least)).sum(1) / w.sum(1)).mean())
 
 
+def erring(
+    work: Float[np.ndarray, "T B"], phi: Float[np.ndarray, "T B"], rows: Bool[np.ndarray, "T"]
+) -> float | None:
+    """How wrong the steps of the given rows are, see `step_error`; over the chains if they are enough, else over time.
+
+    Arguments:
+        work: The shadow work of each step.
+        phi: The energies.
+        rows: Which rows are of untested steps.
+    """
+    if not np.isfinite(work[rows]).any():
+        return None
+    axis = 1 if phi.shape[1] >= CHAINS else None
+    spread = float(np.mean(phi[rows].std(axis)))
+    relative = float(np.mean(work[rows].std(axis))) / spread if spread > 0 else math.inf
+    return step_error(relative, float(np.exp(-work[rows].clip(min=0)).mean()))
+
+
 def heat(
     work: Float[np.ndarray, "T B"],
     step_size: Float[np.ndarray, "T B"],
@@ -101,6 +126,40 @@ def heat(
     power = float(work[heated].mean() / step_size[heated].mean())
     turned = float(np.where(moved & tested[:, None], step_size, 0.0).sum(0).mean())
     return max(power, 0.0) / friction * math.exp(-friction * turned)
+
+
+def felt(
+    followed: Iterable[Float[np.ndarray, "T B"]],
+    step_size: Float[np.ndarray, "T B"],
+    tested: Bool[np.ndarray, "T"],
+    friction: float,
+) -> float | None:
+    """How much of the heat may be felt at the end of a run, at 95 % confidence, in standard deviations.
+
+    None where no steps are tested, or too few chains can tell.
+
+    Arguments:
+        followed: Numbers that heat would raise.
+        step_size: The step sizes, as angles.
+        tested: Which rows are of tested steps.
+        friction: The friction.
+    """
+    length, chains = step_size.shape
+    first, begin = 5 * length // 8, int(tested.argmax())
+    if chains < CHAINS or begin <= first or length - begin < 2:
+        return None
+    late = (begin + length) // 2
+    gone = np.exp(-friction * np.where(tested, step_size.mean(1), 0.0).cumsum())
+    left = float(gone[-1] / (1 - gone[late:].mean()))
+    most = 0.0
+    for x in followed:
+        fell = x[first:begin].mean(0) - x[late:].mean(0)
+        error = float(fell.std(ddof=1)) / math.sqrt(chains)
+        spread = float(np.median(x[begin:].std(1)))
+        most = max(
+            most, (float(fell.mean()) + two_sigma(chains) * error) * left / (spread or math.inf)
+        )
+    return most
 
 
 def unfinished(

@@ -38,10 +38,9 @@ from torch import Tensor
 from latentzoo.diagnosis.convergence import LONG, ess_bulk, ess_tail, normal_scores, rhat
 from latentzoo.diagnosis.gradients import gradients
 from latentzoo.diagnosis.groups import groups
-from latentzoo.diagnosis.left import heat, lost, unfinished
+from latentzoo.diagnosis.left import erring, felt, heat, lost, unfinished
 from latentzoo.diagnosis.settled import CHAINS, apart, moving, unsettled
 from latentzoo.diagnosis.traced import Stopped, Traced
-from latentzoo.kernels.adapt import step_error
 from latentzoo.kernels.types import Kernel, Population
 
 ROWS = 16
@@ -63,6 +62,7 @@ class Numbers:
         work: The error of the untested steps of the second half, see `step_error`.
         put_back: How often a wild chain was put back after the ramp.
         heat: How many nats of what untested steps put in are left at the end, see `left`.
+        felt: How much of it phi and |z|^2 may feel, at 95 % confidence, in their standard deviations.
         lost: The part of the posterior that was passed and that no draw is in, see `left`.
         unfinished: How much of a move before the tested steps they may not have finished, see `left`.
         energy: The mean of phi over the chains at 50, 75 and 100 % of the run.
@@ -83,6 +83,7 @@ class Numbers:
         ksd_p: How often chance alone makes it as large.
         second_moment: The median over the coordinates of the mean square over the chains, about 1.
         curvature: The largest curvature of phi, from below, from the gradients of the chains.
+        pointing: In how many directions the gradients of the chains point.
         blind: Whether the gradient is zero everywhere although phi differs.
         directions: Along how many main directions of the gradients the chains were followed.
         rhat: The largest split R-hat of phi, |z|^2 and those directions over the second half.
@@ -108,6 +109,7 @@ class Numbers:
     work: float | None
     put_back: int
     heat: float | None
+    felt: float | None
     lost: float | None
     unfinished: float | None
     energy: tuple[float, ...]
@@ -128,6 +130,7 @@ class Numbers:
     ksd_p: float | None
     second_moment: float | None
     curvature: float | None
+    pointing: float | None
     blind: bool
     directions: int
     rhat: float | None
@@ -185,7 +188,7 @@ def measure(
         landed=int(rows.arrived.argmax()) if rows.arrived.any() else None,
         step_size=_mean(rows.step_size[-1:]),
         acceptance=_mean(rows.accept[half & tested]),
-        work=_work(rows.error, rows.phi, half & ~tested),
+        work=erring(rows.error, rows.phi, half & ~tested),
         put_back=int((rows.accept[rows.arrived & ~tested] == 0).sum()),
         **_energy(rows),
         **_places(rows),
@@ -257,14 +260,15 @@ def _way(rows: _Rows, kernel: Kernel | None, dim: int) -> dict[str, Any]:
     """What the way to the posterior left behind; see `left`."""
     length, chains = rows.phi.shape
     if length < ROWS or chains == 0 or not rows.arrived[5 * length // 8 :].all():
-        return dict.fromkeys(("heat", "lost", "unfinished"))
+        return dict.fromkeys(("heat", "felt", "lost", "unfinished"))
     found: dict[str, Any] = {"lost": lost(rows.phi, rows.beta, rows.norm2, dim)}
     friction = None if kernel is None else kernel.friction
     if friction is None:
-        return found | dict.fromkeys(("heat", "unfinished"))
+        return found | dict.fromkeys(("heat", "felt", "unfinished"))
     kept, step_size = np.isnan(rows.accept), rows.step_size
     known = [x for x in _followed(rows) if np.isfinite(x[5 * length // 8 :]).all()]
     found["heat"] = heat(rows.error, step_size, kept, rows.tested, friction)
+    found["felt"] = felt((rows.phi, rows.norm2), step_size, rows.tested, friction)
     few = chains < CHAINS
     left = None if few else unfinished(known, step_size, rows.tested, friction)
     return found | {"unfinished": left}
@@ -333,16 +337,6 @@ def _population(
         found |= {"log_z": log_z, "log_z_error": error}
         found |= {"nats": float(-phi.mean()) - log_z, "nats_error": math.hypot(error, spread)}
     return found
-
-
-def _work(work: np.ndarray, phi: np.ndarray, rows: np.ndarray) -> float | None:
-    """How wrong the steps of the given rows are; over chains where there are enough, else over time."""
-    if not np.isfinite(work[rows]).any():
-        return None
-    axis = 1 if phi.shape[1] >= CHAINS else None
-    spread = float(np.mean(phi[rows].std(axis)))
-    relative = float(np.mean(work[rows].std(axis))) / spread if spread > 0 else math.inf
-    return step_error(relative, float(np.exp(-work[rows].clip(min=0)).mean()))
 
 
 def _mean(x: np.ndarray) -> float | None:

@@ -22,7 +22,7 @@ from latentzoo.kernels.types import Kernel
 APART, RANKED, FAR = 2.0, 1.5, 10.0
 """How far apart chains may be, in energy and in its ranks; and in energy, whatever the ranks say."""
 UNSETTLED = 1.0
-"""By how many of its standard deviations phi may still move, for all that is known."""
+"""By how many of its standard deviations phi may still move, or be raised by heat, for all that is known."""
 UNFINISHED = 0.5
 """How much of a move before the tested steps they may leave unfinished, in standard deviations."""
 WRONG, MOVED = 0.1, 0.5
@@ -217,7 +217,7 @@ def _missing(found: Numbers, kernel: Kernel) -> Iterator[str]:
             f"{alive} chains and {found.steps} steps can tell; give more of either"
         )
     if found.energy_spread is not None and found.energy_range is not None:
-        if found.heat is not None and found.heat > WARM * max(found.energy_spread, 1.0):
+        if _warm(found):
             yield (
                 f"untested steps have heated the chains, and {found.heat:.2g} nats of it may be left after the tested "
                 "ones; give more steps"
@@ -233,6 +233,19 @@ def _missing(found: Numbers, kernel: Kernel) -> Iterator[str]:
             yield f"the spread of the chains is known to {unseen:.0%} only; give more chains or more steps"
     elif not kernel.adjusted and found.work is None and found.identity_score is None:
         yield "nothing tells whether the steps are right: they are not tested, and there are no gradients"
+
+
+def _warm(found: Numbers) -> bool:
+    """Whether heat may be left that matters.
+
+    Heat goes in along the gradients. Where these point in many directions it is shared by all of them, and matters as
+    far as phi, |z|^2, or the energy of one direction, whose sd is 1 / sqrt 2, may be raised by it.
+    """
+    if found.heat is None or found.heat <= WARM * max(found.energy_spread or 0.0, 1.0):
+        return False
+    if found.felt is None or found.pointing is None:
+        return True
+    return found.felt > UNSETTLED or found.heat / found.pointing > WARM / math.sqrt(2)
 
 
 def _notes(found: Numbers) -> Iterator[str]:

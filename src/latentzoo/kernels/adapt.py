@@ -212,6 +212,9 @@ def deviation(accept: float) -> float:
 
 FEW = 0.25
 """What work counts on a ramp that only few chains do."""
+CHANGE, HASTE = 0.8, 6.0
+"""How the change of the energy in a step compares with its spread, at the chosen step size; and by how much the aim for
+the work is raised at most where it is less."""
 
 
 def step_error(relative: float, accept: float, typical: float = math.inf) -> float:
@@ -241,6 +244,20 @@ def middle_spread(x: Float[Tensor, "B"]) -> float:
         x.double(), torch.tensor([0.25, 0.75], dtype=torch.float64).to(x.device)
     )
     return float(high - low) / 1.349
+
+
+def haste(old: Float[Tensor, "B"], new: Float[Tensor, "B"]) -> float:
+    r"""By how much the aim for the work is raised in a step of the ramp from the energies `old` to `new`.
+
+    .. math:: \max\left(1, \; \min\left(6, \; 0.8 \,
+        \frac{\mathrm{sd}(\phi)}{\mathrm{median} |\phi' - \phi|}\right)\right)
+
+    Chains that have reached their temperature change their energies in a step nearly as much as these are apart.
+    Where they change them far less, the chains are on their way, and what errors put in is little beside what is
+    left to go.
+    """
+    pace = float((new - old).abs().median() / (old.std() + 1e-3))
+    return min(max(CHANGE / (pace + 1e-6), 1.0), HASTE)
 
 
 def robbins_monro(

@@ -16,7 +16,8 @@ phases:
        \quad w = 0.2
 
    over the chains of the batch, or over recent time where there are fewer than four; s is the work
-   that a Metropolis test would refuse as often, less on the ramp if few chains do it (see `step_error`).
+   that a Metropolis test would refuse as often, less on the ramp if few chains do it (see `step_error`), where
+   w is larger for chains on their way (see `haste`).
    Directions that the potential does not inform do no work, so the rule does not depend on the dimension.
    At N/2 a reference is fitted, where few directions are informed and stiff (`lowrank`), and the step is
    tuned anew.
@@ -35,7 +36,8 @@ momentum, :math:`3 \sqrt d`, which none is where a step is stable and the chain 
 tail a start may be a million times steeper than the posterior, and one kick would throw it out of all numbers.
 
 Outside the tail, a chain whose work is more than twenty times its own recent changes of energy (and half a nat) is
-put back where it was, with a new momentum and twice the allowance, and reported with acceptance 0.
+put back where it was, with a new momentum and twice the allowance, and reported with acceptance 0. From N/2 on the
+changes are those of before, so that none may climb step by step, each no wilder than the last.
 
 References:
     | Annealed importance sampling (Neal, 2001)
@@ -52,22 +54,14 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from latentzoo.kernels.adapt import (
-    Schedule,
-    deviation,
-    follow,
-    middle_spread,
-    step_error,
-    temperature,
-)
+from latentzoo.kernels import adapt
+from latentzoo.kernels.adapt import CHANGE, Schedule, deviation, follow, step_error, temperature
 from latentzoo.kernels.baoab import baoab, calm
 from latentzoo.kernels.lowrank import FEWEST, Learned, Reference, Whitened
 from latentzoo.kernels.types import Angle, Info, Kernel, Point, Potential, pick
 from latentzoo.options import Portion, Positive, Share
 from latentzoo.rng import Rng
 
-CHANGE = 0.8
-"""How the change of the energy in a step compares with its spread, at the chosen step size."""
 FASTEST = 3.0
 """How fast a chain may move along the gradient before the run's half, in standard deviations; and how long one
 kick may be then, in lengths of a momentum."""
@@ -220,6 +214,8 @@ class Anneal(Kernel):
             state = state._replace(landed=state.clock)
         new = state._replace(**point._asdict(), p=p, beta=beta)
         new = _recorded(new, n, info, change, would, None if everyone else accepted)
+        if 0 < self.budget // 2 <= n and not self.weighs:
+            new = new._replace(change2=state.change2)
         if self.step_size is None and self.schedule is None:
             new = self._learn(self._tune(state, new, info, would, n, landed), n + 1, landed)
         return new, info
@@ -284,9 +280,10 @@ class Anneal(Kernel):
         relative, accept = self._work(old, new, info, would)
         if n < freeze:
             hurries = landed == 0 and not self.weighs and len(old.phi) >= 4
-            typical = middle_spread(info.error) if hurries else math.inf
+            typical = adapt.middle_spread(info.error) if hurries else math.inf
             rho = max(step_error(relative, accept, typical), 1e-6)
-            log_h = (log_h + min(max(math.log(self.work / rho) / 3, -0.5), 0.25)).clamp(max=0.0)
+            aim = self.work * (adapt.haste(old.phi, new.phi) if hurries else 1)
+            log_h = (log_h + min(max(math.log(aim / rho) / 3, -0.5), 0.25)).clamp(max=0.0)
             mean = mean + (log_h - mean) / max(n - max(freeze - 20, landed) + 1, 1)
             log_h = mean if n == freeze - 1 else log_h
         else:
