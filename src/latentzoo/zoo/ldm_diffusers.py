@@ -16,7 +16,7 @@ References:
 """
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 
 from msgspec import Meta
 
@@ -57,7 +57,7 @@ TYPES: Mapping[str, Any] = {
     **dict.fromkeys(("layers_per_block", "num_vq_embeddings"), Count),
     **dict.fromkeys(("down_block_types", "up_block_types"), Names),
     "block_out_channels": Numbers,
-    "vq_embed_dim": Annotated[int | None, Meta(ge=1)],
+    "vq_embed_dim": Optional[Count],  # noqa: UP045
     "scaling_factor": Positive,
 }
 """What the values are; a list for each level."""
