@@ -52,6 +52,10 @@ class Exact(TorchFunctionMode):
         kwargs = kwargs or {}
         if args and isinstance(args[0], Tensor) and args[0].dtype in WIDE:
             func = Tensor.double if func is Tensor.float else func
-            wide = lambda x: torch.float64 if x in NARROW else x
-            args, kwargs = tuple(map(wide, args)), {k: wide(v) for k, v in kwargs.items()}
+            args, kwargs = tuple(map(_wide, args)), {k: _wide(v) for k, v in kwargs.items()}
         return func(*args, **kwargs)
+
+
+def _wide(x: Any) -> Any:
+    """64 bits for a type of fewer, and anything else as it is. A tensor is not asked whether it equals a type."""
+    return torch.float64 if isinstance(x, torch.dtype) and x in NARROW else x
