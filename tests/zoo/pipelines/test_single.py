@@ -68,7 +68,6 @@ def test_settings_are_a_pipelines_folder(made, tmp_path):
 @pytest.mark.parametrize(
     ("name", "more", "words"),
     [
-        ("model.gguf", {}, r"model\.gguf: GGUF has one network"),
         ("model.ckpt", {}, r"model\.ckpt: pickled weights; give use_safetensors=false"),
         ("model.safetensors", {"variant": "fp16"}, "there is no variant; leave variant out"),
         ("model.safetensors", {}, r"model\.safetensors: cannot be loaded"),

@@ -18,7 +18,7 @@ from torch import nn
 from latentzoo import options
 from latentzoo.errors import CheckpointError, MissingExtra, SpecError, UnknownName
 from latentzoo.hub.folder import read_json
-from latentzoo.zoo.pipelines import weights
+from latentzoo.zoo.pipelines import gguf, weights
 from latentzoo.zoo.pipelines.blame import refused, unsound
 from latentzoo.zoo.pipelines.habits import REFUSED
 from latentzoo.zoo.pipelines.lora import adapt, read_loras
@@ -42,7 +42,7 @@ def pipeline(
     Arguments:
         folder: The folder with model_index.json.
         file: The weights of all networks in one file; the folder then holds configurations and
-            tokenizers only, and there is no variant.
+            tokenizers only, and there is no variant. A GGUF file is the denoiser alone, and the folder holds the rest.
         dtype: The type of the networks' numbers, float32 by default.
         variant: Which of several kinds of files is read, "fp16".
         use_safetensors: Whether pickled weights are refused.
@@ -55,20 +55,30 @@ def pipeline(
         MissingExtra: If the LoRA's package is not installed.
     """
     kind, index = describe(folder)
-    if file is None:
-        weights.complete(folder, index)
+    packed = file is not None and file.suffix == gguf.ENDING
+    own = gguf.denoiser(kind.__name__, index) if packed else None
+    if file is None or packed:
+        weights.complete(folder, (name for name in index if name != own))
     loras = [] if lora is None else read_loras(lora if isinstance(lora, list) else [lora])
     settings = {"torch_dtype": dtype or torch.float32}
     with unsound(file or folder), quiet():
         if file is not None:
             whole(file, variant, safe=use_safetensors)
+        if file is not None and own is None:
             pipe = _single(kind, file, folder, settings)
         else:
             classes = {name: _class(*where) for name, where in index.items()}
             kinds = {name: part for name, part in classes.items() if _weighs(part)}
+            given = (
+                {}
+                if own is None or file is None
+                else {
+                    own: gguf.network(kinds.pop(own), file, folder / own, settings["torch_dtype"])
+                }
+            )
             chosen = weights.choose(folder, kinds, variant)
             read = {**settings, "use_safetensors": use_safetensors}
-            parts = {
+            parts = given | {
                 name: weights.network(part, folder / name, {**read, "variant": chosen[name]})
                 for name, part in kinds.items()
             }
@@ -149,14 +159,10 @@ def whole(file: Path, variant: str | None, *, safe: bool) -> None:
     """Looks whether a file can have all networks in it, as it is asked for.
 
     Raises:
-        CheckpointError: If it has one network only, or is pickled and pickles are refused.
+        CheckpointError: If it is pickled and pickles are refused.
         SpecError: If a variant is asked for.
     """
-    if file.suffix == ".gguf":
-        raise CheckpointError(
-            f"{file}: GGUF has one network, with quantised weights; make its pipeline by diffusers, and hand that over"
-        )
-    if safe and file.suffix != ".safetensors":
+    if safe and file.suffix not in (".safetensors", gguf.ENDING):
         raise CheckpointError(
             f"{file}: pickled weights; give use_safetensors=false to read them as tensors"
         )

@@ -1,0 +1,86 @@
+"""A denoiser in a GGUF file: weights of few bits, which become numbers at each use.
+
+They stay as they are in the file, in memory too; a gradient with respect to the input goes through the numbers, which
+diffusers rounds to 16 bits whatever is computed in.
+"""
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from latentzoo.errors import CheckpointError, MissingExtra, SpecError
+from latentzoo.zoo.pipelines.quiet import heard
+
+ENDING = ".gguf"
+DENOISERS = ("transformer", "unet")
+"""The components that such a file may be, the first that a pipeline has."""
+PACKAGES = {"gguf": "gguf", "accelerate": "diffusers"}
+"""What reads it, and the extra that brings it."""
+
+
+def denoiser(kind: str, names: Iterable[str]) -> str:
+    """Which component of a pipeline the file is.
+
+    Raises:
+        SpecError: If the pipeline has no denoiser.
+    """
+    known = set(names)
+    found = next((name for name in DENOISERS if name in known), None)
+    if found is None:
+        raise SpecError(
+            f"{kind} has no transformer and no U-Net that a GGUF file could be; give its folder"
+        )
+    return found
+
+
+def network(kind: Any, file: Path, folder: Path, dtype: torch.dtype) -> nn.Module:
+    """The denoiser of a file.
+
+    Arguments:
+        kind: Its class.
+        file: The file.
+        folder: The folder of its settings.
+        dtype: The type of the numbers that the weights become.
+
+    Raises:
+        MissingExtra: If a package is not installed.
+        SpecError: If diffusers reads no single file of this class.
+        CheckpointError: If the file has tensors that the network does not know, or lacks some.
+    """
+    for package, extra in PACKAGES.items():
+        if find_spec(package) is None:
+            raise MissingExtra(package, extra, "a GGUF file")
+    from diffusers.quantizers.quantization_config import GGUFQuantizationConfig
+
+    if not hasattr(kind, "from_single_file"):
+        raise SpecError(f"{kind.__name__} is not read from one file by diffusers; give its folder")
+    with heard() as said:
+        net = kind.from_single_file(
+            str(file),
+            config=str(folder),
+            quantization_config=GGUFQuantizationConfig(compute_dtype=dtype),
+            torch_dtype=dtype,
+            local_files_only=True,
+        )
+    bare = [name for name, value in net.named_parameters() if value.is_meta]
+    surplus = [line.split()[-1] for line in said if "were not used" in line]
+    for what, names in (("lacks", bare), ("has the surplus", surplus)):
+        if names:
+            raise CheckpointError(
+                f"{file}: it {what} {names[0]}; is it the file of another network?"
+            )
+    return net
+
+
+def follow(networks: Iterable[nn.Module]) -> None:
+    """Computes in the type that the other numbers of a network have, where it was moved to another."""
+    for net in networks:
+        numbers = (x.dtype for x in net.parameters() if x.is_floating_point())
+        dtype = next(numbers, None)
+        for part in net.modules():
+            if dtype is not None and hasattr(part, "compute_dtype"):
+                vars(part)["compute_dtype"] = dtype
