@@ -63,9 +63,9 @@ def test_what_a_folder_lacks(whole, tmp_path, lost, words):
     [
         ("LatentConsistencyModelPipeline", [], {"steps": 60}, "num_inference_steps"),
         ("StableDiffusionPipeline", [], {"steps": 1500}, "give 1 to 1000"),
-        ("StableDiffusionPipeline", [], {"size": 0}, "no size"),
-        ("StableDiffusionPipeline", [], {"size": -8}, "no size"),
-        ("StableDiffusionPipeline", [], {"size": 17}, "divisible by 8"),
+        ("StableDiffusionPipeline", [], {"size": 0}, "height=0 is out of range"),
+        ("StableDiffusionPipeline", [], {"size": -8}, "height=-8 is out of range"),
+        ("StableDiffusionPipeline", [], {"size": 17}, "sizes that are multiples of 8"),
         ("FluxPipeline", [], {"size": 18}, "makes 16x16 pixels of the 18x18"),
         (
             "StableDiffusionPipeline",
@@ -86,7 +86,7 @@ def test_what_a_folder_lacks(whole, tmp_path, lost, words):
         ("StableDiffusionPipeline", ["--option", "source=3"], {}, "'source'"),
         ("StableDiffusionPipeline", ["--option", "x=3"], {}, "'x'"),
         ("StableDiffusionPipeline", ["--option", "variant=fp16"], {}, "leave variant out"),
-        ("StableDiffusionPipeline", ["--option", "clip_skip=9"], {}, "refuses the call"),
+        ("StableDiffusionPipeline", ["--option", "clip_skip=9"], {}, "has 2 layers"),
     ],
 )
 def test_what_a_call_does_not_take(whole, name, more, given, words):

@@ -40,7 +40,7 @@ def load(pipe, **options):
         ({"guidance_scale": float("inf")}, SpecError, "a finite number"),
         ({"negative_prompt": 3}, SpecError, "a text"),
         ({"hight": 16}, UnknownName, "did you mean 'height'"),
-        ({"height": 17}, SpecError, "divisible"),
+        ({"height": 17}, SpecError, "multiples of 8"),
         ({"latents": None}, SpecError, "what is sampled"),
         ({"num_images_per_prompt": 2}, SpecError, "number of chains"),
         ({"callback_on_step_end": print}, SpecError, "side effects"),

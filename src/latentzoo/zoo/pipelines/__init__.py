@@ -117,7 +117,10 @@ def load(
     given = how | {name: value for name, value in options.items() if name in own}
     opts.check(given, known | own, owner="a pipeline", shown="latentzoo show PIPELINE")
     if isinstance(source, Path):
-        options = {**readme.usual(source), **options}
+        usual = readme.usual(source)
+        if {"timesteps", "sigmas"} & {*options}:  # which say how many steps there are
+            usual.pop("num_inference_steps", None)
+        options = {**usual, **options}
         with obeyed():
             source = files.pipeline(source, file=file, dtype=dtype, **how)
     elif how:

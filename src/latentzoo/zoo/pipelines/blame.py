@@ -2,11 +2,47 @@
 
 import ast
 import inspect
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from latentzoo.errors import CheckpointError, LatentzooError, SpecError
+
+REASONS: Mapping[str, str] = {
+    r"`?height`? and `?width`? .*divisible by (\d+),? but (?:are|got) .*?(\d+) .*?(\d+)": (
+        "{name} makes sizes that are multiples of {0}, and height={1}, width={2} are not both; give multiples of {0}"
+    ),
+    r"(?i)(height|width) must be divisible by (\d+) \(got (\d+)\)": (
+        "{name} makes sizes that are multiples of {1}, and {0}={2} is not; give a multiple of {1}"
+    ),
+    r"max_sequence_length`? (?:cannot be greater|must be less) than (\d+)": (
+        "{name} reads at most {0} tokens, and max_sequence_length is above; give at most {0}"
+    ),
+    r"reshape tensor of 0 elements|steps? is 0 which is < 1|After adjusting the num_inference_steps": (
+        "{name} is left without a step by its strength; give a larger strength, or more num_inference_steps"
+    ),
+    r"num_inference_steps`: (\d+) cannot be larger than `original_inference_steps`: (\d+)": (
+        "num_inference_steps={0} is out of range for {name}, whose original_inference_steps is {1}; give at most {1}"
+    ),
+    r"cannot be larger than `self.config.train_timesteps`: (\d+)": (
+        "num_inference_steps is out of range for {name}; give at most {0}"
+    ),
+    r"Input is in incorrect format|`image` input cannot be undefined|image.* but is <class 'NoneType'>": (
+        "{name} needs a picture that is not given; give it by its path, as image or mask_image"
+    ),
+    r"weight of size .* to have (\d+) channels, but got (\d+) channels": (
+        "{name} is given a picture of {1} channels, or has networks that do not go together, where {0} are read; give "
+        "pictures of three colours"
+    ),
+    r"For single controlnet: `controlnet_conditioning_scale` must be": (
+        "controlnet_conditioning_scale is a list, and {name} has one ControlNet; give one number"
+    ),
+    r"Cannot forward both `(\w+)`: .* and `(\w+)`: ": (
+        "{0} and {1} are two ways to say the same to {name}; give one of them"
+    ),
+}
+"""What diffusers says, and what it means."""
 
 
 @contextmanager
@@ -58,9 +94,18 @@ def refused(
             f"{name} needs a package that is not installed ({_short(error)})"
         ) from error
     except Exception as error:  # whatever foreign code does
+        if (meant := reason(name, str(error))) is not None:
+            raise SpecError(meant) from error
         raise SpecError(
             f"{name} refuses {what} ({type(error).__name__}: {_short(error)}); {cure}"
         ) from error
+
+
+def reason(name: str, said: str) -> str | None:
+    """What a class means by what it says, in one line; None where that is not known."""
+    found = ((re.search(words, " ".join(said.split())), meant) for words, meant in REASONS.items())
+    hits = (meant.format(*match.groups(), name=name) for match, meant in found if match)
+    return next(hits, None)
 
 
 def _package(error: NameError) -> str:

@@ -8,9 +8,16 @@ for and resizes. Each may still be asked for by name.
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
+SILENT = torch.Generator()
+"""What pipelines are given that do not run without a generator; no draw comes from it."""
+
 CALL: Mapping[str, Mapping[str, Any]] = {
     "ErnieImagePipeline": {"use_pe": False},
     "LongCatImagePipeline": {"enable_prompt_rewrite": False},
+    "VisualClozePipeline": {"generator": SILENT},
+    "VisualClozeGenerationPipeline": {"generator": SILENT},
 }
 """Arguments of a pipeline's call that make it a function, by its class."""
 
@@ -43,9 +50,22 @@ OURS: Mapping[str, str] = {
     "output_type": "pictures stay tensors",
     "return_dict": "pictures stay tensors",
     "num_images_per_prompt": "the number of chains says how many",
-    "callback": "a map has no side effects",
-    "callback_steps": "a map has no side effects",
-    "callback_on_step_end": "a map has no side effects",
-    "callback_on_step_end_tensor_inputs": "a map has no side effects",
+    "seed": "the draws come from the latent",
+    "prompt_embeds": "a prompt is a text, of which the record keeps every word",
+    "pooled_prompt_embeds": "a prompt is a text, of which the record keeps every word",
+    "padding_mask_crop": "the picture around the crop is pasted back as bytes, which have no gradient",
+    "batch_size": "the number of chains says how many",
+    **dict.fromkeys(
+        ("decoder_latents", "super_res_latents", "prompt_latents", "vae_latents", "clip_latents"),
+        "the latent is what is sampled",
+    ),
+    **dict.fromkeys(
+        (
+            *("callback", "callback_steps", "callback_on_step_end"),
+            *("callback_on_step_end_tensor_inputs", "prior_callback_on_step_end"),
+            "prior_callback_on_step_end_tensor_inputs",
+        ),
+        "a map has no side effects",
+    ),
 }
 """Arguments of a pipeline's call that are not the user's, and why."""

@@ -10,18 +10,20 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from latentzoo import picture
 from latentzoo.errors import SpecError, UnknownName
+from latentzoo.zoo.pipelines import pictures, ranges, schedules
 from latentzoo.zoo.pipelines.habits import CALL, EVERYWHERE, INSTEAD, OURS
 
 WORDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
+UNIONS = (typing.Union, types.UnionType)
 CLEANERS = ("bs4", "ftfy")
 """What diffusers cleans a caption by; where it is missing, it only says so in its log."""
 SAID = re.compile(r"(negative_)?prompt_\d+")
 """Further texts of a call, one for all prompts."""
+ADAPTED = re.compile(r"(negative_)?ip_adapter_image(_embeds)?")
+"""What is shown to an IP-Adapter."""
 
 
 def complete(pipe: Any, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,53 +31,67 @@ def complete(pipe: Any, given: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         UnknownName: If the pipeline's call has no such argument.
-        SpecError: If an argument is not the user's, or of another type.
+        SpecError: If an argument is not the user's, of another type, or out of range.
     """
     call, kind = type(pipe).__call__, type(pipe).__name__
     known = {n: p for n, p in inspect.signature(call).parameters.items() if n != "self"}
     known = {n: p for n, p in known.items() if p.kind is not p.VAR_KEYWORD and n != "prompt"}
     hints = _hints(call)
     for name, value in given.items():
-        if name in OURS:
-            raise SpecError(f"the option '{name}' is not taken: {OURS[name]}; leave it out")
-        if name not in known:
-            theirs = {n for n in known if n not in OURS}
-            raise UnknownName(f"option of {kind}:", name, theirs, shown="see its documentation")
-        if SAID.fullmatch(name) and isinstance(value, list | tuple):
-            raise SpecError(
-                f"the option {name} of {kind} is a list; give one text for all prompts"
-            )
-        left_out = value is None and (known[name].default is None or hints.get(name) not in WORDS)
-        if name in hints and not left_out and not fits(value, hints[name]):
-            wanted = describe(hints[name])
-            raise SpecError(f"the option {name}={value!r} of {kind} is not {wanted}; give that")
-    for name in ("height", "width"):
-        if name in given and given[name] is not None and given[name] < 1:
-            raise SpecError(f"{name}={given[name]} is no size in pixels; give a multiple of 8")
+        _judge(kind, name, value, known, hints)
+    given = {name: paired(pictures.opened(name, x), hints.get(name)) for name, x in given.items()}
+    ranges.judge(kind, given, {name: p.default for name, p in known.items()})
+    ranges.layers(pipe, given)
+    schedules.judge(pipe, given)
+    pictures.judge(kind, given)
+    _packages(pipe, given)
+    habits = {name: value for name, value in EVERYWHERE.items() if name in known}
+    for name, others in INSTEAD.get(kind, {}).items():
+        habits |= others if given.get(name) is not None else {}
+    return {**habits, **CALL.get(kind, {}), **given}
+
+
+def _judge(
+    kind: str, name: str, value: Any, known: Mapping[str, Any], hints: Mapping[str, Any]
+) -> None:
+    """Looks at one argument: whether it is there, the user's, and of its type."""
+    if name in OURS:
+        raise SpecError(f"the option '{name}' is not taken: {OURS[name]}; leave it out")
+    if name not in known:
+        theirs = {n for n in known if n not in OURS}
+        raise UnknownName(f"option of {kind}:", name, theirs, shown="see its documentation")
+    if SAID.fullmatch(name) and isinstance(value, list | tuple):
+        raise SpecError(f"the option {name} of {kind} is a list; give one text for all prompts")
+    left_out = value is None and (known[name].default is None or hints.get(name) not in WORDS)
+    path = pictures.is_picture(name) and isinstance(value, str)
+    if name in hints and not left_out and not path and not fits(value, hints[name]):
+        wanted = describe(hints[name])
+        raise SpecError(f"the option {name}={value!r} of {kind} is not {wanted}; give that")
+
+
+def _packages(pipe: Any, given: Mapping[str, Any]) -> None:
+    """Looks whether what an argument needs is there, without which it would do nothing."""
     if given.get("clean_caption") and not all(map(find_spec, CLEANERS)):
         raise SpecError(
             "the option clean_caption needs packages without which the text would stay as it is; install "
             "beautifulsoup4 and ftfy by pip, or leave it out"
         )
-    steps = given.get("num_inference_steps")
-    scheduler = getattr(pipe, "scheduler", None)  # one of a flow knows all times between 0 and 1
-    most = getattr(scheduler, "config", {}).get("num_train_timesteps")
-    most = most if hasattr(scheduler, "betas") else None
-    if steps is not None and not 1 <= steps <= (most or steps):
-        raise SpecError(
-            f"num_inference_steps={steps} is out of range for {type(scheduler).__name__}; give "
-            + (f"1 to {most}" if most else "at least 1")
-        )
-    habits = {name: value for name, value in EVERYWHERE.items() if name in known}
-    for name, others in INSTEAD.get(kind, {}).items():
-        habits |= others if given.get(name) is not None else {}
-    return {**habits, **CALL.get(kind, {}), **{n: _opened(n, v) for n, v in given.items()}}
+    seeing = any(
+        getattr(part, "encoder_hid_proj", None) is not None
+        for part in (getattr(pipe, "unet", None), getattr(pipe, "transformer", None))
+    )
+    for name in given:
+        if ADAPTED.fullmatch(name) and given[name] is not None and not seeing:
+            raise SpecError(
+                f"{name} is seen by no IP-Adapter, as {type(pipe).__name__} has none; put one into the pipeline by its "
+                "load_ip_adapter, and hand the pipeline over"
+            )
 
 
 def fits(value: Any, hint: Any) -> bool:
     """Whether a value is of an annotated type; plain types are looked at, all others pass."""
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
+    if origin in UNIONS:
         return any(fits(value, h) for h in inside)
     if hint is type(None):
         return value is None
@@ -84,6 +100,9 @@ def fits(value: Any, hint: Any) -> bool:
     if hint in (int, float):  # a whole number given as 2.0 would be an index later
         number = isinstance(value, int | hint) and not isinstance(value, bool)
         return number and math.isfinite(value)
+    if _places(hint):
+        long = isinstance(value, list | tuple) and len(value) == len(inside)
+        return long and all(map(fits, value, inside))
     if origin in (list, tuple):
         return isinstance(value, list | tuple) and (
             not inside or inside[-1] is Ellipsis or all(fits(v, inside[0]) for v in value)
@@ -91,11 +110,29 @@ def fits(value: Any, hint: Any) -> bool:
     return not isinstance(value, bool | int | float) or not _closed(hint)
 
 
+def paired(value: Any, hint: Any) -> Any:
+    """A list as a tuple, where an argument is one: a file of options has lists only, and pipelines add tuples up."""
+    inside = typing.get_args(hint) if typing.get_origin(hint) in UNIONS else (hint,)
+    return tuple(value) if isinstance(value, list) and any(map(_is_tuple, inside)) else value
+
+
+def _places(hint: Any) -> bool:
+    """Whether a type is a list with a value for each place; tuple[int] is meant as a list of any length."""
+    inside = typing.get_args(hint)
+    return _is_tuple(hint) and len(inside) > 1 and Ellipsis not in inside
+
+
+def _is_tuple(hint: Any) -> bool:
+    return typing.get_origin(hint) is tuple
+
+
 def describe(hint: Any) -> str:
     """An annotated type in words."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+    if typing.get_origin(hint) in UNIONS:
         inside = (h for h in typing.get_args(hint) if h is not type(None))
         return " or ".join(dict.fromkeys(map(describe, inside)))
+    if _places(hint):
+        return "a list of " + " and ".join(map(describe, typing.get_args(hint)))
     if typing.get_origin(hint) in (list, tuple):
         inside = [h for h in typing.get_args(hint) if h is not Ellipsis]
         return f"a list of which each is {describe(inside[0])}" if inside else "a list"
@@ -118,10 +155,3 @@ def _hints(call: Any) -> dict[str, Any]:
         return typing.get_type_hints(call)
     except Exception:  # an annotation that only its author can resolve
         return {}
-
-
-def _opened(name: str, value: Any) -> Any:
-    """A picture by its path, where the argument is a picture."""
-    if isinstance(value, str) and name.split("_")[-1] == "image":
-        return Image.fromarray(picture.to_uint8(picture.read(value))[0])
-    return value

@@ -21,6 +21,8 @@ References:
 
 import copy
 import inspect
+import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -33,16 +35,19 @@ from torch.utils import _pytree as pytree
 from latentzoo.diffusion.memory import Budget, Recompute
 from latentzoo.errors import LatentzooError, SpecError
 from latentzoo.generator import Generator
-from latentzoo.zoo.pipelines import kinds, options, parts, probe, texts, words
+from latentzoo.zoo.pipelines import gguf, kinds, options, parts, pictures, probe, texts, words
 from latentzoo.zoo.pipelines.asked import AGAINST, PROMPT, Asked, read, said, subject
 from latentzoo.zoo.pipelines.blame import refused
 from latentzoo.zoo.pipelines.draws import Draws, arrange, of_picture
 from latentzoo.zoo.pipelines.habits import ALONE
 from latentzoo.zoo.pipelines.inside import Exact
-from latentzoo.zoo.pipelines.quiet import quiet
+from latentzoo.zoo.pipelines.quiet import heard, quiet
 from latentzoo.zoo.pipelines.refuse import refuse
 from latentzoo.zoo.pipelines.stage import Caller, Encode, Spend, Stage
 from latentzoo.zoo.pipelines.texts import COUNT, Texts
+
+IGNORED = re.compile(r"\bignor|not enabled|no effect|not used")
+"""What diffusers says in its log where it does not do what it is asked for."""
 
 
 class TextToImage(Generator):
@@ -91,6 +96,7 @@ class TextToImage(Generator):
         self.pipe = parts.bare(pipe)
         self.nets = nn.ModuleDict(parts.networks(self.pipe))
         self.nets.eval().requires_grad_(False)
+        parts.switched(self.nets.values())
         parts.upcast(self.nets.values())
         self.call = options.complete(pipe, call)
         self.call.pop(AGAINST, None)
@@ -98,6 +104,8 @@ class TextToImage(Generator):
         self.texts = nn.ModuleList()
         self.hushed: set[str] | None = None
         self._found: set[str] = set()
+        self._resized: set[tuple[pictures.Size, pictures.Size]] = set()
+        self._ignored: set[str] = set()
         image = self._look()
         self._release(image)
         self.hushed = self._found
@@ -194,13 +202,21 @@ class TextToImage(Generator):
                 stack.enter_context(Exact())
             stack.enter_context(stage.around())
             stack.enter_context(quiet())
+            log = stack.enter_context(heard()) if self.hushed is None else ()
             stack.enter_context(draws)
-            stage.pipe(**how, **self.call, output_type="np")
+            given = stage.pipe(**how, **self.call, output_type="np")
         self._found |= stage.found
+        self._resized |= stage.resized
+        self._ignored |= {" ".join(line.split()) for line in log if IGNORED.search(line)}
         if draws.image is None or len(draws.image) != n:
-            given = "no pictures" if draws.image is None else f"{len(draws.image)} pictures of {n}"
+            many = "no pictures" if draws.image is None else f"{len(draws.image)} pictures of {n}"
             raise SpecError(
-                f"{self.name} gives {given}, so it is no map to an image; take a text-to-image pipeline"
+                f"{self.name} gives {many}, so it is no map to an image; take a text-to-image pipeline"
+            )
+        if (size := pictures.made(given)) not in (None, draws.image.shape[-2:]):
+            raise SpecError(
+                f"{self.name} makes its picture of {size[0]}x{size[1]} pixels out of an array, which has no gradient; "
+                "take another pipeline"
             )
         return draws.image
 
@@ -234,7 +250,7 @@ class TextToImage(Generator):
         reader = words.Reader(self._written(asked), asked.against)
 
         def encode(pipe: Any, args: Any, kwargs: Any) -> Any:
-            encoder = reader.hearing(pipe).encode_prompt
+            encoder = texts.as_before(reader.hearing(pipe)).encode_prompt
             memory.keep(texts.ask(encoder, args, kwargs, many=self.many))
             return memory.said(len(memory) - 1).one
 
@@ -257,7 +273,7 @@ class TextToImage(Generator):
                 raise
             except Exception:  # whatever foreign code does
                 caller = probe.Probe(whole=True)
-                with refused(self.name):
+                with refused(self.name, cure=pictures.cure(self.call)):
                     image, draws, memory = self._listen(asked, caller)
             self.known[asked] = len(self.texts)
             self.texts.append(memory)
@@ -320,6 +336,11 @@ class TextToImage(Generator):
 
     def _measure(self, image: Tensor, call: dict[str, Any]) -> None:
         self.size = (int(image.shape[-2]), int(image.shape[-1]))
+        given = call.get("height") and call.get("width")
+        line = pictures.resized(self.name, self._resized, self.size if given else None)
+        lines = [f"{self.name} says: {log[:200]}" for log in sorted(self._ignored)]
+        for one in [*lines, *([] if line is None else [line])]:
+            warnings.warn(one, stacklevel=4)
         asked = (call.get("height") or self.size[0], call.get("width") or self.size[1])
         if asked != self.size:
             height, width = self.size
@@ -347,4 +368,5 @@ class TextToImage(Generator):
         move = lambda x: options.moved(fn, x) if isinstance(x, Tensor) else x
         self.call = pytree.tree_map(move, self.call)
         parts.upcast(self.nets.values())
+        gguf.follow(self.nets.values())
         return self

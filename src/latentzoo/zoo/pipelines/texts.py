@@ -5,6 +5,7 @@ axis or a list; what did not is shared. So the texts of any number of pictures a
 prompt or of one each.
 """
 
+import copy
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
+from transformers import CLIPTextModel
+
+from latentzoo.zoo.pipelines.stage import Standin
 
 COUNT = "num_images_per_prompt"
 
@@ -85,6 +89,16 @@ def ask(
         return Said(one, one)
     bound.arguments.update(twice)
     return Said(one, encode(*bound.args, **bound.kwargs))
+
+
+def as_before(pipe: Any) -> Any:
+    """A copy whose CLIP text encoders have their layers where diffusers looks for the last norm when some are skipped:
+    in `text_model`, which is the encoder itself since transformers 5."""
+    new = copy.copy(pipe)
+    for name, part in vars(pipe).items():
+        if isinstance(part, CLIPTextModel) and not hasattr(part, "text_model"):
+            vars(new)[name] = Standin(part, forward=part, text_model=part)
+    return new
 
 
 def rows(said: Sequence[Said]) -> Any:

@@ -1,0 +1,178 @@
+"""Pictures as arguments of a pipeline's call: opened by their paths, and looked at before the call.
+
+A pipeline takes what it is given for a picture: of four channels for a code, of any numbers for colours, and
+resizes what has another size.
+"""
+
+from collections.abc import Iterator, Mapping, Set
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.utils.outputs import BaseOutput
+from PIL import Image
+from torch import Tensor
+
+from latentzoo import picture
+from latentzoo.errors import SpecError
+
+NAMES = {"image", "images", "mask", "hint"}
+"""The last words of the names of arguments that are pictures."""
+OTHERS = {"attention", "embeds", "input"}
+"""Words in the names of masks that are of texts."""
+MASKS = {"mask", "mask_image", "control_mask"}
+WHOLE = ("original_image", "image", "control_image")
+"""What a mask is of, the first one that is given."""
+GREY = ("L", "1")
+MULTIPLE = 32
+"""Pictures are rounded down to multiples of at most so many pixels; what loses more, or gains, has a size that the
+pipeline chose."""
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+
+def is_picture(name: str) -> bool:
+    """Whether an argument is a picture, by its name."""
+    words = name.split("_")
+    return words[-1] in NAMES and not OTHERS & {*words}
+
+
+def opened(name: str, value: Any) -> Any:
+    """A picture by its path, and a grey one in colours; whatever else an argument is as it is."""
+    if not is_picture(name):
+        return value
+    if isinstance(value, list | tuple):
+        return [opened(name, one) for one in value]
+    if isinstance(value, str):
+        return Image.fromarray(picture.to_uint8(picture.read(value))[0])
+    grey = isinstance(value, Image.Image) and value.mode in GREY and name not in MASKS
+    return value.convert("RGB") if grey else value
+
+
+def judge(kind: str, given: Mapping[str, Any]) -> None:
+    """Looks at the pictures of a call.
+
+    Arguments:
+        kind: The class of the pipeline.
+        given: The arguments that the user gives, opened.
+
+    Raises:
+        SpecError: If one is of other colours or numbers than a picture's, or a mask of another size than its picture.
+    """
+    for name, value in given.items():
+        if is_picture(name):
+            if isinstance(value, list) and not value:
+                raise SpecError(
+                    f"{name} of {kind} is an empty list; give a picture, or leave it out"
+                )
+            for one in _each(value):
+                _colours(name, one)
+                _numbers(name, one)
+    seen = next((given[n] for n in WHOLE if given.get(n) is not None), None)
+    for name in MASKS & {*given}:
+        sizes = [next(map(size, _each(x)), None) for x in (given[name], seen)]
+        if None not in sizes and sizes[0] != sizes[1]:
+            mask, whole = sizes
+            raise SpecError(
+                f"{name} of {kind} has {_say(mask)} pixels and its picture {_say(whole)}; give both in one size"
+            )
+
+
+def resized(kind: str, found: Set[tuple[Size, Size]], asked: Size | None) -> str | None:
+    """What a pipeline says of pictures whose size it changes.
+
+    Arguments:
+        kind: Its class.
+        found: Each size before and after.
+        asked: The size of the picture that the user asks for.
+
+    Returns:
+        A line where the pipeline chose the size itself; None where nothing is changed, or the user asked for the
+        size and the picture keeps its shape.
+
+    Raises:
+        SpecError: If a picture is rounded down, or changed to the size that is asked for, out of its shape.
+    """
+    again = {new for _, new in found}  # what it made itself, which it may show an encoder in small
+    for old, new in sorted(found):
+        in_shape = old[0] * new[1] == old[1] * new[0]
+        if old == new or old in again or (new == asked and in_shape):
+            continue
+        line = f"{kind} resizes a picture of {_say(old)} pixels to {_say(new)}"
+        rounded = all(0 <= a - b < MULTIPLE for a, b in zip(old, new, strict=True))
+        if new != asked and not rounded:
+            return f"{line}; give one of that size to keep its pixels"
+        raise SpecError(f"{line}; give one of that size")
+    return None
+
+
+def cure(given: Mapping[str, Any]) -> str:
+    """What helps where a call with these arguments is refused."""
+    several = [n for n, x in given.items() if is_picture(n) and isinstance(x, list) and len(x) > 1]
+    if several:
+        return f"is {several[0]} meant to be a list? give one picture"
+    return "check its options and its scheduler"
+
+
+def size(x: Any) -> Size | None:
+    """Height and width of what may be a picture."""
+    if isinstance(x, Image.Image):
+        return x.height, x.width
+    if isinstance(x, Tensor) and x.ndim > 1:
+        return int(x.shape[-2]), int(x.shape[-1])
+    if isinstance(x, np.ndarray) and x.ndim > 1:
+        last = x.ndim > 2 and x.shape[-1] in (1, 3, 4)
+        height, width = x.shape[-3:-1] if last else x.shape[-2:]
+        return int(height), int(width)
+    return None
+
+
+def made(given: Any) -> Size | None:
+    """Height and width of the arrays that a call gives; None where it gives none."""
+    while not isinstance(given, np.ndarray):
+        if not isinstance(given, list | tuple | BaseOutput) or not len(given):
+            return None
+        given = given[0]  # pyright: ignore[reportArgumentType]
+    return size(given)
+
+
+def _each(value: Any) -> Iterator[Any]:
+    for one in value if isinstance(value, list | tuple) else [value]:
+        if one is not None:
+            yield one
+
+
+def _colours(name: str, x: Any) -> None:
+    known = ("RGB", *(GREY if name in MASKS else ()))
+    if isinstance(x, Image.Image) and x.mode not in known:
+        raise SpecError(
+            f"{name} is a picture of mode {x.mode}, which would be read as something else; give "
+            f"{name}.convert('RGB')"
+        )
+
+
+def _numbers(name: str, x: Any) -> None:
+    """A code, which has other channels than a picture, may have any numbers."""
+    values = torch.as_tensor(x).double() if isinstance(x, Tensor | np.ndarray) else torch.empty(0)
+    if not values.numel():
+        return
+    if not values.isfinite().all():
+        raise SpecError(f"{name} has values that are not finite; give a picture")
+    low, high = float(values.min()), float(values.max())
+    channels = x.shape[-3] if isinstance(x, Tensor) and x.ndim > 2 else x.shape[-1]
+    code = isinstance(x, Tensor) and x.ndim > 2 and channels not in (1, 3)
+    least = 0 if name in MASKS else -1
+    if not code and not least <= low <= high <= 1:
+        cure = (
+            f"divide it by {255 if high > 2 else max(high, -low):.3g}"
+            if low >= least
+            else "scale it"
+        )
+        raise SpecError(
+            f"{name} has values from {low:.3g} to {high:.3g}, and a picture's are from 0 to 1; {cure}"
+        )
+
+
+def _say(found: Size | None) -> str:
+    return "x".join(map(str, found or ()))
