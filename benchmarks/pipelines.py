@@ -1,12 +1,12 @@
 """What every text-to-image pipeline of diffusers is as a map: the table of docs/text-to-image.md.
 
-    python benchmarks/pipelines.py [CLASS ...] [--cost]
+    python benchmarks/pipelines.py [CLASS ...] [--cost] [--classes]
 
-Each pipeline is the tiny random one of the tests (tests/zoo/pipelines, tiny.py and rare.py). Blocks: the latent, draws
+Each pipeline is the tiny random one of the tests (tests/zoo/pipelines, every.py). Blocks: the latent, draws
 without influence left out. Own call: the largest difference to the pipeline's own call, at one picture and at
 three, where a call makes several. Batch: the largest difference between a picture alone and in a batch, in 64
 bits. Gradient: against central differences, in 64 bits. Encoders: whether they leave memory. With --cost: the map's
-overhead, and its memory.
+overhead, and its memory. With --classes: what becomes of every pipeline class of the installed diffusers.
 """
 
 import argparse
@@ -29,24 +29,26 @@ sys.path[:0] = [
     str(Path(__file__).parents[1] / "tests" / part) for part in ("zoo", "zoo/pipelines")
 ]
 
+FEW = 8
+"""So many classes are listed by their names."""
+
 
 def row(name: str) -> list[str]:
     """What is measured of one pipeline."""
     import test_pipelines as laws
-    import tiny
 
     about = laws.ALL[name]
     pipe = about()
-    generator = TextToImage(pipe, tiny.PROMPT if laws.takes_text(pipe) else None, **about.call)
+    generator = TextToImage(pipe, about.prompt if laws.takes_text(pipe) else None, **about.call)
     differences = []
     for n in (1, 3):
         if n > 1 and generator.alone:
             differences.append("-")
             continue
-        image, drawn = laws.own(pipe, about.call, n)
+        image, drawn = laws.own(pipe, about.call, n, about.prompt)
         with torch.no_grad():
             mine = generator(laws.latent(generator, drawn))
-        differences.append(f"{laws.near(about, mine, image):.1e}")
+        differences.append(f"{laws.near(mine, image):.1e}")
     stay = any("text_encoder" in k or k == "bert" for k in generator.nets)
     label = f"`{about.name}`" if name == about.name else f"`{about.name}` ({name})"
     batch, slope = measured(generator) if about.exact else ("-", "-")
@@ -121,12 +123,23 @@ def cost() -> None:
         )
 
 
+def classes() -> None:
+    """The list that the law of tests/zoo/pipelines/test_every.py holds, by what becomes of each class."""
+    import test_every
+
+    print("| what | classes | which |\n|---|---|---|")
+    for what, names in test_every.lists().items():
+        which = ", ".join(f"`{name}`" for name in sorted(names)) if len(names) <= FEW else ""
+        print(f"| {what} | {len(names)} | {which} |")
+
+
 def main() -> None:
     import test_pipelines as laws
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("names", nargs="*", default=[])
     parser.add_argument("--cost", action="store_true")
+    parser.add_argument("--classes", action="store_true")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -137,6 +150,8 @@ def main() -> None:
     )
     if given.cost:
         cost()
+    elif given.classes:
+        classes()
     else:
         table(given.names or list(laws.ALL))
 

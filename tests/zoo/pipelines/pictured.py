@@ -269,10 +269,11 @@ def _():
     return edited()
 
 
-def layered():
-    """A pipeline of several pictures for each latent, its layers."""
-    parts = edited(use_additional_t_cond=True, use_layer3d_rope=True)
-    pipe = D.QwenImageLayeredPipeline(**parts)
-    sizes = {"calculate_dimensions": lambda area, ratio: (16, 16)}
-    small("qwenimage.pipeline_qwenimage_layered", **sizes)(pipe)
-    return pipe
+def layered_parts():
+    """The parts of a pipeline of several pictures for each latent, its layers."""
+    return edited(use_additional_t_cond=True, use_layer3d_rope=True)
+
+
+small_layers = small(
+    "qwenimage.pipeline_qwenimage_layered", calculate_dimensions=lambda area, ratio: (16, 16)
+)

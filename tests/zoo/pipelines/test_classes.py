@@ -114,9 +114,3 @@ def test_what_makes_no_pictures_is_refused_before_its_weights_are_read(tmp_path,
 def test_what_is_no_pipeline():
     with pytest.raises(SpecError, match="int is no pipeline whose call is a map"):
         lz.load(3, prompt="a cat")
-
-
-def test_a_picture_without_a_gradient_is_refused_before_the_first_step():
-    pipe = tiny.D.StableDiffusionPanoramaPipeline(**tiny.sd())
-    with pytest.raises(SpecError, match="cannot be differentiated"):
-        TextToImage(pipe, tiny.PROMPT, num_inference_steps=3, height=16, width=16)

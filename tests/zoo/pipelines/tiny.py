@@ -29,6 +29,7 @@ class Tiny:
         exact: Whether it runs in 64 bits.
         stays: Whether its text encoders must stay.
         after: What is done to it when it is made.
+        prompt: What its picture should show.
     """
 
     build: Callable
@@ -38,6 +39,7 @@ class Tiny:
     exact: bool = True
     stays: bool = False
     after: Callable = bool
+    prompt: str = PROMPT
 
     def __call__(self, **over):
         torch.manual_seed(0)
@@ -62,12 +64,13 @@ def tiny(
     exact=True,
     stays=False,
     after=bool,
+    prompt=PROMPT,
     **call,
 ):
     def note(build):
         given = {"num_inference_steps": 3, "height": 16, "width": 16, **call}
         given = {k: v for k, v in given.items() if v is not None}
-        into[label or name] = Tiny(build, given, blocks, name, exact, stays, after)
+        into[label or name] = Tiny(build, given, blocks, name, exact, stays, after, prompt)
         return build
 
     return note

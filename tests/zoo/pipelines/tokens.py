@@ -203,16 +203,22 @@ def randomise(module, seed=0):
 
 
 class Seeing(Processor):
-    """A processor of texts and pictures: each picture is one token, where `image_pad` stands."""
+    """A processor of texts and pictures: each picture is one token, where `image_pad` stands; it may tell which."""
 
-    def __init__(self, tokenizer):
+    def __init__(self, tokenizer, patch=14, *, kinds=False):
         super().__init__(tokenizer)
-        self.look = T.models.qwen2_vl.image_processing_pil_qwen2_vl.Qwen2VLImageProcessorPil(
-            size={"shortest_edge": 784, "longest_edge": 784}
+        self.kinds = kinds
+        self.look = self.image_processor = (
+            T.models.qwen2_vl.image_processing_pil_qwen2_vl.Qwen2VLImageProcessorPil(
+                patch_size=patch,
+                size=dict.fromkeys(("shortest_edge", "longest_edge"), 4 * patch**2),
+            )
         )
 
     def __call__(self, text=None, images=None, **settings):
         found = self.tokenizer(text, **settings)
+        if self.kinds:
+            found["mm_token_type_ids"] = (found["input_ids"] == 260).int()
         return T.BatchFeature(
             {**found, **({} if images is None else self.look(images, return_tensors="pt"))}
         )

@@ -28,11 +28,21 @@ MADE: Mapping[str, str] = {
     "RFD4ProteinaPipeline": "proteins",
     "StableAudio3Pipeline": "sound",
     "LTX2VideoDiffusionDecodePipeline": "videos",
+    "ConsisIDPipeline": "videos",
+    **dict.fromkeys(("AudioDiffusionPipeline", "SpectrogramDiffusionPipeline"), "sound"),
 }
 """What the pipelines make that make no pictures of Gaussian draws, where their call's arguments do not tell."""
 
 GUARDED = {"Cosmos2TextToImagePipeline"}
 """Pipelines that do nothing without the guard over pictures that their licence asks for, and no gradient passes."""
+
+
+NUMPY = {
+    *("OnnxStableDiffusionPipeline", "OnnxStableDiffusionImg2ImgPipeline"),
+    *("OnnxStableDiffusionInpaintPipeline", "OnnxStableDiffusionUpscalePipeline"),
+    "StableDiffusionOnnxPipeline",
+}
+"""Pipelines whose networks run in ONNX, on arrays."""
 
 
 def judge(kind: type[Any]) -> None:
@@ -41,26 +51,29 @@ def judge(kind: type[Any]) -> None:
     Raises:
         SpecError: If it is no pipeline of networks, makes no pictures of Gaussian draws, or guards them.
     """
+    name = kind.__name__
+    if made := MADE.get(name):
+        raise SpecError(
+            f"{name} makes {made}, and a map makes pictures of a Gaussian latent; take a pipeline that does"
+        )
+    if name in NUMPY:
+        raise SpecError(f"{name} runs in ONNX, which has no gradient; take the pipeline of torch")
     # What stands for a class whose package is missing says so when it is made.
     if hasattr(kind, "_backends"):
         return
     calls = any("__call__" in vars(base) for base in kind.__mro__)
     if not issubclass(kind, DiffusionPipeline) or not calls:
         raise SpecError(
-            f"{kind.__name__} is no pipeline whose call is a map; give a DiffusionPipeline of diffusers, or its folder"
+            f"{name} is no pipeline whose call is a map; give a DiffusionPipeline of diffusers, or its folder"
         )
-    if made := MADE.get(kind.__name__):
+    if name in GUARDED:
         raise SpecError(
-            f"{kind.__name__} makes {made}, and a map makes pictures of a Gaussian latent; take a pipeline that does"
-        )
-    if kind.__name__ in GUARDED:
-        raise SpecError(
-            f"{kind.__name__} shows no picture that its guard has not seen, as its licence asks, and no gradient "
+            f"{name} shows no picture that its guard has not seen, as its licence asks, and no gradient "
             "passes the guard; take another pipeline"
         )
     taken = inspect.signature(kind.__call__).parameters
-    if known := next((name for name in taken if IN_TIME & {*name.split("_")}), None):
+    if known := next((each for each in taken if IN_TIME & {*each.split("_")}), None):
         raise SpecError(
-            f"{kind.__name__} makes videos or sound, as its call takes {known}, and a map makes pictures; take a "
+            f"{name} makes videos or sound, as its call takes {known}, and a map makes pictures; take a "
             "pipeline of pictures"
         )

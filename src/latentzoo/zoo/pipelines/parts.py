@@ -58,3 +58,13 @@ def upcast(networks: Iterable[nn.Module]) -> None:
         wide = getattr(getattr(net, "config", None), "force_upcast", False)
         if wide and hasattr(net, "decode") and net.dtype == torch.float16:
             net.float()
+
+
+def switched(networks: Iterable[nn.Module]) -> None:
+    """Gives a network the switch that it asks for where gradients are on, and that its class forgets (the ControlNet of
+    Z-Image)."""
+    for net in networks:
+        if getattr(net, "_supports_gradient_checkpointing", False) and not hasattr(
+            net, "gradient_checkpointing"
+        ):
+            vars(net)["gradient_checkpointing"] = False

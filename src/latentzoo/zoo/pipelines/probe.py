@@ -65,17 +65,18 @@ class Probe:
 
 
 class Reach(torch.autograd.Function):
-    """A value that counts as made of its sources; 0.618, as ones cancel."""
+    """A value that counts as made of its sources; 0.618, as ones cancel. It keeps none of them, as a pipeline may
+    write into what it gave."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, *sources: Tensor) -> Tensor:
-        ctx.save_for_backward(*sources)
+        ctx.like = [(x.shape, {"dtype": x.dtype, "device": x.device}) for x in sources]
         return value.clone()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         any_ = 0.618 * float(grads[0].any())
-        return None, *(torch.full_like(x, any_) for x in ctx.saved_tensors)
+        return None, *(torch.full(shape, any_, **kind) for shape, kind in ctx.like)
 
 
 def alive(image: Tensor, drawn: list[Tensor]) -> list[bool]:

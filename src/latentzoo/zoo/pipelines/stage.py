@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from diffusers.image_processor import VaeImageProcessor
+from diffusers.models.autoencoders.vq_model import VQModel
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.pipelines.pag.pag_utils import PAGMixin
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
@@ -28,7 +29,7 @@ from torch.utils import _pytree as pytree
 
 from latentzoo.diffusion.memory import Budget
 from latentzoo.errors import SpecError
-from latentzoo.zoo.pipelines import parts
+from latentzoo.zoo.pipelines import parts, pictures
 from latentzoo.zoo.pipelines.draws import Draws
 from latentzoo.zoo.pipelines.habits import EXCHANGING
 from latentzoo.zoo.pipelines.inside import Awake, Exact
@@ -37,6 +38,9 @@ Caller = Callable[[Callable[..., Any], Any, Any, dict[str, Any]], Any]
 """Runs `call(*args, **kwargs)` of a network."""
 Encode = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 """Answers `encode_prompt(*args, **kwargs)` of a pipeline."""
+
+STEPS = ("step", "step_pred", "step_correct", "add_noise_to_input")
+"""The steps of schedulers by their methods: all have the first, some predict and correct, or stir noise in before."""
 
 
 class Standin:
@@ -75,6 +79,7 @@ class Stage:
     Attributes:
         found: The names that the run found.
         exchanged: The networks whose attention the call exchanges.
+        resized: The sizes of pictures that were given, before and after.
     """
 
     def __init__(
@@ -91,6 +96,7 @@ class Stage:
         self.draws, self.caller, self.encode, self.chunk = draws, caller, encode, chunk
         self.exact = Exact if exact else nullcontext
         self.hushed, self.found = hushed, set[str]()
+        self.resized: set[tuple[pictures.Size, pictures.Size]] = set()
         self.names = {id(part): name for name, part in parts.networks(pipe).items()}
         self.guided = isinstance(pipe, PAGMixin) or type(pipe).__name__ in EXCHANGING
         self.exchanged = [part for part in vars(pipe).values() if self.guided and is_network(part)]
@@ -107,26 +113,49 @@ class Stage:
             elif is_network(part):
                 vars(new)[name] = self.network(part)
             elif isinstance(part, VaeImageProcessor):
-                vars(new)[name] = unclamped(part)
+                vars(new)[name] = self.processor(part)
+            elif isinstance(getattr(part, "_image_processor", None), VaeImageProcessor):
+                vars(new)[name] = both = copy.copy(part)
+                for inner in ("_image_processor", "_mask_processor"):
+                    vars(both)[inner] = self.processor(getattr(part, inner))
         if hasattr(pipe, "encode_prompt"):
             answer = lambda *args, **kwargs: self.encode(pipe, args, kwargs)
             vars(new)["encode_prompt"] = functools.wraps(pipe.encode_prompt)(answer)
         return new
 
     def scheduler(self, scheduler: Any) -> Any:
-        """A copy without a past. Its `step` keeps its signature: pipelines read there whether it takes `eta`."""
+        """A copy without a past, whose steps tell that they run. They keep their signatures: pipelines read there
+        whether they take `eta`."""
         new = copy.deepcopy(scheduler)
-        step = new.step
+        for name in STEPS:
+            if hasattr(new, name):
+                setattr(new, name, self.stepping(getattr(new, name)))
+        return new
+
+    def stepping(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """A scheduler's step, whose draws are noise."""
 
         @functools.wraps(step)
-        def stepping(*args: Any, **kwargs: Any) -> Any:
+        def run(*args: Any, **kwargs: Any) -> Any:
             self.draws.stepping = True
             try:
                 return step(*args, **kwargs)
             finally:
                 self.draws.stepping = False
 
-        new.step = stepping
+        return run
+
+    def processor(self, processor: VaeImageProcessor) -> Any:
+        """A copy that leaves its clamp out, also of a picture alone, and notes whose size it changes."""
+        new, resize = copy.copy(processor), processor.resize
+
+        def resizing(image: Any, height: int, width: int, *args: Any, **kwargs: Any) -> Any:
+            if (before := pictures.size(image)) is not None:
+                self.resized.add((before, (height, width)))
+            return resize(image, height, width, *args, **kwargs)
+
+        vars(new)["denormalize"] = lambda images: images * 0.5 + 0.5
+        vars(new)["resize"] = resizing
         return new
 
     def network(self, network: Any) -> Standin:
@@ -171,6 +200,16 @@ class Stage:
                         network.set_attn_processor(dict(own))
 
     def decode(self, network: Any, code: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """What an autoencoder makes of codes.
+
+        Raises:
+            SpecError: If it takes the nearest ones of a list.
+        """
+        if isinstance(network, VQModel) and not kwargs.get("force_not_quantize"):
+            raise SpecError(
+                "the VQModel decodes the nearest of a list of codes, so that its gradient is not that of its picture; "
+                "take a pipeline with another autoencoder"
+            )
         codes = code.to(network.dtype).split(self.chunk)
         done = [self.run(network, network.decode, part, *args, **kwargs) for part in codes]
         image = torch.cat([x[0] for x in done])
@@ -180,13 +219,6 @@ class Stage:
         """What an autoencoder sees in a picture that was given."""
         with self.draws.away(), self.exact():
             return network.encode(*args, **kwargs)
-
-
-def unclamped(processor: VaeImageProcessor) -> Any:
-    """An image processor that leaves its clamp out, also of a picture alone."""
-    new = copy.copy(processor)
-    vars(new)["denormalize"] = lambda images: images * 0.5 + 0.5
-    return new
 
 
 def is_network(part: Any) -> bool:
@@ -230,8 +262,9 @@ class Spend:
             shape[:] = [form, [None if t else y for t, y in zip(tensors, found, strict=True)]]
             return tuple(y for y in found if isinstance(y, Tensor))
 
-        # Views, so that the gradient is summed within each call first, kept or forgotten.
-        inputs = tuple(leaves[i].view_as(leaves[i]) for i in at)
+        # Copies, so that the gradient is summed within each call first, kept or forgotten, and a pipeline may write
+        # into what it gave.
+        inputs = tuple(leaves[i].clone() for i in at)
         tensors = iter(self.budget.run(step, inputs, None))
         form, others = shape
         if _objects(others):
