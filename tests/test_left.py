@@ -110,6 +110,10 @@ def test_gradients_point_in_as_many_directions_as_they_are_drawn_from(directions
     assert pointing(grad) is None
 
 
+def test_gradients_that_share_no_coordinate_point_in_as_many_directions_as_there_are() -> None:
+    assert pointing(torch.eye(8, dtype=torch.float64)) == 8
+
+
 @pytest.mark.parametrize(("mean", "sd"), [(0.0, 1.0), (0.7, 1.0), (0.3, 0.4)])
 def test_the_nats_lie_between_their_bounds_and_the_upper_is_met(mean: float, sd: float) -> None:
     """A posterior that is moved and narrowed alike in all directions."""

@@ -73,7 +73,7 @@ def _curvature(grad: Tensor) -> float:
 
 
 def pointing(grad: Float[Tensor, "B D"]) -> float | None:
-    """In how many directions the gradients of different chains point, 1 / mean cos^2 of two of them.
+    """In how many directions the gradients of different chains point, 1 / mean cos^2 of two of them, D at most.
 
     Arguments:
         grad: The gradients, (B, D); those that are zero are left out, and fewer than four others tell nothing: None.
@@ -83,4 +83,5 @@ def pointing(grad: Float[Tensor, "B D"]) -> float | None:
     if (n := len(g)) < CHAINS:
         return None
     cos2 = (g @ g.T).square()
-    return n * (n - 1) / float(cos2.sum() - cos2.diagonal().sum())
+    mean = float(cos2.sum() - cos2.diagonal().sum()) / (n * (n - 1))
+    return 1 / max(mean, 1 / grad.shape[1])
