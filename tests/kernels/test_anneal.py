@@ -1,6 +1,7 @@
 """The default: it arrives from the prior in 200 gradients, alone or in a batch, and says so."""
 
 import gc
+import re
 
 import numpy as np
 import pytest
@@ -122,7 +123,8 @@ def test_a_flat_energy_with_walls_is_sampled_with_steps_that_fit_and_trusted() -
     assert over(lambda trace: trace.error) > 2 * over(lambda trace: trace.phi)
     for walk, each in zip(runs, found, strict=True):
         assert each.work is not None and each.work < 0.4
-        assert not any("steps err" in reason for reason in each.reasons)
+        others = [reason for reason in each.reasons if not re.search("groups|still move", reason)]
+        assert not others
         assert walk.trace.step_size[50, 0] > 0.04
     assert sum(any("have heated" in test for test in each.missing) for each in found) > 1
     end = np.concatenate([run.trace.phi[61:] for run in runs], axis=1)

@@ -37,7 +37,7 @@ tail a start may be a million times steeper than the posterior, and one kick wou
 
 Outside the tail, a chain whose work is more than twenty times its own recent changes of energy (and half a nat) is
 put back where it was, with a new momentum and twice the allowance, and reported with acceptance 0. From N/2 on the
-changes are those of before, so that none may climb step by step, each no wilder than the last.
+allowance stays as it is, so that none may climb step by step, each no wilder than the last.
 
 References:
     | Annealed importance sampling (Neal, 2001)
@@ -55,7 +55,6 @@ import torch
 from torch import Tensor
 
 from latentzoo.kernels import adapt
-from latentzoo.kernels.adapt import CHANGE, Schedule, deviation, follow, step_error, temperature
 from latentzoo.kernels.baoab import baoab, calm
 from latentzoo.kernels.lowrank import FEWEST, Learned, Reference, Whitened
 from latentzoo.kernels.types import Angle, Info, Kernel, Point, Potential, pick
@@ -133,7 +132,7 @@ class Anneal(Kernel):
     work: Portion = 0.2
     tail: Share = 0.25
     precondition: Literal["auto", "none"] | Reference = "auto"
-    schedule: Schedule | None = None
+    schedule: adapt.Schedule | None = None
     anneals: ClassVar[bool] = True
     State: ClassVar[type[Any]] = AnnealState
 
@@ -158,10 +157,10 @@ class Anneal(Kernel):
 
     def step(self, phi: Potential, state: AnnealState, rng: Rng) -> tuple[AnnealState, Info]:
         if self.schedule is not None:
-            beta, h = follow(self.schedule, state.clock, state.phi)
+            beta, h = adapt.follow(self.schedule, state.clock, state.phi)
             return self.move(phi, state, rng, beta=beta, h=h)
         clock, steps = int(state.clock[0]), self.ramp * self.budget
-        beta = temperature(state.phi, state.beta, clock=clock, cess=self.cess, steps=steps)
+        beta = adapt.temperature(state.phi, state.beta, clock=clock, cess=self.cess, steps=steps)
         return self.move(phi, state, rng, beta=beta, h=state.log_h.exp())
 
     def move(
@@ -281,17 +280,17 @@ class Anneal(Kernel):
         if n < freeze:
             hurries = landed == 0 and not self.weighs and len(old.phi) >= 4
             typical = adapt.middle_spread(info.error) if hurries else math.inf
-            rho = max(step_error(relative, accept, typical), 1e-6)
+            rho = max(adapt.step_error(relative, accept, typical), 1e-6)
             aim = self.work * (adapt.haste(old.phi, new.phi) if hurries else 1)
             log_h = (log_h + min(max(math.log(aim / rho) / 3, -0.5), 0.25)).clamp(max=0.0)
             mean = mean + (log_h - mean) / max(n - max(freeze - 20, landed) + 1, 1)
             log_h = mean if n == freeze - 1 else log_h
         else:
-            lasting = step_error(relative, float(new.passed.mean()))
+            lasting = adapt.step_error(relative, float(new.passed.mean()))
             log_h = log_h - 0.15 if lasting > 2.5 * self.work else log_h
         if n == self._tail - 1:
             accept = float(new.passed.mean())  # work without a second moment fails rarely
-            often = deviation(accept) if accept > 0.8 else math.inf
+            often = adapt.deviation(accept) if accept > 0.8 else math.inf
             work = min(float((log_h.exp() ** 3 * new.work2.mean().sqrt())[0]), often)
             log_h = log_h + min(math.log(0.6), math.log(0.25 / (work + 1e-6)) / 3)
         return new._replace(log_h=log_h, mean_log_h=mean)
@@ -305,7 +304,7 @@ class Anneal(Kernel):
             return float(relative), float(would.mean())
         h = float(info.step_size[0])
         change = float(new.beta[0] * new.change2.mean().sqrt()) * h + 1e-3
-        relative = CHANGE * float(new.work2.mean().sqrt()) * h**3 / change
+        relative = adapt.CHANGE * float(new.work2.mean().sqrt()) * h**3 / change
         return relative, float(new.passed.mean())
 
 

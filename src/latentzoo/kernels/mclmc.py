@@ -27,7 +27,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from latentzoo.kernels.adapt import Schedule, follow
+from latentzoo.kernels.adapt import CHANGE, Schedule, follow
 from latentzoo.kernels.isokinetic import minimal_norm, on_sphere, turned
 from latentzoo.kernels.types import Info, Kernel, Point, Potential, Time
 from latentzoo.options import Portion, Positive
@@ -35,8 +35,6 @@ from latentzoo.rng import Rng
 
 FLOOR = 1e-3
 """How much of the dimension counts as spread of phi."""
-CHANGE = 0.8
-"""How the change of phi in a step compares with its spread, where too few chains can tell the spread."""
 SHORTEST = 0.1
 """The least length of decoherence."""
 
