@@ -139,20 +139,22 @@ def test_strength_zero_changes_nothing_and_one_forgets_the_picture():
 
 
 class Blind(Generator):
-    def __init__(self) -> None:
+    def __init__(self, width: int = 1) -> None:
         super().__init__()
-        self.space, self.size = Space(start=(3, 1, 1)), (1, 1)
+        self.space, self.size = Space(start=(3, 1, width)), (1, width)
 
     def forward(self, z: Tensor) -> Tensor:
-        return z.view(-1, 3, 1, 1)
+        return z.view(-1, 3, *self.size)
 
 
 def test_what_cannot_be_translated_is_said():
     a, image, rng = generator(A), pictures(1), Rng(0)
     with pytest.raises(SpecError, match="cannot encode"):
         translate(image, Blind(), a, rng)
-    with pytest.raises(SpecError, match="latent spaces differ"):
+    with pytest.raises(SpecError, match="latent spaces differ.*the same steps"):
         translate(image, a, generator(B, DDIM(1.0)), rng)
+    with pytest.raises(SpecError, match="latent spaces differ.*pictures of one size"):
+        translate(image, a, Blind(2), rng)
     with pytest.raises(SpecError, match="cannot start"):
         sdedit(image, Blind(), rng, strength=0.5)
     with pytest.raises(SpecError, match="strength=2"):

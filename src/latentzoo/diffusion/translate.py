@@ -43,10 +43,14 @@ def translate(
     if not isinstance(source, Encodable):
         raise SpecError("the source cannot encode a picture; take a diffusion model or a flow")
     if source.space != target.space:
-        raise SpecError(
-            f"the latent spaces differ: {source.space} and {target.space}; "
+        start = source.space.blocks.get("start")
+        alike = start is not None and start == target.space.blocks.get("start")
+        cure = (
             "give both generators the same steps, eta and white_box_steps"
+            if alike
+            else "take two worlds of one kind, with pictures of one size"
         )
+        raise SpecError(f"the latent spaces differ: {source.space} and {target.space}; {cure}")
     return target(source.encode(image, rng))
 
 
