@@ -211,3 +211,12 @@ def test_a_scene_without_a_surface_is_named():
         mesh.marching_cubes(-np.ones((4, 4, 4)), 1.0)
     with pytest.raises(SpecError, match="one latent"):
         mesh.extract(Ball(), z(2))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_field_without_numbers_is_refused(value):
+    pytest.importorskip("skimage")
+    field = np.ones((4, 4, 4))
+    field[1, 2, 3] = value
+    with pytest.raises(SpecError, match="NaN or infinite"):
+        mesh.marching_cubes(field, 1.0)

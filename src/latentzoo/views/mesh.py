@@ -91,9 +91,13 @@ def marching_cubes(field: np.ndarray, extent: float) -> Mesh:
 
     Raises:
         MissingExtra: If scikit-image is not installed.
-        SpecError: If the field is nowhere positive.
+        SpecError: If the field is nowhere positive, or somewhere NaN or infinite.
     """
     measure = require()
+    if not np.isfinite(field).all():
+        raise SpecError(
+            "the scene has no surface: its field is somewhere NaN or infinite; try another chain"
+        )
     if not (field > 0).any():
         raise SpecError(
             "the scene has no surface: its field is nowhere positive; try another chain"
