@@ -184,6 +184,16 @@ def test_a_subject_that_leaves_the_grid_is_closed_at_its_border():
     assert cut.closed and cut.volume == pytest.approx(2 * np.pi * 0.25, rel=0.1)
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_field_that_is_zero_on_the_grid_has_no_triangles_without_area(whole):
+    """Tools that merge corners of one place would find the surface torn."""
+    pytest.importorskip("skimage")
+    x = np.linspace(-1, 1, 21)
+    field = 0.7 - np.sqrt(x[:, None, None] ** 2 + x[:, None] ** 2 + x**2)
+    ball = mesh.marching_cubes(np.round(10 * field) if whole else field, 1.0)
+    assert ball.closed and len(np.unique(ball.vertices, axis=0)) == len(ball.vertices)
+
+
 def test_an_open_mesh_is_seen_to_be_open():
     corners = np.eye(4, 3)
     tetrahedron = np.array([[0, 1, 2], [0, 3, 1], [1, 3, 2], [2, 3, 0]])

@@ -101,7 +101,7 @@ class Rng:
 
     def uniform(self, *shape: int) -> Float[Tensor, "B ..."]:
         """Draws uniform numbers in [0, 1) of shape (B, *shape), each row from its chain's stream."""
-        return self._draw("random", shape)
+        return below_one(self._draw("random", shape))
 
     def _draw(self, law: str, shape: tuple[int, ...]) -> Tensor:
         self._log.note(_Draw(law, shape, self._part))
@@ -167,6 +167,11 @@ class Rng:
                 "has_uint32": int(row[11]),
                 "uinteger": int(row[12]),
             }
+
+
+def below_one(u: Tensor) -> Tensor:
+    """Uniform numbers in [0, 1) that were rounded to their type, which in 16 bits takes some to 1."""
+    return u.clamp(max=1 - torch.finfo(u.dtype).eps / 2)
 
 
 class _Draw(NamedTuple):

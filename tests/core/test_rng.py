@@ -10,6 +10,7 @@ import latentzoo
 from latentzoo import Rng
 from latentzoo import rng as rng_module
 from latentzoo.errors import SpecError
+from latentzoo.kernels.jumps import shared_uniform
 from latentzoo.rng import Domain
 from latentzoo.run.sampling import seeds
 from latentzoo.zoo import stylegan2
@@ -120,3 +121,12 @@ def test_fixed_noise_is_no_chains_start() -> None:
     layer = stylegan2.build(widths=[4, 4]).synthesis.layers[0]
     first = Rng(*seeds(0, 1)).normal(16)[0]
     assert not torch.equal(layer.noise_const.flatten(), first)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_a_uniform_number_is_below_one_in_any_type(dtype: torch.dtype) -> None:
+    """What is below 1 in 32 bits is rounded to 1 in 16: 1 of 500 numbers of bfloat16."""
+    u = Rng(3, dtype=dtype).uniform(20_000)
+    assert u.dtype == dtype and u.min() >= 0 and u.max() < 1
+    common = torch.cat([shared_uniform(Rng(*range(500), dtype=dtype), n) for n in range(20)])
+    assert common.min() >= 0 and common.max() < 1

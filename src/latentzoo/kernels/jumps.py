@@ -46,7 +46,7 @@ from torch import Tensor
 
 from latentzoo.kernels.groups import split
 from latentzoo.kernels.lowrank import main_directions
-from latentzoo.rng import Domain, Rng
+from latentzoo.rng import Domain, Rng, below_one
 
 AXES = 4
 """Along how many axes chains are grouped, at most."""
@@ -108,7 +108,7 @@ def shared_uniform(rng: Rng, index: int) -> Float[Tensor, "B"]:
     runs = (seed >> 32 for seed in rng.seeds)
     common = Rng(*runs, domain=Domain.JUMP, index=index).uniform().double()
     shift = torch.tensor([GOLDEN * (seed % 2**32) % 1 for seed in rng.seeds], dtype=torch.float64)
-    return ((common + shift) % 1).to(rng.device, rng.dtype)
+    return below_one(((common + shift) % 1).to(rng.device, rng.dtype))
 
 
 class Followed(NamedTuple):

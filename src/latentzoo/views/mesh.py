@@ -26,6 +26,9 @@ from latentzoo.errors import MissingExtra, SpecError
 from latentzoo.files import write_bytes
 from latentzoo.views.camera import Solid, Viewable
 
+APART = 1e-4
+"""How far from 0 a value of a field is kept, as a share of its largest: a value less is one outside."""
+
 
 @dataclass(frozen=True)
 class Mesh:
@@ -102,8 +105,10 @@ def marching_cubes(field: np.ndarray, extent: float) -> Mesh:
         raise SpecError(
             "the scene has no surface: its field is nowhere positive; try another chain"
         )
-    outside = -np.abs(field).max()
-    padded = np.pad(field, 1, constant_values=outside)
+    largest = np.abs(field).max()
+    # Where a value is 0, the corners of several triangles are one point, and what merges them tears the surface.
+    off = np.where(np.abs(field) < APART * largest, -APART * largest, field)
+    padded = np.pad(off, 1, constant_values=-largest)
     vertices, faces, _, _ = measure.marching_cubes(padded, level=0.0, gradient_direction="ascent")
     step = 2 * extent / (len(field) - 1)
     return Mesh((vertices - 1) * step - extent, faces)
