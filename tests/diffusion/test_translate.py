@@ -151,9 +151,9 @@ def test_what_cannot_be_translated_is_said():
     a, image, rng = generator(A), pictures(1), Rng(0)
     with pytest.raises(SpecError, match="cannot encode"):
         translate(image, Blind(), a, rng)
-    with pytest.raises(SpecError, match="latent spaces differ.*the same steps"):
+    with pytest.raises(SpecError, match=r"latent spaces differ.*the same steps"):
         translate(image, a, generator(B, DDIM(1.0)), rng)
-    with pytest.raises(SpecError, match="latent spaces differ.*pictures of one size"):
+    with pytest.raises(SpecError, match=r"latent spaces differ.*pictures of one size"):
         translate(image, a, Blind(2), rng)
     with pytest.raises(SpecError, match="cannot start"):
         sdedit(image, Blind(), rng, strength=0.5)
