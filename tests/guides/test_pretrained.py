@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from energies import guides
-from latentzoo.errors import CheckpointError
-from latentzoo.guides import classifier, features, text_image
+from latentzoo.errors import CheckpointError, LatentzooError, MissingExtra, SpecError
+from latentzoo.guides import classifier, compared, features, text_image
 
 transformers = pytest.importorskip("transformers")
 SIZE = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
@@ -59,6 +59,16 @@ def test_what_a_network_does_not_take_or_does_not_end_is_said_at_load(tmp_path: 
     other = backbone(tmp_path / "other", "ViTForImageClassification", image_size=64)
     with pytest.raises(CheckpointError, match=r"does not take the pictures .*32\*32"):
         classifier.load(str(other))
+
+
+@pytest.mark.parametrize("error", [MissingExtra("x", "clip", "a model"), SpecError("a; b")])
+def test_an_error_of_our_own_is_not_the_networks(error: LatentzooError) -> None:
+    def see(_: torch.Tensor) -> torch.Tensor:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        compared.tried(see, source="a model")
+    assert caught.value is error
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from latentzoo.errors import CheckpointError
-from latentzoo.guides import compared, declared
+from latentzoo.guides import compared, declared, vision_language
 from latentzoo.guides.text_image import OPENAI
 
 transformers = pytest.importorskip("transformers")
@@ -155,3 +155,13 @@ def test_the_first_clip_is_shown_its_own_colours() -> None:
     from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
     assert (tuple(OPENAI_CLIP_MEAN), tuple(OPENAI_CLIP_STD)) == OPENAI
+
+
+@pytest.mark.parametrize(("backend", "mode"), [("", "nearest"), ("PilBackend", "nearest-exact")])
+def test_the_nearest_pixel_of_a_vision_language_model_is_its_backends(
+    backend: str, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow's and torch's part where a place is exactly between two pixels; here Pillow's stands for torch's."""
+    monkeypatch.setattr(declared, "TORCH", {backend})
+    processor = transformers.Qwen2VLImageProcessorPil(resample=0)
+    assert vision_language.of(processor, source="repository").mode == mode

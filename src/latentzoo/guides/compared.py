@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from latentzoo.errors import CheckpointError
+from latentzoo.errors import CheckpointError, LatentzooError
 from latentzoo.guides.preprocess import Preprocess
 
 GAP = 0.02
@@ -55,7 +55,7 @@ def tried(see: Callable[[Tensor], Tensor], *, source: str, what: str = "pictures
     try:
         with torch.no_grad():
             said = see(tensor(probe(47, 61)))
-    except CheckpointError:
+    except LatentzooError:
         raise
     except Exception as error:  # whatever a network of somebody else raises
         line = " ".join(str(error).split())[:200]

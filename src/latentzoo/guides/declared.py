@@ -50,6 +50,15 @@ def of(processor: Any, *, source: str) -> Preprocess:
     return ours
 
 
+def mode(processor: Any) -> Mode:
+    """How an image processor of `transformers` interpolates.
+
+    Raises:
+        ValueError: If in a way that is not known here.
+    """
+    return _Settings(processor).mode
+
+
 def _pixels(processor: Any, picture: Image.Image) -> Tensor:
     """What a processor makes of a picture, (3, h, w); an empty tensor, if that is no picture."""
     try:

@@ -7,7 +7,6 @@ open_clip:ViT-B-32/laion2b_s34b_b79k   any model of open_clip
 open_clip:hf-hub:owner/repository, open_clip:local-dir:FOLDER   the same, in its own layout
 """
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -142,8 +141,7 @@ class OpenClip(TextImage):
         device = next(self.network.parameters()).device
         numbers = self.tokenizer(list(texts))
         for text, row in zip(texts, numbers.tolist(), strict=True):
-            if lost := words.unread_by_open_clip(self.tokenizer, text, row):
-                warnings.warn(f"the model does not read {lost} of '{text}'", stacklevel=2)
+            words.say(words.unread_by_open_clip(self.tokenizer, text, row), text, stacklevel=2)
         return self.network.encode_text(numbers.to(device))
 
     def encode_image(self, pixels: Float[Tensor, "B 3 h w"]) -> Float[Tensor, "B d"]:

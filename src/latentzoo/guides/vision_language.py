@@ -21,9 +21,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from latentzoo.errors import CheckpointError, SpecError
-from latentzoo.guides import pretrained
+from latentzoo.guides import declared, pretrained
 from latentzoo.guides.compared import GAP, probe, tensor
-from latentzoo.guides.declared import MODES
 from latentzoo.guides.preprocess import Normalise, Resize, Sides, in_type_of
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
@@ -178,7 +177,7 @@ def of(processor: Any, *, source: str) -> Patches:
             repeat=processor.temporal_patch_size,
             least=size["shortest_edge"],
             most=size["longest_edge"],
-            mode=MODES[int(processor.resample)],
+            mode=declared.mode(processor),
             normalise=Normalise(tuple(processor.image_mean), tuple(processor.image_std)),
         )
     except (AttributeError, LookupError, TypeError, ValueError) as error:

@@ -44,9 +44,14 @@ def tokens(tokenizer: Any, texts: Sequence[str], length: int | None) -> Any:
         return_tensors="pt",
     )
     for text, numbers in zip(texts, made["input_ids"].tolist(), strict=True):
-        if lost := unread(tokenizer, text, numbers):
-            warnings.warn(f"the model does not read {lost} of '{text}'", stacklevel=3)
+        say(unread(tokenizer, text, numbers), text, stacklevel=3)
     return made
+
+
+def say(lost: str, text: str, *, stacklevel: int) -> None:
+    """Warns of the words of a text that a model does not read, where there are any."""
+    if lost:
+        warnings.warn(f"the model does not read {lost} of '{text}'", stacklevel=stacklevel + 1)
 
 
 def unread(tokenizer: Any, text: str, numbers: Sequence[int]) -> str:

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import tiny
 import torch
+from torch import nn
 
 import latentzoo as lz
 from latentzoo.errors import CheckpointError, LatentzooError, MissingExtra
@@ -60,14 +61,34 @@ def test_the_map_is_that_of_its_numbers(made):
     obey(ours)
 
 
-def test_a_lost_or_surplus_tensor_is_an_error(made, tmp_path):
+def test_a_lost_tensor_is_an_error(made, tmp_path):
     pipe, _, rest = made
-    name = "proj_out.bias"
-    for number, wrong in enumerate(({"without": name}, {"more": {"alien.bias": torch.ones(3)}})):
-        write(pipe.transformer, tmp_path / f"{number}.gguf", **wrong)
-        with pytest.raises(CheckpointError) as caught:
-            lz.load(tmp_path / f"{number}.gguf", config=str(rest), **CALL)
-        assert "\n" not in str(caught.value)
+    write(pipe.transformer, file := tmp_path / "lost.gguf", without="proj_out.bias")
+    with pytest.raises(CheckpointError, match="is it complete") as caught:
+        lz.load(file, config=str(rest), **CALL)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_surplus_tensor_is_an_error(tmp_path):
+    """Of Qwen-Image, whose file diffusers does not convert."""
+    network = tiny.MADE["QwenImagePipeline"]().transformer
+    network.save_config(tmp_path)
+    alien = {"alien.bias": torch.ones(3), "alien.weight": torch.ones(3)}
+    write(network, file := tmp_path / "surplus.gguf", more=alien)
+    with pytest.raises(CheckpointError, match=r"it has the surplus alien\.bias; is it") as caught:
+        gguf.network(type(network), file, tmp_path, torch.float32)
+    assert "\n" not in str(caught.value)
+
+
+def test_only_its_own_layers_follow_a_move():
+    """The layers of other libraries of few bits have a type of that name too, and are the user's."""
+    pytest.importorskip("gguf")
+    from diffusers.quantizers.gguf.utils import GGUFLinear
+
+    ours, theirs = GGUFLinear(2, 2, compute_dtype=torch.float32), nn.Linear(2, 2)
+    theirs.compute_dtype = torch.float32
+    gguf.follow([nn.Sequential(ours, theirs).double()])
+    assert (ours.compute_dtype, theirs.compute_dtype) == (torch.float64, torch.float32)
 
 
 def test_the_package_is_asked_for(monkeypatch, tmp_path):

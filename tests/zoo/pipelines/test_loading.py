@@ -59,6 +59,8 @@ def test_a_readme_declares_the_usual_options(folder):
     z = Rng(1).normal(usual.space.dim)
     three, two = load(folder, num_inference_steps=3), load(folder)
     torch.testing.assert_close(usual(z), three(z), atol=0, rtol=0)
+    none = lz.load(folder, prompt=tiny.PROMPT, timesteps=None, **asked)
+    assert torch.equal(none(z), three(z)), "times that are not given say nothing of their number"
     assert (two(z) - three(z)).abs().max() > 1e-4
 
 

@@ -137,8 +137,8 @@ def test_one_guidance_stands_for_a_schedule():
 
 
 def test_a_steep_decoder_has_a_right_gradient():
-    """Kandinsky's decoder of random weights bends within 1e-4: a central difference is off by more than a thousandth
-    of that, as h squared, and Richardson's extrapolation of two is not."""
+    """Kandinsky's decoder of random weights: a central difference is off by more than 1e-6, as h squared, and
+    Richardson's extrapolation of two is not."""
     generator = load("KandinskyPipeline").double()
     z = Rng(1, dtype=torch.float64).normal(generator.space.dim).requires_grad_()
     y = Rng(2, dtype=torch.float64).normal(3, *generator.size)

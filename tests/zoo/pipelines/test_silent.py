@@ -29,6 +29,7 @@ INTO, HOLE, CONTROL = (
     "StableDiffusionControlNetPipeline",
 )
 BRIGHT = torch.ones(1, 3, 16, 16)
+CODE = 3 * torch.ones(1, 4, 8, 8)
 WRONG = [
     (SD, {"guidance_scale": -3.0}, "guidance_scale=-3.0 is out of range .* at least 0"),
     (SD, {"eta": 2.0}, "eta=2.0 is out of range .* from 0 to 1"),
@@ -41,10 +42,20 @@ WRONG = [
     (SD, {"timesteps": [5], "sigmas": [1.0]}, "two ways to say the same"),
     (SD, {"num_inference_steps": -1}, "num_inference_steps=-1 is out of range"),
     (SD, {"prompt_embeds": torch.zeros(1, 77, 32)}, "'prompt_embeds' is not taken"),
-    (SD, {"negative_prompt_embeds": torch.zeros(1, 77, 32)}, "negative_prompt .* two ways"),
+    (
+        SD,
+        {"negative_prompt_embeds": torch.zeros(1, 77, 32)},
+        "'negative_prompt_embeds' is not taken",
+    ),
+    (
+        XL,
+        {"negative_pooled_prompt_embeds": torch.zeros(1, 32)},
+        "'negative_pooled_.* is not taken",
+    ),
     (SD, {"generator": torch.Generator()}, "the draws come from the latent"),
     (SD, {"seed": 3}, "the draws come from the latent"),
     (SD, {"ip_adapter_image": SEEN}, "seen by no IP-Adapter"),
+    (SD, {"ip_adapter_image": [[5 * BRIGHT]]}, "ip_adapter_image has values from 5 to 5"),
     (XL, {"original_size": (0, 0)}, r"original_size=\(0, 0\) is out of range"),
     (XL, {"target_size": [0, 16]}, r"target_size=\(0, 16\) is out of range"),
     (XL, {"crops_coords_top_left": (-3, 0)}, "crops_coords_top_left=.* is out of range"),
@@ -141,6 +152,7 @@ def test_what_diffusers_ignores_is_told():
         (INTO, {"image": -BRIGHT}),
         (INTO, {"image": np.random.default_rng(0).random((16, 16, 3))}),
         (HOLE, {"mask_image": MASK.convert("RGB")}),
+        (HOLE, {"image": CODE, "masked_image_latents": CODE}),
         (CONTROL, {"image": SEEN.resize((64, 64))}),
     ],
 )
@@ -163,6 +175,16 @@ def test_a_size_that_a_pipeline_chooses_is_told():
     call["image"] = Image.new("RGB", (64, 64))
     with pytest.warns(UserWarning, match="resizes a picture of 64x64 pixels to 16x16"):
         lz.load(about(), prompt=tiny.PROMPT, **call)
+
+
+def test_every_picture_that_is_resized_is_looked_at():
+    chosen, rounded = ((100, 100), (16, 16)), ((130, 130), (128, 128))
+    told = (
+        "X resizes a picture of 100x100 pixels to 16x16; give one of that size to keep its pixels"
+    )
+    assert pictures.resized("X", {chosen}, None) == [told]
+    with pytest.raises(SpecError, match="130x130 pixels to 128x128"):
+        pictures.resized("X", {chosen, rounded}, None)
 
 
 def test_no_range_is_narrower_than_what_pipelines_take_where_nothing_is_given():

@@ -102,7 +102,7 @@ def load(
     from latentzoo.zoo.pipelines.quiet import quiet
 
     with quiet():
-        from latentzoo.zoo.pipelines import files, kinds
+        from latentzoo.zoo.pipelines import files, kinds, schedules
         from latentzoo.zoo.pipelines.asked import PROMPT, subject
         from latentzoo.zoo.pipelines.pipeline import TextToImage
 
@@ -118,7 +118,7 @@ def load(
     opts.check(given, known | own, owner="a pipeline", shown="latentzoo show PIPELINE")
     if isinstance(source, Path):
         usual = readme.usual(source)
-        if {"timesteps", "sigmas"} & {*options}:  # which say how many steps there are
+        if schedules.asked(options):  # times, which say how many steps there are
             usual.pop("num_inference_steps", None)
         options = {**usual, **options}
         with obeyed():
@@ -134,13 +134,13 @@ def load(
 def about(folder: Path) -> dict[str, str]:
     """What is known of a folder's pipeline without loading it: class, components, licence."""
     from latentzoo.zoo.pipelines import files
-    from latentzoo.zoo.pipelines.habits import OURS
+    from latentzoo.zoo.pipelines.habits import ours
 
     kind, index = files.describe(folder)
     parts = {name: f"{library}.{part}" for name, (library, part) in index.items()}
     call = inspect.signature(kind.__call__).parameters
-    hidden = {"self", "prompt", "kwargs", *OURS}
-    shown = ", ".join(name for name in call if name not in hidden)
+    hidden = {"self", "prompt", "kwargs"}
+    shown = ", ".join(name for name in call if name not in hidden and ours(name) is None)
     return {
         "pipeline": kind.__name__,
         "licence": readme.licence(folder),

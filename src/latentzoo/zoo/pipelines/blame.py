@@ -38,9 +38,6 @@ REASONS: Mapping[str, str] = {
     r"For single controlnet: `controlnet_conditioning_scale` must be": (
         "controlnet_conditioning_scale is a list, and {name} has one ControlNet; give one number"
     ),
-    r"Cannot forward both `(\w+)`: .* and `(\w+)`: ": (
-        "{0} and {1} are two ways to say the same to {name}; give one of them"
-    ),
 }
 """What diffusers says, and what it means."""
 

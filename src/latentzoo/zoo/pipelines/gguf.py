@@ -4,6 +4,7 @@ They stay as they are in the file, in memory too; a gradient with respect to the
 diffusers rounds to 16 bits whatever is computed in.
 """
 
+import sys
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,8 @@ DENOISERS = ("transformer", "unet")
 """The components that such a file may be, the first that a pipeline has."""
 PACKAGES = {"gguf": "gguf", "accelerate": "diffusers"}
 """What reads it, and the extra that brings it."""
+LAYERS = "diffusers.quantizers.gguf.utils"
+"""The module of diffusers' layers of such weights, which imports the package."""
 
 
 def denoiser(kind: str, names: Iterable[str]) -> str:
@@ -67,7 +70,8 @@ def network(kind: Any, file: Path, folder: Path, dtype: torch.dtype) -> nn.Modul
             local_files_only=True,
         )
     bare = [name for name, value in net.named_parameters() if value.is_meta]
-    surplus = [line.split()[-1] for line in said if "were not used" in line]
+    unused = (line for line in said if "were not used" in line)  # "...: \n ['a.bias, b.bias']"
+    surplus = [name for line in unused for name in line.partition("[")[2].strip("]'").split(", ")]
     for what, names in (("lacks", bare), ("has the surplus", surplus)):
         if names:
             raise CheckpointError(
@@ -78,9 +82,12 @@ def network(kind: Any, file: Path, folder: Path, dtype: torch.dtype) -> nn.Modul
 
 def follow(networks: Iterable[nn.Module]) -> None:
     """Computes in the type that the other numbers of a network have, where it was moved to another."""
+    layers = sys.modules.get(LAYERS)
+    if layers is None:  # no file was read
+        return
     for net in networks:
         numbers = (x.dtype for x in net.parameters() if x.is_floating_point())
         dtype = next(numbers, None)
         for part in net.modules():
-            if dtype is not None and hasattr(part, "compute_dtype"):
+            if dtype is not None and isinstance(part, layers.GGUFLinear):
                 vars(part)["compute_dtype"] = dtype

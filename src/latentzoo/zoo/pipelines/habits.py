@@ -5,6 +5,7 @@ latent answers, or anew at every call. `use_resolution_binning` computes another
 for and resizes. Each may still be asked for by name.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,8 +52,6 @@ OURS: Mapping[str, str] = {
     "return_dict": "pictures stay tensors",
     "num_images_per_prompt": "the number of chains says how many",
     "seed": "the draws come from the latent",
-    "prompt_embeds": "a prompt is a text, of which the record keeps every word",
-    "pooled_prompt_embeds": "a prompt is a text, of which the record keeps every word",
     "padding_mask_crop": "the picture around the crop is pasted back as bytes, which have no gradient",
     "batch_size": "the number of chains says how many",
     **dict.fromkeys(
@@ -69,3 +68,12 @@ OURS: Mapping[str, str] = {
     ),
 }
 """Arguments of a pipeline's call that are not the user's, and why."""
+EMBEDDED = re.compile(r"(\w+_)?prompt_embeds(_(?!scale)\w+)?")
+"""Prompts as numbers: pooled, of each text encoder, negative, and their masks."""
+
+
+def ours(name: str) -> str | None:
+    """Why an argument of a pipeline's call is not the user's; None where it is."""
+    if EMBEDDED.fullmatch(name):
+        return "a prompt is a text, of which the record keeps every word"
+    return OURS.get(name)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.zoo.pipelines import pictures, ranges, schedules
-from latentzoo.zoo.pipelines.habits import CALL, EVERYWHERE, INSTEAD, OURS
+from latentzoo.zoo.pipelines.habits import CALL, EVERYWHERE, INSTEAD, ours
 
 WORDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
 UNIONS = (typing.Union, types.UnionType)
@@ -55,10 +55,10 @@ def _judge(
     kind: str, name: str, value: Any, known: Mapping[str, Any], hints: Mapping[str, Any]
 ) -> None:
     """Looks at one argument: whether it is there, the user's, and of its type."""
-    if name in OURS:
-        raise SpecError(f"the option '{name}' is not taken: {OURS[name]}; leave it out")
+    if (why := ours(name)) is not None:
+        raise SpecError(f"the option '{name}' is not taken: {why}; leave it out")
     if name not in known:
-        theirs = {n for n in known if n not in OURS}
+        theirs = {n for n in known if ours(n) is None}
         raise UnknownName(f"option of {kind}:", name, theirs, shown="see its documentation")
     if SAID.fullmatch(name) and isinstance(value, list | tuple):
         raise SpecError(f"the option {name} of {kind} is a list; give one text for all prompts")

@@ -71,7 +71,8 @@ def judge(kind: str, given: Mapping[str, Any]) -> None:
                 _numbers(name, one)
     seen = next((given[n] for n in WHOLE if given.get(n) is not None), None)
     for name in MASKS & {*given}:
-        sizes = [next(map(size, _each(x)), None) for x in (given[name], seen)]
+        pixels = (x for x in _each(seen) if not _code(x))
+        sizes = [next(map(size, x), None) for x in (_each(given[name]), pixels)]
         if None not in sizes and sizes[0] != sizes[1]:
             mask, whole = sizes
             raise SpecError(
@@ -79,7 +80,7 @@ def judge(kind: str, given: Mapping[str, Any]) -> None:
             )
 
 
-def resized(kind: str, found: Set[tuple[Size, Size]], asked: Size | None) -> str | None:
+def resized(kind: str, found: Set[tuple[Size, Size]], asked: Size | None) -> list[str]:
     """What a pipeline says of pictures whose size it changes.
 
     Arguments:
@@ -88,12 +89,13 @@ def resized(kind: str, found: Set[tuple[Size, Size]], asked: Size | None) -> str
         asked: The size of the picture that the user asks for.
 
     Returns:
-        A line where the pipeline chose the size itself; None where nothing is changed, or the user asked for the
+        A line for each size that the pipeline chose itself; none where nothing is changed, or the user asked for the
         size and the picture keeps its shape.
 
     Raises:
         SpecError: If a picture is rounded down, or changed to the size that is asked for, out of its shape.
     """
+    lines = []
     again = {new for _, new in found}  # what it made itself, which it may show an encoder in small
     for old, new in sorted(found):
         in_shape = old[0] * new[1] == old[1] * new[0]
@@ -101,10 +103,10 @@ def resized(kind: str, found: Set[tuple[Size, Size]], asked: Size | None) -> str
             continue
         line = f"{kind} resizes a picture of {_say(old)} pixels to {_say(new)}"
         rounded = all(0 <= a - b < MULTIPLE for a, b in zip(old, new, strict=True))
-        if new != asked and not rounded:
-            return f"{line}; give one of that size to keep its pixels"
-        raise SpecError(f"{line}; give one of that size")
-    return None
+        if new == asked or rounded:
+            raise SpecError(f"{line}; give one of that size")
+        lines.append(f"{line}; give one of that size to keep its pixels")
+    return lines
 
 
 def cure(given: Mapping[str, Any]) -> str:
@@ -138,9 +140,17 @@ def made(given: Any) -> Size | None:
 
 
 def _each(value: Any) -> Iterator[Any]:
-    for one in value if isinstance(value, list | tuple) else [value]:
-        if one is not None:
-            yield one
+    """All that is in a list, and in lists within it."""
+    if isinstance(value, list | tuple):
+        for one in value:
+            yield from _each(one)
+    elif value is not None:
+        yield value
+
+
+def _code(x: Any) -> bool:
+    """Whether a picture is given as a code, which has other channels and fewer pixels."""
+    return isinstance(x, Tensor) and x.ndim > 2 and x.shape[-3] not in (1, 3)
 
 
 def _colours(name: str, x: Any) -> None:
@@ -160,10 +170,8 @@ def _numbers(name: str, x: Any) -> None:
     if not values.isfinite().all():
         raise SpecError(f"{name} has values that are not finite; give a picture")
     low, high = float(values.min()), float(values.max())
-    channels = x.shape[-3] if isinstance(x, Tensor) and x.ndim > 2 else x.shape[-1]
-    code = isinstance(x, Tensor) and x.ndim > 2 and channels not in (1, 3)
     least = 0 if name in MASKS else -1
-    if not code and not least <= low <= high <= 1:
+    if not _code(x) and not least <= low <= high <= 1:
         cure = (
             f"divide it by {255 if high > 2 else max(high, -low):.3g}"
             if low >= least

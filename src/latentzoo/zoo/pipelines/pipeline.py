@@ -337,9 +337,9 @@ class TextToImage(Generator):
     def _measure(self, image: Tensor, call: dict[str, Any]) -> None:
         self.size = (int(image.shape[-2]), int(image.shape[-1]))
         given = call.get("height") and call.get("width")
-        line = pictures.resized(self.name, self._resized, self.size if given else None)
         lines = [f"{self.name} says: {log[:200]}" for log in sorted(self._ignored)]
-        for one in [*lines, *([] if line is None else [line])]:
+        lines += pictures.resized(self.name, self._resized, self.size if given else None)
+        for one in lines:
             warnings.warn(one, stacklevel=4)
         asked = (call.get("height") or self.size[0], call.get("width") or self.size[1])
         if asked != self.size:

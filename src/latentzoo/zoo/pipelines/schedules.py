@@ -26,10 +26,10 @@ def judge(pipe: Any, given: Mapping[str, Any]) -> None:
         many = f"1 to {last}" if last else "at least 1"
         raise SpecError(f"num_inference_steps={steps} is out of range for {kind}; give {many}")
     _noise(scheduler, kind, given)
-    asked = [name for name in TIMES if given.get(name) is not None]
-    if len(asked) > 1:
+    times_asked = asked(given)
+    if len(times_asked) > 1:
         raise SpecError("timesteps and sigmas are two ways to say the same; give one of them")
-    for name in asked:
+    for name in times_asked:
         _taken(scheduler, kind, name)
         times = given[name]
         _falling(name, times)
@@ -47,6 +47,11 @@ def judge(pipe: Any, given: Mapping[str, Any]) -> None:
             raise SpecError(
                 f"num_inference_steps={steps}, and {name} has {len(times)} numbers; leave num_inference_steps out"
             )
+
+
+def asked(given: Mapping[str, Any]) -> list[str]:
+    """The ways in which a call says the times of its steps, and so their number."""
+    return [name for name in TIMES if given.get(name) is not None]
 
 
 def _most(scheduler: Any) -> int | None:
