@@ -98,3 +98,10 @@ def test_the_gradient_of_every_latent_noise_arrives_once():
     noise = Noise(latent, 5)
     (grad,) = torch.autograd.grad(sum((i + 1) * noise[i].sum() for i in range(5)), latent)
     assert torch.equal(grad, torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1).expand(2, 3, 4))
+
+
+@pytest.mark.parametrize("betas", [(0.1, 1e4), (200.0, 300.0)])
+def test_a_path_that_leaves_nothing_of_the_picture_is_refused(betas):
+    """Its last alpha is 0 in 32 bits, and the picture is what is there divided by it: NaN."""
+    with pytest.raises(SpecError, match=r"leave nothing of the picture"):
+        VP(*betas)

@@ -242,3 +242,10 @@ def test_other_files_are_not_of_this_family():
         "backbone.mapping.fc0.weight",
     ]
     assert stylegan2.infer(Checkpoint(dict.fromkeys(names, torch.zeros(1)))) is None
+
+
+def test_more_layers_than_there_are_cannot_be_truncated():
+    all_of_them = tiny().synthesis.styles
+    assert tiny(truncation=0.5, cutoff=all_of_them).cutoff == all_of_them
+    with pytest.raises(SpecError, match=f"cutoff=99 is out of range.*0 to {all_of_them}"):
+        tiny(truncation=0.5, cutoff=99)

@@ -85,3 +85,10 @@ def test_the_records_of_a_pickle_say_what_its_tensors_do(tmp_path):
     own.load_state_dict(translate(tensors, stylegan3.KEYS["official"](own)))
     loaded = zoo.load(tmp_path / "stylegan3.pkl", truncation=0.5)
     torch.testing.assert_close(loaded(z), own(z), rtol=0, atol=1e-6)
+
+
+def test_more_layers_than_there_are_cannot_be_truncated():
+    all_of_them = tiny().synthesis.styles
+    assert tiny(truncation=0.5, cutoff=all_of_them).cutoff == all_of_them
+    with pytest.raises(SpecError, match=f"cutoff=99 is out of range.*0 to {all_of_them}"):
+        tiny(truncation=0.5, cutoff=99)

@@ -122,6 +122,7 @@ def test_classes_differ_and_have_their_own_mean():
     [
         ({"class_index": 1}, "class 1 does not exist"),
         ({"truncation": float("inf")}, "truncation inf"),
+        ({"cutoff": 99}, "cutoff=99 is out of range"),
         ({"plan": None}, "in its file only"),
     ],
 )

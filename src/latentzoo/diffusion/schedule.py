@@ -108,16 +108,34 @@ class Discrete(Schedule):
         return Level(t, math.sqrt(self.alpha_bar[int(t)]), math.sqrt(1 - self.alpha_bar[int(t)]))
 
 
+FAINTEST = 1e-15
+"""The least part of the picture at the end of a path: the picture is what is there divided by it, in 32 bits."""
+
+
 @dataclass(frozen=True)
 class VP(Schedule):
     r"""Creates the continuous variance preserving schedule on [0, 1].
 
     .. math:: \log \alpha_t = -\tfrac14 t^2 (\beta_{max} - \beta_{min}) - \tfrac12 t \beta_{min},
         \qquad \sigma_t^2 = 1 - \alpha_t^2
+
+    Arguments:
+        beta_min: The rate of noise at the start of the path.
+        beta_max: The rate of noise at its end.
+
+    Raises:
+        SpecError: If nothing of the picture is left at the end, of which no network can tell it.
     """
 
     beta_min: float = 0.1
     beta_max: float = 20.0
+
+    def __post_init__(self) -> None:
+        if self(1.0).alpha < FAINTEST:
+            raise SpecError(
+                f"beta_min={self.beta_min} and beta_max={self.beta_max} leave nothing of the picture at the end; "
+                "give smaller ones, as 0.1 and 20"
+            )
 
     def __call__(self, t: float) -> Level:
         log_alpha = -0.25 * t**2 * (self.beta_max - self.beta_min) - 0.5 * t * self.beta_min

@@ -106,13 +106,22 @@ class MeanStyle(nn.Module):
         self.w = None
 
 
-def require(*, truncation: float, classes: int = 0, class_index: int = 0) -> None:
+def require(
+    *,
+    truncation: float,
+    classes: int = 0,
+    class_index: int = 0,
+    cutoff: int | None = None,
+    styles: int = 0,
+) -> None:
     """Checks the options of a generator.
 
     Arguments:
         truncation: The truncation, finite.
         classes: The number of classes; 0 if there are none.
         class_index: The class, from 0 to `classes` - 1.
+        cutoff: How many layers are truncated, from 0 to `styles`; None for all of them.
+        styles: The number of layers that have a style.
 
     Raises:
         SpecError: If one of them is out of range.
@@ -120,3 +129,7 @@ def require(*, truncation: float, classes: int = 0, class_index: int = 0) -> Non
     require_class(class_index, classes)
     if not math.isfinite(truncation):
         raise SpecError(f"the truncation {truncation} is no number; give a finite one, 1 for none")
+    if cutoff is not None and not 0 <= cutoff <= styles:
+        raise SpecError(
+            f"cutoff={cutoff} is out of range: {styles} layers have a style; give 0 to {styles}, or leave it out"
+        )

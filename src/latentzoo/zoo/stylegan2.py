@@ -85,7 +85,13 @@ class StyleGAN2(Generator):
     ) -> None:
         super().__init__()
         classes = mapping.c_dim
-        require(classes=classes, class_index=class_index, truncation=truncation)
+        require(
+            truncation=truncation,
+            classes=classes,
+            class_index=class_index,
+            cutoff=cutoff,
+            styles=synthesis.styles,
+        )
         maps = noise_blocks(noise, synthesis.layers, choices=("fixed", "latent", "none"))
         self.mapping, self.synthesis = mapping, synthesis
         self.truncation, self.cutoff, self.noise = truncation, cutoff, noise

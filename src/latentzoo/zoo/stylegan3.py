@@ -60,7 +60,13 @@ class StyleGAN3(Generator):
     ) -> None:
         super().__init__()
         classes = mapping.c_dim
-        require(classes=classes, class_index=class_index, truncation=truncation)
+        require(
+            truncation=truncation,
+            classes=classes,
+            class_index=class_index,
+            cutoff=cutoff,
+            styles=synthesis.styles,
+        )
         self.mapping, self.synthesis = mapping, synthesis
         self.truncation, self.cutoff = truncation, cutoff
         label = F.one_hot(torch.tensor(class_index), classes).float() if classes else None

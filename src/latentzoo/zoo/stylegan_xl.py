@@ -60,7 +60,13 @@ class StyleGANXL(Generator):
     ) -> None:
         super().__init__()
         classes = mapping.classes
-        require(classes=classes, class_index=class_index, truncation=truncation)
+        require(
+            truncation=truncation,
+            classes=classes,
+            class_index=class_index,
+            cutoff=cutoff,
+            styles=synthesis.styles,
+        )
         self.mapping, self.synthesis = mapping, synthesis
         self.class_index, self.truncation, self.cutoff = class_index, truncation, cutoff
         shape = (classes, mapping.w_dim) if classes else (mapping.w_dim,)
