@@ -155,6 +155,13 @@ def test_a_slope_of_any_steepness_throws_no_chain_away() -> None:
     assert walk.trace.norm2.max() < 40
 
 
+@pytest.mark.parametrize("slope", [1e2, 1e3, 1e4])
+def test_no_chain_is_put_back_for_ever(slope: float) -> None:
+    cliff = lambda z: slope * torch.relu(z[:, 0] - 1)
+    walk = known.walked(cliff, Anneal(), *range(16), dim=6, steps=200)
+    assert walk.trace.phi[-1].max() < 10
+
+
 @pytest.mark.parametrize("longest", [0.5, 1e9])
 def test_a_kick_is_cut_to_its_length_and_else_left_alone(longest: float) -> None:
     phi, rng = Function(lambda z: 3 * z.square().sum(1)), Rng(*range(6))

@@ -37,7 +37,7 @@ tail a start may be a million times steeper than the posterior, and one kick wou
 
 Outside the tail, a chain whose work is more than twenty times its own recent changes of energy (and half a nat) is
 put back where it was, with a new momentum and twice the allowance, and reported with acceptance 0. From N/2 on the
-allowance stays as it is, so that none may climb step by step, each no wilder than the last.
+allowance only grows where a chain is put back, so that none may climb step by step, each no wilder than the last.
 
 References:
     | Annealed importance sampling (Neal, 2001)
@@ -213,8 +213,8 @@ class Anneal(Kernel):
             state = state._replace(landed=state.clock)
         new = state._replace(**point._asdict(), p=p, beta=beta)
         new = _recorded(new, n, info, change, would, None if everyone else accepted)
-        if 0 < self.budget // 2 <= n and not self.weighs:
-            new = new._replace(change2=state.change2)
+        if 0 < self.budget // 2 <= n < self._tail and not self.weighs:
+            new = new._replace(change2=torch.where(accepted, state.change2, 4 * state.change2))
         if self.step_size is None and self.schedule is None:
             new = self._learn(self._tune(state, new, info, would, n, landed), n + 1, landed)
         return new, info
