@@ -228,3 +228,10 @@ def test_ctrl_c_in_a_ramp_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     assert done.exit_code == 130
     assert done.output == "stopped before the first step; nothing was written\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_strict_holds_for_a_run_that_was_finished_before(command: Command) -> None:
+    assert command("sample", FACE, *QUICK, "--out", "short", "--strict").returncode == 4
+    again = command("resume", "short", "--strict")
+    assert again.returncode == 4 and "--strict: " in again.stderr
+    assert command("resume", "short").returncode == 0

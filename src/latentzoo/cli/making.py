@@ -194,6 +194,7 @@ def _walk(
             raise typer.Exit(130) from None
     if result is None:
         typer.echo(f"{path}: this run is finished; `--steps N` gives it N gradients more")
+        _hold(voice, _verdict(path))
         return
     _end(result, path, voice)
 
@@ -207,9 +208,24 @@ def _end(result: "Result", path: Path, voice: Voice) -> None:
     _tell(result, path, voice)
     if result.failures:
         raise ChainFailed(3)
-    if voice.strict and result.kernel is not None and not result.diagnosis.trustworthy:
-        typer.echo(f"--strict: {result.diagnosis.verdict}", err=True)
+    _hold(voice, None if result.kernel is None else result.diagnosis.verdict)
+
+
+def _hold(voice: Voice, verdict: str | None) -> None:
+    """Ends with status 4 under --strict, unless a verdict is the best; draws of the prior have none."""
+    if voice.strict and verdict not in (None, "trustworthy"):
+        typer.echo(f"--strict: {verdict}", err=True)
         raise typer.Exit(4)
+
+
+def _verdict(path: Path) -> str | None:
+    """The verdict in the folder of a finished run, or None."""
+    import json
+
+    from latentzoo.record.layout import DIAGNOSIS
+
+    file = path / DIAGNOSIS
+    return json.loads(file.read_text())["verdict"] if file.exists() else None
 
 
 def _tell(result: "Result", path: Path, voice: Voice) -> None:

@@ -154,6 +154,10 @@ def test_what_diffusers_ignores_is_told():
         (HOLE, {"mask_image": MASK.convert("RGB")}),
         (HOLE, {"image": CODE, "masked_image_latents": CODE}),
         (CONTROL, {"image": SEEN.resize((64, 64))}),
+        (CONTROL, {"controlnet_conditioning_scale": 1}),
+        (SD, {"num_inference_steps": np.int64(3), "guidance_scale": np.float32(7.5)}),
+        (XL, {"original_size": (np.int64(16), np.int64(16))}),
+        (FLUX, {"sigmas": np.linspace(1, 0.25, 4), "num_inference_steps": None}),
     ],
 )
 def test_what_is_right_is_taken_without_a_word(name, over):

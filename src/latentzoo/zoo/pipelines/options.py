@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,6 +38,7 @@ def complete(pipe: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     known = {n: p for n, p in inspect.signature(call).parameters.items() if n != "self"}
     known = {n: p for n, p in known.items() if p.kind is not p.VAR_KEYWORD and n != "prompt"}
     hints = _hints(call)
+    given = {name: as_numbers(x, hints.get(name)) for name, x in given.items()}
     for name, value in given.items():
         _judge(kind, name, value, known, hints)
     given = {name: paired(pictures.opened(name, x), hints.get(name)) for name, x in given.items()}
@@ -67,6 +69,24 @@ def _judge(
     if name in hints and not left_out and not path and not fits(value, hints[name]):
         wanted = describe(hints[name])
         raise SpecError(f"the option {name}={value!r} of {kind} is not {wanted}; give that")
+
+
+def as_numbers(value: Any, hint: Any = None) -> Any:
+    """Numbers as Python has them: those of numpy and torch, and whole ones where only others are read.
+
+    Arguments:
+        value: An argument of a call.
+        hint: Its annotated type, or None.
+    """
+    if isinstance(value, np.generic) or (isinstance(value, Tensor) and value.ndim == 0):
+        value = value.item()
+    if isinstance(value, np.ndarray) and value.ndim == 1:
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        inside = map(as_numbers, value)
+        return tuple(inside) if isinstance(value, tuple) else list(inside)
+    read = typing.get_args(hint) if typing.get_origin(hint) in UNIONS else (hint,)
+    return float(value) if type(value) is int and float in read and int not in read else value
 
 
 def _packages(pipe: Any, given: Mapping[str, Any]) -> None:
