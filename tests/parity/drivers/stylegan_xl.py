@@ -84,13 +84,14 @@ def evaluate(
         latent = ws = inputs["ws"].requires_grad_()
     else:
         latent, label = inputs["z"].requires_grad_(), None
-        w_mean = network.w_avg
+        means = [network.w_avg] * len(latent)
         if "c" in inputs:
             label = inputs["c"].argmax(dim=1)
-            w_mean = w_mean[label]
+            means = network.w_avg[label]
         psi, cutoff = options.get("truncation_psi", 1), options.get("truncation_cutoff")
-        w = network.mapping(latent, label)
-        ws = truncate(w, w_mean, psi, network.synthesis.styles, cutoff)
+        w, styles = network.mapping(latent, label), network.synthesis.styles
+        each = zip(w.split(1), means, strict=True)  # each picture has the mean of its own class
+        ws = torch.cat([truncate(one, mean, psi, styles, cutoff) for one, mean in each])
     if name.startswith("mapping"):
         return {"ws_out": ws.detach()}
     if name.startswith("input_layer"):
