@@ -3,6 +3,7 @@
 import re
 import sys
 from itertools import pairwise
+from unittest.mock import Mock
 
 import official
 import pytest
@@ -12,8 +13,10 @@ from latentzoo import energies, zoo
 from latentzoo.errors import CheckpointError, SpecError, UnknownName
 from latentzoo.guides.resnet import AttributeClassifier
 from latentzoo.hub.checkpoint import Checkpoint
+from latentzoo.hub.keys import Rule
+from latentzoo.nn.style import SynthesisLayer
 from latentzoo.nn.truncation import truncate
-from latentzoo.rng import Rng
+from latentzoo.rng import Domain, Rng
 from latentzoo.zoo import _plan, shelf
 from laws import PARITY, randomise
 
@@ -221,6 +224,45 @@ def test_parameters_alone_have_maps_of_noise_of_a_fixed_seed_and_say_so(source, 
     assert torch.equal(one(z), two(z)) and one(z).isfinite().all()
     torch.save(tensors, tmp_path / "b.pt")
     assert not any("noise" in name for name in zoo.load(tmp_path / "b.pt", **options).assumed)
+
+
+@pytest.mark.parametrize("source", list(NOISY)[:2], ids="/".join)
+def test_the_seed_of_maps_that_a_file_lacks_is_the_users(source, tmp_path):
+    tensors, _ = official.state(*source)
+    alone = {name: x for name, x in tensors.items() if NOISY[source] not in name}
+    torch.save(alone, tmp_path / "a.pt")
+    for seed in (0, 1):
+        G, rng = zoo.load(tmp_path / "a.pt", seed=seed), Rng(seed, domain=Domain.MAP)
+        assert not any("noise" in name for name in G.assumed)
+        for layer in G.synthesis.layers:
+            assert torch.equal(layer.noise_const, rng.normal(*layer.size)[0])
+
+
+def test_a_card_does_not_hide_that_maps_are_drawn(tmp_path):
+    tensors, _ = official.state("stylegan2_ada", "human_32x16")
+    alone = {name: x for name, x in tensors.items() if "noise_const" not in name}
+    torch.save(alone, tmp_path / "a.pt")
+    plan = _plan.Plan.of(str(tmp_path / "a.pt"))
+    told = shelf.card("stylegan2-ffhq-1024")
+    G = _plan.Plan(plan.family, plan.keys, plan.config, plan.checkpoint, told).build()
+    assert G.assumed == {"noise or seed": "maps drawn from seed 0, as the file has none"}
+
+
+def test_a_tensor_is_what_its_first_rule_makes_of_it():
+    rules = [Rule("old.{x*}", None), Rule("{x*}", "{x}")]
+    network = SynthesisLayer(1, 1, 1, (4, 4))
+    assert _plan.lacks_noise(network, ["old.noise_const"], rules)
+    assert not _plan.lacks_noise(network, ["old.noise_const", "a.noise_const"], rules)
+
+
+def test_an_error_is_not_its_own_cause(tmp_path, monkeypatch):
+    file = Checkpoint({}, {}, tmp_path / "a.pt")
+    for said, cause in ((f"{tmp_path}/a.pt: is odd", None), ("is odd", CheckpointError)):
+        odd = CheckpointError(said)
+        monkeypatch.setattr("latentzoo.zoo.diffae.infer", Mock(side_effect=odd))
+        with pytest.raises(CheckpointError, match=r"a\.pt: is odd$") as caught:
+            _plan.configuration("diffae", file)
+        assert isinstance(caught.value.__cause__, cause or type(None))
 
 
 def test_a_network_of_rosinality_that_was_trained_without_noise(tmp_path):

@@ -61,6 +61,12 @@ def prefixed(theirs: str, rules: Iterable[Rule], ours: str = "") -> list[Rule]:
     ]
 
 
+def first(rules: Iterable[Rule], key: str) -> tuple[Rule, str | None] | None:
+    """The rule that takes a name, and our name for it (`None` where it is dropped); None if there is no such rule."""
+    renamed = ((rule, *rule.rename(key)) for rule in rules)
+    return next(((rule, name) for rule, taken, name in renamed if taken), None)
+
+
 def translate(
     state: Mapping[str, Value], rules: Iterable[Rule], *, source: str = "checkpoint"
 ) -> dict[str, Value]:
@@ -77,26 +83,24 @@ def translate(
     rules, out, unknown = tuple(rules), {}, []
     origin: dict[str, str] = {}
     for key, value in state.items():
-        for rule in rules:
-            taken, name = rule.rename(key)
-            if not taken:
-                continue
-            if rule.known is not None or rule.pattern is not None:
-                value = _dense(value, key, source)
-            if rule.known is not None and not value.is_meta and not rule.known(value):
-                raise CheckpointError(
-                    f"{source}: '{key}' is not the constant of this family's networks, and no other is followed"
-                )
-            if name is not None:
-                if name in out:
-                    raise CheckpointError(
-                        f"{source}: '{key}' and '{origin[name]}' both map to '{name}'; the file mixes two layouts"
-                    )
-                origin[name] = key
-                out[name] = value if rule.pattern is None else rearrange(value, rule.pattern)
-            break
-        else:
+        found = first(rules, key)
+        if found is None:
             unknown.append(key)
+            continue
+        rule, name = found
+        if rule.known is not None or rule.pattern is not None:
+            value = _dense(value, key, source)
+        if rule.known is not None and not value.is_meta and not rule.known(value):
+            raise CheckpointError(
+                f"{source}: '{key}' is not the constant of this family's networks, and no other is followed"
+            )
+        if name is not None:
+            if name in out:
+                raise CheckpointError(
+                    f"{source}: '{key}' and '{origin[name]}' both map to '{name}'; the file mixes two layouts"
+                )
+            origin[name] = key
+            out[name] = value if rule.pattern is None else rearrange(value, rule.pattern)
     if unknown:
         some = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
         raise CheckpointError(

@@ -77,9 +77,9 @@ def read(path: str | Path) -> Checkpoint:
             warnings.simplefilter("ignore", DeprecationWarning)  # of a text's unknown escapes
             tensors, records = open_as(container, path)
     except CheckpointError as error:
-        raise (
-            error if str(error).startswith(str(path)) else CheckpointError(f"{path}: {error}")
-        ) from error
+        if str(error).startswith(str(path)):
+            raise
+        raise CheckpointError(f"{path}: {error}") from error
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
     except UNSOUND as error:

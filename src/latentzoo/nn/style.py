@@ -33,6 +33,11 @@ from latentzoo.nn.fir import upsample
 from latentzoo.nn.mapping import Linear, activate, normal
 from latentzoo.nn.modconv import modulated_conv2d
 
+NOISE = "noise_const"
+"""The name of a layer's map of noise."""
+DRAWN = "maps drawn from seed 0, as the file has none"
+"""What is assumed of the maps of a file that holds the parameters alone."""
+
 
 class SynthesisLayer(nn.Module):
     """Creates a modulated convolution with noise, bias and leaky ReLU.

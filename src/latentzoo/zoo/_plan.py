@@ -1,13 +1,14 @@
 """From what a user names to a generator: find the file, read it, see of which family it is, build, and fit."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import Module
 
 from latentzoo import options
 from latentzoo.errors import CheckpointError, SpecError, UnknownName
@@ -18,9 +19,10 @@ from latentzoo.hub import compvis, fetch, fit, wrapping
 from latentzoo.hub.cache import sha256
 from latentzoo.hub.card import Card
 from latentzoo.hub.checkpoint import Checkpoint
-from latentzoo.hub.keys import Rule
+from latentzoo.hub.keys import Rule, first
 from latentzoo.hub.read import read
 from latentzoo.hub.safe import CARD
+from latentzoo.nn.style import DRAWN, NOISE
 from latentzoo.rng import Domain, Rng
 from latentzoo.zoo import shelf
 from latentzoo.zoo._find import find, place
@@ -118,9 +120,12 @@ class Plan:
         with fit.uninitialised():
             generator = family.build(**config)
         tensors, rules = self.checkpoint.tensors, self.rules(generator)
-        noise = {} if had(tensors, rules, NOISE) else drawn(generator)
+        lacking = lacks_noise(generator, tensors, rules)
+        noise = drawn(generator) if lacking else {}
         fit.fit(generator, tensors, rules, source=self.source, others=noise)
-        assumed = {**self.assumed, **({"noise": f"{SEED}, as the file has none"} if noise else {})}
+        assumed = dict(self.assumed)
+        if lacking:  # a network that draws its own maps has an option for their seed
+            assumed |= {"noise" if noise else "noise or seed": DRAWN}
         generator.assumed = unanswered(assumed, given)
         generator.configuration = self.config
         return generator
@@ -144,12 +149,11 @@ class Plan:
         """
         generator = self.build()
         rules = self.rules(generator)
-        ours = lambda name: next(to for taken, to in (r.rename(name) for r in rules) if taken)
         tensors = self.checkpoint.tensors
         used = {
             name: value.clone().contiguous()
             for name, value in tensors.items()
-            if ours(name) is not None
+            if ours(name, rules) is not None
         }
         path = Path(self.source)
         came = f"Converted from {path.name} (sha256 {sha256(path)})."
@@ -195,16 +199,16 @@ def over_base(checkpoint: Checkpoint, card: Card, progress: fetch.Progress | Non
     return checkpoint.over(read(place(card.base, progress)))
 
 
-NOISE = "noise_const"
-"""The name of a layer's map of noise."""
-SEED = "maps drawn from seed 0"
+def ours(name: str, rules: Iterable[Rule]) -> str | None:
+    """Our name for a tensor of a file; None if it is not loaded."""
+    found = first(rules, name)
+    return None if found is None else found[1]
 
 
-def had(tensors: Iterable[str], rules: Iterable[Rule], ending: str) -> bool:
-    """Whether any tensor of a file becomes one of ours whose name ends so."""
-    rules = list(rules)
-    renamed = (rule.rename(name)[1] for name in tensors for rule in rules)
-    return any(name is not None and name.endswith(ending) for name in renamed)
+def lacks_noise(network: Module, tensors: Iterable[str], rules: Sequence[Rule]) -> bool:
+    """Whether a network has maps of noise, and no tensor of its file becomes one."""
+    has = any(name.endswith(NOISE) for name, _ in network.named_buffers())
+    return has and not any((ours(name, rules) or "").endswith(NOISE) for name in tensors)
 
 
 def drawn(generator: Generator) -> dict[str, Tensor]:
@@ -267,10 +271,9 @@ def configuration(family: str, checkpoint: Checkpoint) -> dict[str, Any] | None:
     try:
         return shelf.family(family).infer(checkpoint)
     except CheckpointError as error:
-        path = str(checkpoint.path)
-        raise (
-            error if str(error).startswith(path) else CheckpointError(f"{path}: {error}")
-        ) from error
+        if str(error).startswith(path := str(checkpoint.path)):
+            raise
+        raise CheckpointError(f"{path}: {error}") from error
     except (LookupError, ValueError, TypeError, ArithmeticError):
         return None
 

@@ -39,7 +39,7 @@ from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn import channels as pictures
 from latentzoo.nn.mapping import Mapping
-from latentzoo.nn.style import Synthesis, noise_blocks
+from latentzoo.nn.style import DRAWN, NOISE, Synthesis, noise_blocks
 from latentzoo.nn.truncation import MeanStyle, as_rows, mean_styles, require, rows, truncate
 from latentzoo.options import Count, Natural, Positive
 from latentzoo.rng import Domain, Rng
@@ -218,14 +218,16 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
         said = "modules" in checkpoint.records
         assumed = {} if said else {"lr": f"{config['lr']}", "clamp": f"{config['clamp']}"}
         assumed = {name: f"{value}, as in published files" for name, value in assumed.items()}
-        return {"config": config, "keys": "nvidia", "assumed": assumed}
-    if shapes.keys() >= {"input.input", "style.1.weight", "conv1.conv.weight"}:
+        keys = "nvidia"
+    elif shapes.keys() >= {"input.input", "style.1.weight", "conv1.conv.weight"}:
         config = _from_rosinality(shapes)
         assumed = options.defaults(build, "lr", why="as in published files")
-        if "noise" in config["missing"] and config["noisy"]:
-            assumed["noise or seed"] = "maps drawn from seed 0, as the file has none"
-        return {"config": config, "keys": "rosinality", "assumed": assumed}
-    return None
+        keys = "rosinality"
+    else:
+        return None
+    if "noise" in config["missing"] and config["noisy"]:
+        assumed["noise or seed"] = DRAWN
+    return {"config": config, "keys": keys, "assumed": assumed}
 
 
 def _from_nvidia(shapes: dict[str, tuple[int, ...]], records: dict[str, Any]) -> dict[str, Any]:
@@ -238,6 +240,7 @@ def _from_nvidia(shapes: dict[str, tuple[int, ...]], records: dict[str, Any]) ->
         architecture = "resnet"
     sides = (f"synthesis.b{4 << n}" for n in range(16))
     blocks = [side for side in sides if f"{side}.conv1.weight" in shapes]
+    constants = {"noise": f"synthesis.b4.conv1.{NOISE}", "w_mean": "mapping.w_avg"}
     return {
         "widths": [shapes[f"{block}.conv1.weight"][0] for block in blocks],
         "z_dim": fc[0][1] - embed,
@@ -252,7 +255,7 @@ def _from_nvidia(shapes: dict[str, tuple[int, ...]], records: dict[str, Any]) ->
         "noisy": "synthesis.b4.conv1.noise_strength" in shapes,
         "architecture": architecture,
         "clamp": attribute("synthesis.b4.conv1", "conv_clamp", None if modules else 256),
-        "missing": [] if "mapping.w_avg" in shapes else ["w_mean"],
+        "missing": [name for name, tensor in constants.items() if tensor not in shapes],
         "means": rows(shapes.get("mapping.w_avg", ())),
     }
 
