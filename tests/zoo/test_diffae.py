@@ -128,6 +128,15 @@ def test_a_published_file_is_loaded_by_its_path(tmp_path):
     assert generator.fixed.std().item() == pytest.approx(1, abs=0.1)
 
 
+def test_sides_of_attention_that_are_given_count(tmp_path):
+    recorded, file = whole_file("v1")
+    torch.save({"state_dict": file.tensors}, tmp_path / "a.ckpt")
+    load = lambda sides: zoo.load(tmp_path / "a.ckpt", attention=sides)
+    assert load(recorded["net_attn"]).size == (recorded["img_size"],) * 2
+    with pytest.raises(CheckpointError, match=r"no rule|lacks|surplus"):
+        load([8 if recorded["net_attn"] != [8] else 4])
+
+
 @pytest.mark.parametrize("prefix", ["", "module.", "model.", "ema_model.", "model.module."])
 @pytest.mark.parametrize("noise", [True, False])
 def test_the_network_alone_is_the_map_of_the_whole_file(prefix, noise, tmp_path):

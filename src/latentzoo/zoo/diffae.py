@@ -308,7 +308,7 @@ def build(
     width: Count = 128,
     depth: Count = 2,
     encoder_depth: Count = 2,
-    attention: Collection[Count] = (16,),
+    attention: Collection[Count] | None = None,
     levels: Collection[Natural] | None = None,
     heads: Count = 1,
     style: Count = 512,
@@ -334,8 +334,8 @@ def build(
         width: The number of channels at full resolution.
         depth: The number of residual blocks per level of the U-Net.
         encoder_depth: The number of residual blocks per level of the semantic encoder.
-        attention: The sides at which attention follows each residual block.
-        levels: Or the levels, of which 0 is the highest, whatever the resolution.
+        attention: The sides at which attention follows each residual block; None for those of `levels`, or for 16.
+        levels: The levels of these sides, of which 0 is the highest, whatever the resolution; as tensors tell them.
         heads: The number of its heads.
         style: The length of the code.
         hidden: The number of features between the layers of the network of codes.
@@ -354,11 +354,13 @@ def build(
     Raises:
         SpecError: If no stride gives that many steps, or a name is unknown.
     """
+    if attention is None and levels is not None:
+        factors = [1 << level for level in levels]
+    else:
+        factors = [resolution // side for side in ((16,) if attention is None else attention)]
     shared: dict[str, Any] = {
         "width": width,
-        "attention": [resolution // side for side in attention]
-        if levels is None
-        else [1 << level for level in levels],
+        "attention": factors,
         "attend": lambda c: adm.AttentionBlock(c, heads),
     }
     plan = adm.Plan(
