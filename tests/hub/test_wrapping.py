@@ -210,6 +210,20 @@ def test_a_tensor_that_is_named_as_a_counter_and_is_none_is_not_passed_over(toy,
         load(toy | {"a.step": torch.ones(2, 2)}, tmp_path)
 
 
+def test_nor_is_one_in_copies_that_are_wrapped_unequally(toy, tmp_path):
+    state = toy | {"x.step": torch.ones(2, 2)}
+    raw = under("generator.", {n: t + 1 for n, t in state.items()})
+    for averaged in ("ema.module.", "ema."):
+        for tell in (lambda s: s, lambda s: {"g": s, "epoch": 3}):
+            with pytest.raises(CheckpointError, match=r"x\.step"):
+                load(tell(raw | under(averaged, state)), tmp_path)
+
+
+def test_copies_are_alike_whatever_one_of_them_counts(toy, tmp_path):
+    state = {"g": toy, "g_ema": toy | {"n_averaged": torch.tensor(5)}}
+    assert torch.equal(load(state, tmp_path).linear.weight, toy["fc.weight"])
+
+
 @pytest.mark.parametrize("name", official.FILES)
 def test_counters_beside_the_tensors_of_every_family(name, tmp_path):
     from latentzoo.hub.read import read

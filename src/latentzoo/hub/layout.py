@@ -98,7 +98,10 @@ def holder_of(value: Any) -> tuple[str, Any] | None:
     first = next((name for name in HOLDERS if name in copies), None)
     if first is None:
         return None
-    cores = {name: wrapping.bare(tensors) for name, tensors in copies.items()}
+    cores = {
+        name: wrapping.bare(n for n, x in tensors.items() if not wrapping.counts(n, x.size))
+        for name, tensors in copies.items()
+    }
     for name in copies:
         if not cores[name] and wrapping.is_averaged(name):
             raise CheckpointError(

@@ -6,8 +6,9 @@ over the last steps. Averaged weights go first. Where two copies are equally goo
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from math import prod
 
 from latentzoo.errors import CheckpointError
 from latentzoo.hub.checkpoint import Checkpoint
@@ -39,13 +40,14 @@ def is_averaged(name: str) -> bool:
     return AVERAGED.search(apart.lower()) is not None
 
 
+def counts(name: str, shape: Sequence[int]) -> bool:
+    """Whether a tensor of a file is a counter of `COUNTS`: one number of such a name."""
+    return name.rpartition(".")[2] in COUNTS and prod(shape) == 1
+
+
 def bare(names: Iterable[str]) -> dict[str, str]:
     """The names of a network's tensors without what is wrapped around all of them, and the names as they were."""
-    parts = {
-        name: [part for part in name.split(".") if part not in PASSING]
-        for name in names
-        if name.rpartition(".")[2] not in COUNTS
-    }
+    parts = {name: [part for part in name.split(".") if part not in PASSING] for name in names}
     while parts and all(
         len(p) > 1 and p[0] == next(iter(parts.values()))[0] for p in parts.values()
     ):
@@ -76,8 +78,7 @@ def layers(checkpoint: Checkpoint) -> Iterator[dict[str, Checkpoint]]:
     A wrapping is the first segment of all names, those of `BESIDE` apart; tensors whose name has no dot, as
     `latent_avg`, belong to each.
     """
-    counted = lambda name, x: name.rpartition(".")[2] in COUNTS and x.numel() == 1
-    uncounted = {name: x for name, x in checkpoint.tensors.items() if not counted(name, x)}
+    uncounted = {n: x for n, x in checkpoint.tensors.items() if not counts(n, x.shape)}
     yield {"": replace(checkpoint, tensors=uncounted)}
     tensors = {
         ".".join(part for part in name.split(".") if part not in PASSING): tensor
