@@ -283,6 +283,25 @@ def test_words_of_an_energy_that_are_no_files_stay(tmp_path: Path, monkeypatch: 
     assert run.energies[0] == term and not dict(inputs.named_files(run))
 
 
+def test_a_bare_word_is_a_name_and_no_words_are_no_file(tmp_path: Path, monkeypatch: Any) -> None:
+    """Else a file that happens to be called so would be an input, and the run not be resumed from elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("data", "linear"):
+        (tmp_path / name).write_bytes(b"x")
+    options = {"mode": "data", "operator": "mask:data", "empty": "", "text": "text:"}
+    term = spec.Term(energy="clip", target="y", model="data", options=options)
+    run = record(energies=[term], schedule="linear", options={"path": "data", "config": ""})
+    assert places.located(run) == run
+    assert list(places.named(run)) == [("generator", "avatar-gan")]
+
+
+def test_the_generators_file_is_hashed_once(tmp_path: Path) -> None:
+    """With what is said beside its weights, by `of_generator`."""
+    (tmp_path / "g.pth").write_bytes(b"x")
+    run = record(generator=str(tmp_path / "g.pth"), schedule=str(tmp_path / "g.pth"))
+    assert [place for place, _ in inputs.named_files(run)] == ["schedule"]
+
+
 def test_a_mask_that_was_exchanged_is_refused(tmp_path: Path) -> None:
     execute.make(record(energies=[], chains=1), tmp_path / "ada")
     picture = tmp_path / "ada" / "images" / "00000.png"

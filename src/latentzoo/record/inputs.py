@@ -62,8 +62,10 @@ def of_file(path: Path) -> str:
 
 
 def named_files(run: spec.Run) -> Iterator[tuple[str, Path]]:
-    """The files that a record names, by their place in it."""
+    """The files that a record names, by their place in it, but that of the generator (see `of_generator`)."""
     for place, words in places.named(run):
+        if place == "generator":
+            continue
         path = origin.file_of(words) if place == "init" else Path(words)
         if path.is_file():
             yield place, path

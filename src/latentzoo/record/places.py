@@ -25,17 +25,18 @@ KIND = re.compile(r"(?:[a-z]\w*:)?")
 def named(run: spec.Run) -> Iterator[tuple[str, str]]:
     """The places of a record at which a file may be named, and what stands there."""
     yield "generator", run.generator
-    for place, words in (("init", run.init), ("schedule", run.schedule)):
-        if words is not None:
-            yield place, words
+    if run.init is not None and (origin.chain_of(run.init) or _is_file(run.init)):
+        yield "init", run.init
+    if run.schedule is not None and _is_file(run.schedule):
+        yield "schedule", run.schedule
     found: list[tuple[str, str]] = []
     _each(run.options, "options", lambda place, words: found.append((place, words)) or words)
-    yield from found
+    yield from ((place, words) for place, words in found if _is_file(words))
     for i, term in enumerate(run.energies):
         if _is_picture(term.target):
             yield f"energies.{i}.target", term.target
         for key, words in {"model": term.model, **term.options}.items():
-            if isinstance(words, str) and _here(words[_kind(words) :]):
+            if isinstance(words, str) and _is_file(words[_kind(words) :]):
                 yield f"energies.{i}.{key}", words[_kind(words) :]
 
 
@@ -77,7 +78,7 @@ def _each(value: Any, place: str, change: Callable[[str, str], str]) -> Any:
 
 def _kind(words: str) -> int:
     """How long the kind is that stands before a file; 0 where the whole is one."""
-    return 0 if _here(words) else KIND.match(words).end()  # pyright: ignore[reportOptionalMemberAccess]
+    return 0 if _is_file(words) else KIND.match(words).end()  # pyright: ignore[reportOptionalMemberAccess]
 
 
 def _after_kind(words: str) -> str:
@@ -93,13 +94,17 @@ def _is_picture(words: str) -> bool:
 def _whole(words: str) -> str:
     """The whole path of a file or folder that is here; `FILE#MEMBER` keeps its member; other words stay."""
     path, hash_, member = words.partition("#")
+    return f"{Path(path).resolve()}{hash_}{member}" if _is_file(words) else words
+
+
+def _is_file(words: str) -> bool:
+    """Whether words name a file or folder that is here; a long text is none.
+
+    Nor is a bare word, even where a folder is called so: it is a name, such as `avatar-ldm`.
+    """
+    path = words.partition("#")[0]
     if "/" not in path and not Path(path).suffix:
-        return words  # a name such as `avatar-ldm`, even where a folder is called so
-    return f"{Path(path).resolve()}{hash_}{member}" if _here(path) else words
-
-
-def _here(path: str) -> bool:
-    """Whether there is such a file or folder; a long text is none."""
+        return False
     try:
         return Path(path).exists()
     except (OSError, ValueError):
