@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from latentzoo import errors, options, zoo
 from latentzoo.cli import app
 from latentzoo.diffusion.schedule import cosine_betas, linear_betas, scaled_linear_betas
+from latentzoo.hub import compvis
 from latentzoo.nn.adm import AttentionBlock
 from latentzoo.zoo import _plan
 
@@ -182,6 +183,34 @@ def test_settings_of_another_network_are_not_passed_over(other, tmp_path):
     assert "\n" not in str(error.value)
 
 
+def test_a_list_of_equal_values_is_that_value(tmp_path):
+    """As CompVis reads both: a number of blocks for each level, a size of the context for each block."""
+    zoo.load(beside_ldm(FILES["ldm"][1](tmp_path), num_res_blocks=[1, 1]))
+    params = {"use_spatial_transformer": True, "context_dim": [8, 8], "channel_mult": [2, 2]}
+    told = {"model": {"params": {"unet_config": {"params": params}}}}
+    seen = {"mult": [2, 2], "transformer": 1, "context": 8, "attention": []}
+    compvis.compare(told, seen, {}, source="a.yaml")
+    for other in ({"context": 4}, {"mult": [4]}):
+        with pytest.raises(errors.CheckpointError, match=r"^a\.yaml says .* another network"):
+            compvis.compare(told, {**seen, **other}, {}, source="a.yaml")
+
+
+@pytest.mark.parametrize("place", ["config.yaml", "trained.yaml"])
+@pytest.mark.parametrize(
+    ("name", "value"), [("timesteps", 500), ("beta_schedule", "cosine"), ("unet_config", None)]
+)
+def test_an_error_names_the_settings_that_were_read(place, name, value, tmp_path):
+    tensors, _ = official.state("ldm", "v1")
+    tensors["betas"] = torch.tensor(scaled_linear_betas(0.0015, 0.0195, n=1000))
+    torch.save({"state_dict": tensors}, tmp_path / "trained.ckpt")
+    told = copy.deepcopy(SETTINGS)
+    told["model"]["params"] |= {name: value or {"params": {"model_channels": 7}}}
+    (tmp_path / place).write_text(yaml.safe_dump(told))
+    with pytest.raises(errors.CheckpointError) as error:
+        zoo.load(tmp_path / "trained.ckpt")
+    assert f"{tmp_path / place} says" in str(error.value) and "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     "other", [{"linear_start": 0.001}, {"linear_end": 0.012}, {"timesteps": 500}]
 )
@@ -196,7 +225,7 @@ def test_settings_that_the_table_of_betas_contradicts(other, tmp_path):
         if fits:
             zoo.load(tmp_path / "a.ckpt")
             continue
-        with pytest.raises(errors.CheckpointError, match="where its table of betas has"):
+        with pytest.raises(errors.CheckpointError, match="table of betas has"):
             zoo.load(tmp_path / "a.ckpt")
 
 

@@ -53,8 +53,12 @@ TEXTUAL = {
 """How the names of tensors begin that only text-to-image models have, and what stands there."""
 
 
-def read(settings: Mapping[str, Any]) -> dict[str, Any]:
+def read(settings: Mapping[str, Any], *, source: str) -> dict[str, Any]:
     """The arguments of `zoo.ldm.build` that settings tell; empty where they are of another program.
+
+    Arguments:
+        settings: The settings.
+        source: What to call them in errors.
 
     Raises:
         CheckpointError: If the model is trained in a way that is not known here.
@@ -66,12 +70,12 @@ def read(settings: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in EXPECTED.items():
         if params.get(name, value) != value:
             raise CheckpointError(
-                f"its config.yaml says {name}: {params[name]}, and only {value} is known here"
+                f"{source} says {name}: {params[name]}, and only {value} is known here"
             )
     for name, value in unet.items():
         if name not in TOLD and (name not in PLAIN or value not in (PLAIN[name], None)):
             raise CheckpointError(
-                f"its config.yaml says {name}: {value} of the U-Net, which is not followed here; leave it out if it "
+                f"{source} says {name}: {value} of the U-Net, which is not followed here; leave it out if it "
                 "changes no picture"
             )
     told: dict[str, Any] = {}
@@ -87,9 +91,19 @@ def read(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def compare(
-    settings: Mapping[str, Any], unet: Mapping[str, Any], stage: Mapping[str, Any]
+    settings: Mapping[str, Any],
+    unet: Mapping[str, Any],
+    stage: Mapping[str, Any],
+    *,
+    source: str,
 ) -> None:
     """Compares the settings of both networks with what their tensors tell, by our names.
+
+    Arguments:
+        settings: The settings.
+        unet: What the tensors of the U-Net tell.
+        stage: What those of the first stage tell.
+        source: What to call the settings in errors.
 
     Raises:
         CheckpointError: If they are of other networks.
@@ -105,22 +119,32 @@ def compare(
         said["attention_resolutions"] = sorted(
             n for n in said["attention_resolutions"] if n < there
         )
-    _agree(said, claims, {**unet, "attention": sorted(unet["attention"])}, "the U-Net")
+    _agree(said, claims, {**unet, "attention": sorted(unet["attention"])}, "the U-Net", source)
     first = _below(settings, "model", "params", "first_stage_config", "params")
     said = {**first, **_below(first, "ddconfig")}
-    _agree(said, STAGE_CLAIMS, {"codebook": None, **stage}, "the first stage")
+    _agree(said, STAGE_CLAIMS, {"codebook": None, **stage}, "the first stage", source)
 
 
 def _agree(
-    said: Mapping[str, Any], claims: Mapping[str, str], seen: Mapping[str, Any], what: str
+    said: Mapping[str, Any],
+    claims: Mapping[str, str],
+    seen: Mapping[str, Any],
+    what: str,
+    source: str,
 ) -> None:
     for name in claims.keys() & said.keys():
         own = seen.get(claims[name])
-        if said[name] not in (own, None):
+        if said[name] not in (own, None) and _one(said[name]) != own:
             raise CheckpointError(
-                f"its config.yaml says {name}: {said[name]} of {what}, and its tensors {own}; are these the "
+                f"{source} says {name}: {said[name]} of {what}, and the tensors {own}; are these the "
                 "settings of another network? give the right ones, or move them away"
             )
+
+
+def _one(value: Any) -> Any:
+    """A list of equal values, one for each level or block, as that value."""
+    alike = isinstance(value, list) and value and all(x == value[0] for x in value)
+    return value[0] if alike else value
 
 
 def refuse_texts(names: Iterable[str], *, source: str) -> None:

@@ -364,7 +364,7 @@ KEYS: dict[str, Callable[[LDM], list[Rule]]] = {
 
 
 def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """Reads the networks from a CompVis file, and what it does not say from the `config.yaml` beside it."""
+    """Reads the networks from a CompVis file, and what it does not say from the settings beside it."""
     file = checkpoint.tensors
     below = lambda prefix: {
         k.removeprefix(prefix): v for k, v in file.items() if k.startswith(prefix)
@@ -376,8 +376,9 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     settings = beside.settings(checkpoint.path)
     ends = [net[f"{name}.weight"].shape for name in ("input_blocks.0.0", "out.2")]
     shown = {"transformer": 0, **config["unet"], "inputs": ends[0][1], "outputs": ends[1][0]}
-    compvis.compare(settings, shown, config["first_stage"])
-    told = compvis.read(settings)
+    source = str(beside.place(checkpoint.path))
+    compvis.compare(settings, shown, config["first_stage"], source=source)
+    told = compvis.read(settings, source=source)
     assumed: dict[str, str] = {}
     if not {"heads", "head_width"} & told.keys():
         few = "8 heads" if config["unet"]["resample"] else "heads of 32 channels"
@@ -390,7 +391,7 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     elif "scale" not in told:
         config["scale"], assumed["scale"] = 1.0, "1.0, as most published models have"
     if "betas" in file:
-        told |= _betas(file["betas"], told)
+        told |= _betas(file["betas"], told, source=source)
     elif "beta_end" not in told:
         assumed["beta_end"] = "0.0195, as most published models have"
     if "cond_stage_model.embedding.weight" in file:
@@ -415,7 +416,7 @@ def _unet(net: Mapping[str, Tensor]) -> dict[str, Any]:
     return unet
 
 
-def _betas(betas: Tensor, told: Mapping[str, Any]) -> dict[str, Any]:
+def _betas(betas: Tensor, told: Mapping[str, Any], *, source: str) -> dict[str, Any]:
     """The schedule of a file's table, which is that of the settings where they tell one.
 
     Raises:
@@ -432,7 +433,7 @@ def _betas(betas: Tensor, told: Mapping[str, Any]) -> dict[str, Any]:
     for name in found.keys() & told.keys():
         if not math.isclose(found[name], told[name], rel_tol=0.02):
             raise CheckpointError(
-                f"its config.yaml says {told[name]} where its table of betas has {found[name]:.4g} ({name}); are "
+                f"{source} says {told[name]} where the file's table of betas has {found[name]:.4g} ({name}); are "
                 "these the settings of another network?"
             )
     return found
