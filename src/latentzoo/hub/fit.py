@@ -42,8 +42,9 @@ def fit(
 ) -> Network:
     """Gives a network the tensors of a file; counters of batches seen in training may be missing.
 
-    A tensor that has the network's type and lies in order is taken as it is: a view of the file, whose pages are read
-    when they are needed and are shared by all processes that load it.
+    A tensor that has the network's type and lies in order is taken as it was read, without a copy. Of a large file
+    it is a view, whose pages are read when they are needed and are shared by all processes that load it; of a small
+    one it is apart from the file already (`hub.read.COPIED`).
 
     Arguments:
         network: The network.
