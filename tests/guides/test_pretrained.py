@@ -81,6 +81,15 @@ def test_files_that_say_nothing_are_refused_in_one_line(tmp_path: Path, config: 
     assert "\n" not in str(caught.value)
 
 
+def test_a_tokenizer_without_words_is_refused(tmp_path: Path) -> None:
+    folder = guides.clip(tmp_path)
+    for file in ("vocab.json", "merges.txt", "tokenizer_config.json", "tokenizer.json"):
+        (folder / file).unlink(missing_ok=True)
+    with pytest.raises(CheckpointError, match=r"has no words, .*tokenizer\.json") as caught:
+        text_image.load(str(folder))
+    assert "\n" not in str(caught.value)
+
+
 def test_pictures_and_texts_of_other_sizes_are_refused(tmp_path: Path) -> None:
     size = {k: v for k, v in SIZE.items() if k not in ("image_size", "patch_size")}
     count = guides.tokenizer(tmp_path)

@@ -34,7 +34,8 @@ def load(kind: str, source: str, *, spare: str | None = None) -> Any:
         spare: The part of a network that the files need not have.
 
     Raises:
-        CheckpointError: If it cannot be had from there, or only a part: the library would draw the rest at random.
+        CheckpointError: If it cannot be had from there, or only a part: the library would draw the rest at random,
+            and make a tokenizer without words.
         MissingExtra: If transformers is not installed.
     """
     options: dict[str, Any] = {"local_files_only": cache.offline()}
@@ -55,6 +56,11 @@ def load(kind: str, source: str, *, spare: str | None = None) -> Any:
         raise CheckpointError(
             f"the model '{source}' cannot be loaded ({line}); give a repository or a folder, or {cure}"
         ) from error
+    if kind == "AutoTokenizer" and len(found) <= len(set(found.all_special_ids)):
+        raise CheckpointError(
+            f"the tokenizer of '{source}' has no words, so that all texts would read alike; put its files beside it "
+            "(tokenizer.json, or vocab.json and merges.txt)"
+        )
     if not isinstance(found, tuple):
         return found
     network, told = found
