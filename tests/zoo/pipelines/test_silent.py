@@ -80,6 +80,7 @@ WRONG = [
     (INTO, {"image": SEEN.resize((17, 17))}, "resizes a picture of 17x17 pixels to 16x16"),
     (INTO, {"image": BRIGHT[..., :1].expand(1, 3, 16, 17)}, "picture of 16x17 pixels to 16x16"),
     (INTO, {"image": 5 * BRIGHT}, "values from 5 to 5, and a picture's are from 0 to 1"),
+    (INTO, {"image": 1.0001 * BRIGHT}, "values from 1.0001 to 1.0001, .* clamp it"),
     (INTO, {"image": BRIGHT * torch.nan}, "values that are not finite"),
     (INTO, {"image": np.full((16, 16, 3), 255.0)}, "divide it by 255"),
     (INTO, {"image": SEEN.convert("RGBA")}, "mode RGBA"),

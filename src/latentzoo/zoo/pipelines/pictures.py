@@ -24,6 +24,8 @@ MASKS = {"mask", "mask_image", "control_mask"}
 WHOLE = ("original_image", "image", "control_image")
 """What a mask is of, the first one that is given."""
 GREY = ("L", "1")
+OVERSHOOT = 0.2
+"""By how much a resize by a cubic may leave the range of a picture."""
 MULTIPLE = 32
 """Pictures are rounded down to multiples of at most so many pixels; what loses more, or gains, has a size that the
 pipeline chose."""
@@ -172,14 +174,19 @@ def _numbers(name: str, x: Any) -> None:
     low, high = float(values.min()), float(values.max())
     least = 0 if name in MASKS else -1
     if not _code(x) and not least <= low <= high <= 1:
-        cure = (
-            f"divide it by {255 if high > 2 else max(high, -low):.3g}"
-            if low >= least
-            else "scale it"
-        )
+        cure = _cure(low, high, least)
         raise SpecError(
-            f"{name} has values from {low:.3g} to {high:.3g}, and a picture's are from 0 to 1; {cure}"
+            f"{name} has values from {low:.6g} to {high:.6g}, and a picture's are from 0 to 1; {cure}"
         )
+
+
+def _cure(low: float, high: float, least: int) -> str:
+    """What to do with numbers that are no picture's: such as overshoot little, as a resize does, are clamped."""
+    if max(high - 1, least - low) < OVERSHOOT:
+        return "clamp it"
+    if low < least:
+        return "scale it"
+    return f"divide it by {255 if high > 2 else high:.6g}"
 
 
 def _say(found: Size | None) -> str:
