@@ -114,7 +114,7 @@ KEYS: dict[str, Callable[[Generator], list[Rule]]] = {
 
 def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     """The configuration of a weight file of this family, or None."""
-    shapes = {key: tuple(x.shape) for key, x in checkpoint.tensors.items()}
+    shapes = checkpoint.shapes
     if "network.unet.place" not in shapes:
         return None
     downs = (f"network.unet.down.{level}.conv.bias" for level in range(len(shapes)))

@@ -194,7 +194,10 @@ def _walk(
             raise typer.Exit(130) from None
     if result is None:
         typer.echo(f"{path}: this run is finished; `--steps N` gives it N gradients more")
-        _hold(voice, _verdict(path))
+        from latentzoo.record.saved import SavedRun
+
+        told = SavedRun(path).diagnosis
+        _hold(voice, None if told is None else told["verdict"])
         return
     _end(result, path, voice)
 
@@ -216,16 +219,6 @@ def _hold(voice: Voice, verdict: str | None) -> None:
     if voice.strict and verdict not in (None, "trustworthy"):
         typer.echo(f"--strict: {verdict}", err=True)
         raise typer.Exit(4)
-
-
-def _verdict(path: Path) -> str | None:
-    """The verdict in the folder of a finished run, or None."""
-    import json
-
-    from latentzoo.record.layout import DIAGNOSIS
-
-    file = path / DIAGNOSIS
-    return json.loads(file.read_text())["verdict"] if file.exists() else None
 
 
 def _tell(result: "Result", path: Path, voice: Voice) -> None:

@@ -25,6 +25,11 @@ class Checkpoint:
     path: Path | None = None
     container: str = "safetensors"
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the tensors, by the same names."""
+        return {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
+
     def over(self, base: "Checkpoint") -> "Checkpoint":
         """This checkpoint with the tensors of another one wherever it has none of its own.
 

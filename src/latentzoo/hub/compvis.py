@@ -40,6 +40,8 @@ STAGE_CLAIMS = {
     "num_res_blocks": "depth",
 }
 """Those of an autoencoder."""
+UNET, STAGE = "model.diffusion_model.", "first_stage_model."
+"""How the names of tensors begin of the raw U-Net, and of the autoencoder."""
 TEXTUAL = {
     "cond_stage_model.transformer.text_model.": "CLIP's text encoder, as Stable Diffusion 1",
     "cond_stage_model.model.transformer.resblocks.": "OpenCLIP's text encoder, as Stable Diffusion 2",
@@ -161,9 +163,6 @@ def refuse_texts(names: Iterable[str], *, source: str) -> None:
                     "give the folder of the pipeline in diffusers' layout, or this file with a folder of its settings, "
                     "config=FOLDER, and a prompt"
                 )
-
-
-UNET, STAGE = "model.diffusion_model.", "first_stage_model."
 
 
 def refuse_parts(names: Iterable[str], *, source: str) -> None:

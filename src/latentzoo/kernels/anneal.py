@@ -212,9 +212,9 @@ class Anneal(Kernel):
             landed = n
             state = state._replace(landed=state.clock)
         new = state._replace(**point._asdict(), p=p, beta=beta)
-        new = _recorded(new, n, info, change, would, None if everyone else accepted)
-        if 0 < self.budget // 2 <= n < self._tail and not self.weighs:
-            new = new._replace(change2=torch.where(accepted, state.change2, 4 * state.change2))
+        held = 0 < self.budget // 2 <= n < self._tail and not self.weighs
+        kept = None if everyone else accepted
+        new = _recorded(new, n, info, None if held else change, would, kept)
         if self.step_size is None and self.schedule is None:
             new = self._learn(self._tune(state, new, info, would, n, landed), n + 1, landed)
         return new, info
@@ -309,7 +309,12 @@ class Anneal(Kernel):
 
 
 def _recorded(
-    state: AnnealState, n: int, info: Info, change: Tensor, would: Tensor, kept: Tensor | None
+    state: AnnealState,
+    n: int,
+    info: Info,
+    change: Tensor | None,
+    would: Tensor,
+    kept: Tensor | None,
 ) -> AnnealState:
     """Advances the clock and the recent averages, which are scaled as they depend on h.
 
@@ -317,14 +322,14 @@ def _recorded(
         state: The state after the step, with the clock n and the averages from before it.
         n: The clock.
         info: What the step reports.
-        change: How phi changed where the step went, (B,).
+        change: How phi changed where the step went, (B,); None where an allowance stays until its chain is put back.
         would: The probability with which a test would accept it, (B,).
         kept: Which chains went there, (B,); None if all did.
     """
     rate, h = max(1 / n, 0.1), info.step_size
     blend = lambda mean, x: mean + rate * (x.square() - mean)
     work2 = blend(state.work2, info.error / h**3)
-    change2 = blend(state.change2, change / h)
+    change2 = state.change2 if change is None else blend(state.change2, change / h)
     if kept is not None:
         work2 = torch.where(kept, work2, state.work2)
         change2 = torch.where(kept, change2, 4 * state.change2)

@@ -18,7 +18,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 """The endings by which words of an energy are known to be a picture's path."""
 OPTIONS = ("config", "lora", "path")
 """Options of a map, and keys of a LoRA's table, that are paths whatever their ending."""
-KIND = re.compile(r"(?:[a-z]\w*:)?")
+KIND = re.compile(r"[a-z]\w*:")
 """What may stand before a file in the words of an energy: `mask:hole.png`, `mps:FILE`."""
 
 
@@ -36,8 +36,8 @@ def named(run: spec.Run) -> Iterator[tuple[str, str]]:
         if _is_picture(term.target):
             yield f"energies.{i}.target", term.target
         for key, words in {"model": term.model, **term.options}.items():
-            if isinstance(words, str) and _is_file(words[_kind(words) :]):
-                yield f"energies.{i}.{key}", words[_kind(words) :]
+            if isinstance(words, str) and (file := _file_in(words)) is not None:
+                yield f"energies.{i}.{key}", file
 
 
 def located(run: spec.Run) -> spec.Run:
@@ -76,15 +76,17 @@ def _each(value: Any, place: str, change: Callable[[str, str], str]) -> Any:
     return value
 
 
-def _kind(words: str) -> int:
-    """How long the kind is that stands before a file; 0 where the whole is one."""
-    return 0 if _is_file(words) else KIND.match(words).end()  # pyright: ignore[reportOptionalMemberAccess]
+def _file_in(words: str) -> str | None:
+    """The file that words of an energy are, or end with after a kind; None if there is none."""
+    kind = KIND.match(words)
+    ends = (words, words[kind.end() :] if kind else "")
+    return next(filter(_is_file, ends), None)
 
 
 def _after_kind(words: str) -> str:
     """The words of an energy with the whole path of the file in them."""
-    start = _kind(words)
-    return words[:start] + _whole(words[start:])
+    file = _file_in(words)
+    return words if file is None else words.removesuffix(file) + _whole(file)
 
 
 def _is_picture(words: str) -> bool:

@@ -224,7 +224,7 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     Raises:
         CheckpointError: If the file says what is not understood.
     """
-    shapes = {name: tuple(x.shape) for name, x in checkpoint.tensors.items()}
+    shapes = checkpoint.shapes
     at = "model." if "model.map_layer0.weight" in shapes else ""
     inner = {n.removeprefix(at): s for n, s in shapes.items() if n.startswith(at)}
     first = next((m for n in inner if (m := re.fullmatch(r"enc\.(\d+)x\1_conv\.weight", n))), None)

@@ -578,7 +578,7 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
         return None
     attributes = checkpoint.records.get("modules", {}).get("", {})
     arguments = attributes.get("_init_kwargs")
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    shapes = checkpoint.shapes
     if arguments is None:
         config, assumed = enlarger_of(shapes)
         assumed |= options.defaults(build, *SCENE, why="as for FFHQ")

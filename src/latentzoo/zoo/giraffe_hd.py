@@ -566,7 +566,7 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     if "vol_generator.decoder.dense_layers.fc_in.weight" not in tensors:
         return None
     arguments = checkpoint.records.get("args")
-    config = sizes({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    config = sizes(checkpoint.shapes)
     assumed = {} if arguments is not None else options.defaults(build, *SCENE, why="as for FFHQ")
     if arguments is not None:
         config |= read(arguments)

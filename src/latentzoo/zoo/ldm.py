@@ -330,24 +330,22 @@ LEFT = (
 )
 """What samplers, losses and logs of the training leave behind."""
 
-RAW, STAGE = "model.diffusion_model.", "first_stage_model."
-
 
 def rules(generator: LDM, *, ema: bool) -> list[Rule]:
     """The rules of a CompVis file: the averaged weights, whose names lost their dots, or the raw."""
     if ema:
-        raw = [Rule(f"{RAW}{{x*}}", None)]
+        raw = [Rule(f"{compvis.UNET}{{x*}}", None)]
         averaged = [
             Rule(f"model_ema.diffusion_model{name.replace('.', '')}", f"unet.{name}")
             for name in generator.unet.state_dict()
         ]
     else:
-        raw = [Rule(f"{RAW}{{x*}}", "unet.{x}")]
+        raw = [Rule(f"{compvis.UNET}{{x*}}", "unet.{x}")]
         averaged = [Rule("model_ema.{x*}", None)]
     return [
         *(Rule(name, None) for name in LEFT),
         *raw,
-        Rule(f"{STAGE}{{x*}}", "first_stage.{x}"),
+        Rule(f"{compvis.STAGE}{{x*}}", "first_stage.{x}"),
         Rule("cond_stage_model.embedding.weight", "embedding.weight"),
         Rule("scale_factor", "scale"),
         *(Rule(name, None) for name in CONSTANTS),
@@ -369,7 +367,7 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     below = lambda prefix: {
         k.removeprefix(prefix): v for k, v in file.items() if k.startswith(prefix)
     }
-    net, stage = below(RAW), below(STAGE)
+    net, stage = below(compvis.UNET), below(compvis.STAGE)
     if "time_embed.0.weight" not in net or "decoder.conv_in.weight" not in stage:
         return None
     config: dict[str, Any] = {"unet": _unet(net), "first_stage": read_shape(stage)}

@@ -212,7 +212,7 @@ KEYS: dict[str, Callable[[Any], list[Rule]]] = {"nvidia": nvidia, "rosinality": 
 
 def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     """Reads the dialect and the configuration from the names, shapes and records of a file."""
-    shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint.tensors.items()}
+    shapes = checkpoint.shapes
     if "synthesis.b4.conv1.weight" in shapes and "mapping.fc0.weight" in shapes:
         config = _from_nvidia(shapes, checkpoint.records)
         said = "modules" in checkpoint.records

@@ -138,7 +138,7 @@ KEYS: dict[str, Callable[[StyleGAN3], list[Rule]]] = {
 
 def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     """Reads the configuration from the names, shapes and records of a file; see `read_layers`."""
-    shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint.tensors.items()}
+    shapes = checkpoint.shapes
     if not shapes.keys() >= {"synthesis.input.freqs", "mapping.fc0.weight", "mapping.w_avg"}:
         return None
     embed, classes = shapes.get("mapping.embed.weight", (0, 0))

@@ -192,7 +192,7 @@ KEYS: dict[str, Callable[[Any], list[Rule]]] = {"official": official}
 
 def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     """Reads the configuration from the names, shapes and records of a file; see `read_layers`."""
-    shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint.tensors.items()}
+    shapes = checkpoint.shapes
     if "synthesis.input.freqs" not in shapes or "mapping.embed.weight" not in shapes:
         return None
     if "mapping.embed.bias" in shapes:  # StyleGAN3, whose classes have no features of their own

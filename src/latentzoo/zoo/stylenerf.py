@@ -663,7 +663,7 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     if "synthesis.fg_nerf.fc_in.affine.weight" not in tensors:
         return None
     arguments = checkpoint.records.get("modules", {}).get("", {}).get("_init_kwargs")
-    config = sizes({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    config = sizes(checkpoint.shapes)
     if arguments is not None:
         return {"config": read(arguments) | config, "keys": "official"}
     assumed = options.defaults(build, *SCENE, why="as for FFHQ")

@@ -456,7 +456,7 @@ def read(options: Record[str, Any]) -> dict[str, Any]:
 
 def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     """Reads the sizes from the shapes of a file; how it is rendered is in none, and taken as published."""
-    shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint.tensors.items()}
+    shapes = checkpoint.shapes
     if "renderer.network.pts_linears.0.gamma.weight" not in shapes:
         return None
     field = (f"renderer.network.pts_linears.{i}.weight" for i in range(64))

@@ -6,6 +6,7 @@ from torch import nn
 from latentzoo.diffusion.latent import LDM
 from latentzoo.diffusion.reverse import posterior_std
 from latentzoo.diffusion.schedule import Discrete, scaled_linear_betas
+from latentzoo.hub import compvis
 from latentzoo.hub.keys import Rule, prefixed
 from latentzoo.zoo import ldm
 
@@ -68,7 +69,7 @@ def build(config):
 
 
 def rules(network, config):
-    raw = Rule(f"{ldm.RAW}{{x*}}", "raw.{x}")
+    raw = Rule(f"{compvis.UNET}{{x*}}", "raw.{x}")
     return [raw, *prefixed("", ldm.KEYS["official"](network.generator), "generator.")]
 
 

@@ -68,17 +68,14 @@ def pipeline(
             pipe = _single(kind, file, folder, settings)
         else:
             classes = {name: _class(*where) for name, where in index.items()}
-            kinds = {name: part for name, part in classes.items() if _weighs(part)}
-            given = (
-                {}
-                if own is None or file is None
-                else {
-                    own: gguf.network(kinds.pop(own), file, folder / own, settings["torch_dtype"])
-                }
-            )
+            kinds = {name: part for name, part in classes.items() if _weighs(part) and name != own}
+            parts = {}
+            if file is not None and own is not None:
+                numbers = settings["torch_dtype"]
+                parts[own] = gguf.network(classes[own], file, folder / own, numbers)
             chosen = weights.choose(folder, kinds, variant)
             read = {**settings, "use_safetensors": use_safetensors}
-            parts = given | {
+            parts |= {
                 name: weights.network(part, folder / name, {**read, "variant": chosen[name]})
                 for name, part in kinds.items()
             }

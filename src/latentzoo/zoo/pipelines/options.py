@@ -85,7 +85,7 @@ def as_numbers(value: Any, hint: Any = None) -> Any:
     if isinstance(value, list | tuple):
         inside = map(as_numbers, value)
         return tuple(inside) if isinstance(value, tuple) else list(inside)
-    read = typing.get_args(hint) if typing.get_origin(hint) in UNIONS else (hint,)
+    read = _either(hint)
     return float(value) if type(value) is int and float in read and int not in read else value
 
 
@@ -132,8 +132,13 @@ def fits(value: Any, hint: Any) -> bool:
 
 def paired(value: Any, hint: Any) -> Any:
     """A list as a tuple, where an argument is one: a file of options has lists only, and pipelines add tuples up."""
-    inside = typing.get_args(hint) if typing.get_origin(hint) in UNIONS else (hint,)
-    return tuple(value) if isinstance(value, list) and any(map(_is_tuple, inside)) else value
+    is_tuple = any(map(_is_tuple, _either(hint)))
+    return tuple(value) if isinstance(value, list) and is_tuple else value
+
+
+def _either(hint: Any) -> tuple[Any, ...]:
+    """The types of which a value may be one."""
+    return typing.get_args(hint) if typing.get_origin(hint) in UNIONS else (hint,)
 
 
 def _places(hint: Any) -> bool:

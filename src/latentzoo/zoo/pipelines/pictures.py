@@ -68,13 +68,13 @@ def judge(kind: str, given: Mapping[str, Any]) -> None:
                 raise SpecError(
                     f"{name} of {kind} is an empty list; give a picture, or leave it out"
                 )
-            for one in _each(value):
+            for one in each(value):
                 _colours(name, one)
                 _numbers(name, one)
     seen = next((given[n] for n in WHOLE if given.get(n) is not None), None)
     for name in MASKS & {*given}:
-        pixels = (x for x in _each(seen) if not _code(x))
-        sizes = [next(map(size, x), None) for x in (_each(given[name]), pixels)]
+        pixels = (x for x in each(seen) if not _code(x))
+        sizes = [next(map(size, x), None) for x in (each(given[name]), pixels)]
         if None not in sizes and sizes[0] != sizes[1]:
             mask, whole = sizes
             raise SpecError(
@@ -141,11 +141,11 @@ def made(given: Any) -> Size | None:
     return size(given)
 
 
-def _each(value: Any) -> Iterator[Any]:
+def each(value: Any) -> Iterator[Any]:
     """All that is in a list, and in lists within it."""
     if isinstance(value, list | tuple):
         for one in value:
-            yield from _each(one)
+            yield from each(one)
     elif value is not None:
         yield value
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from latentzoo.errors import SpecError
+from latentzoo.zoo.pipelines.pictures import each
 
 
 class Range(NamedTuple):
@@ -115,8 +116,4 @@ def layers(pipe: Any, given: Mapping[str, Any]) -> None:
 
 def _numbers(value: Any) -> Iterator[float]:
     """The numbers of a value, in lists too."""
-    if isinstance(value, list | tuple):
-        for one in value:
-            yield from _numbers(one)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield value
+    return (x for x in each(value) if isinstance(x, int | float) and not isinstance(x, bool))
