@@ -1,8 +1,11 @@
 """All tensors that `torch.load(weights_only=True)` admits are read, with its numbers, and nothing is executed."""
 
+import pickle
 import warnings
+import zipfile
 from collections import Counter, OrderedDict
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -102,6 +105,60 @@ def test_every_tensor_is_that_of_torch(make, zipped, tmp_path):
         dense = [t if t.layout == torch.strided else t.to_dense() for t in (ours, theirs)]
         wide = torch.complex128 if theirs.is_complex() else torch.float64
         assert torch.equal(*(t.resolve_conj().resolve_neg().to(wide) for t in dense))
+
+
+def reverse(path, size):
+    """Writes a file of torch as a big-endian machine does, with one type of numbers of so many bytes each."""
+    with zipfile.ZipFile(path) as file:
+        members = {info.filename: file.read(info) for info in file.infolist()}
+    with zipfile.ZipFile(path, "w") as file:
+        for name, data in members.items():
+            if name.endswith("/byteorder"):
+                data = b"big"
+            elif "/data/" in name:
+                data = np.frombuffer(data, np.uint8).reshape(-1, size)[:, ::-1].tobytes()
+            file.writestr(name, data)
+
+
+WIDTHS = {
+    **{torch.float64: 8, torch.float32: 4, torch.bfloat16: 2, torch.float8_e5m2: 1, torch.bool: 1},
+    **{torch.int64: 8, torch.int16: 2, torch.complex64: 4, torch.complex128: 8, torch.uint16: 2},
+}
+
+
+@pytest.mark.parametrize(("dtype", "size"), WIDTHS.items(), ids=str)
+def test_numbers_of_a_big_endian_machine(dtype, size, tmp_path):
+    values = COMPLEX if dtype.is_complex else NORMAL.abs()
+    torch.save({"w": (9 * values).to(dtype).T}, tmp_path / "a.pt")
+    plain = torch.load(tmp_path / "a.pt")["w"]
+    reverse(tmp_path / "a.pt", size)
+    if dtype != torch.uint16:  # which torch 2.13 reads without turning the bytes
+        assert torch.equal(torch.load(tmp_path / "a.pt")["w"], plain)
+    wide = torch.complex128 if dtype.is_complex else torch.float64
+    assert torch.equal(read(tmp_path / "a.pt").tensors["w"].to(wide), plain.to(wide))
+
+
+def test_a_legacy_file_has_the_same_numbers_wherever_it_was_written(tmp_path):
+    path = tmp_path / "a.pt"
+    torch.save({"w": NORMAL}, path, _use_new_zipfile_serialization=False)
+    head, flag, rest = path.read_bytes().partition(b"little_endianq\x02\x88")
+    path.write_bytes(head + flag[:-1] + b"\x89" + rest)
+    assert torch.equal(torch.load(path)["w"], NORMAL) and flag
+    assert torch.equal(read(path).tensors["w"], NORMAL)
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_files_of_protocol_1(zipped, tmp_path):
+    path = tmp_path / "a.pt"
+    torch.save({"w": NORMAL}, path, pickle_protocol=1, _use_new_zipfile_serialization=zipped)
+    assert torch.equal(read(path).tensors["w"], NORMAL)
+
+
+@pytest.mark.parametrize("protocol", [0, 1])
+@pytest.mark.parametrize("of", [dict, OrderedDict])
+def test_tensors_that_were_pickled_without_torch(of, protocol, tmp_path):
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(of(w=NORMAL), protocol))
+    assert torch.equal(read(tmp_path / "a.pkl").tensors["w"], NORMAL)
 
 
 VALUES = {

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from latentzoo import zoo
 from latentzoo.errors import CheckpointError
 from latentzoo.hub import wrapping
+from latentzoo.hub.read import read
 
 
 def load(value, tmp_path):
@@ -108,9 +109,59 @@ def test_two_that_are_equally_good_are_named(names, toy, tmp_path):
     assert all(name in str(caught.value) for name in names) and "\n" not in str(caught.value)
 
 
-def test_an_average_without_names_is_not_passed_over(toy, tmp_path):
-    with pytest.raises(CheckpointError, match="'ema' are a list without names"):
-        load({"model": toy, "ema": {"shadow_params": [torch.ones(2)], "decay": 0.9}}, tmp_path)
+def shadow(network):
+    """What torch_ema and ScoreSDE keep: the averages of the parameters, a list."""
+    return {"decay": 0.9, "num_updates": 3, "shadow_params": [p.detach() + 1 for p in network]}
+
+
+LISTS = [
+    lambda toy: {"model": under("module.", toy), "ema": shadow(toy.values()), "step": 3},
+    lambda toy: {"ema": shadow(toy.values()), "state_dict": toy},
+    lambda toy: {"state_dict": toy, **shadow(toy.values())},
+    lambda toy: {"model": toy, "ema": list(shadow(toy.values())["shadow_params"])},
+    lambda toy: {"g": toy, "d": {"fc": torch.ones(2)}, "ema": shadow(toy.values())},
+]
+
+
+@pytest.mark.parametrize("file", LISTS)
+def test_an_average_that_is_a_list_has_the_names_beside_it(file, toy, tmp_path):
+    generator = load(file(toy), tmp_path)
+    assert torch.equal(generator.linear.weight, toy["fc.weight"] + 1)
+    assert torch.equal(generator.linear.bias, toy["fc.bias"] + 1)
+
+
+def test_an_average_that_is_a_list_knows_no_buffers(tmp_path):
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Linear(4, 4)
+    )
+    network.register_buffer("sigmas", torch.arange(9.0))
+    state = network.state_dict()
+    torch.save({"model": state, "ema": shadow(network.parameters())}, tmp_path / "a.pt")
+    found = read(tmp_path / "a.pt").tensors
+    learned = {name for name, _ in network.named_parameters()}
+    assert found.keys() == state.keys()
+    for name, value in state.items():
+        assert torch.equal(found[name], value + 1 if name in learned else value), name
+
+
+def same(toy):
+    return {name: torch.ones(2) for name in toy}
+
+
+NOT_TOLD = [
+    lambda toy: {"model": toy, "ema": {"shadow_params": [torch.ones(2)], "decay": 0.9}},
+    lambda toy: {"model": same(toy), "ema": shadow([torch.ones(2)])},  # of two like it
+    lambda toy: {"model": toy, "twin": toy, "ema": shadow(toy.values())},
+    lambda toy: shadow(toy.values()),
+    lambda toy: {"model": toy, "ema": shadow(list(toy.values())[::-1])},
+]
+
+
+@pytest.mark.parametrize("file", NOT_TOLD)
+def test_an_average_whose_names_are_not_to_be_told_is_not_passed_over(file, toy, tmp_path):
+    with pytest.raises(CheckpointError, match="are a list without names, and nothing") as caught:
+        load(file(toy), tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

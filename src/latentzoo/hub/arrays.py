@@ -1,7 +1,8 @@
 """Arrays of numpy in the place of tensors: inside of a pickle, and as the records of `numpy.savez`.
 
 A dictionary that holds no tensor of torch at all, and arrays of plain numbers, is a state dict whose arrays stand for
-tensors. Beside tensors an array is what it was: a record, as a training's history.
+tensors. Beside tensors an array is what it was: a record, as a training's history. Arrays of texts or objects are no
+weights; they are left aside, and the checkpoint tells of which.
 
     npz:  NAME.npy per array, each a header and its numbers
 
@@ -19,7 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentzoo.errors import CheckpointError
 from latentzoo.hub import archive, equinox, records
+from latentzoo.hub.checkpoint import ASIDE
 from latentzoo.hub.machine import Built
 from latentzoo.hub.storage import Declared
 
@@ -104,13 +107,22 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Reads the arrays of `numpy.savez`; no pickled object is ever loaded.
 
     Returns:
-        The tensors by their names, and nothing beside them.
+        The tensors by their names, and the names of the arrays that are left aside.
 
     Raises:
-        ValueError: If an array is damaged, or does not hold plain numbers.
+        CheckpointError: If no array holds plain numbers.
+        ValueError: If an array is damaged.
     """
+    tensors: dict[str, Tensor] = {}
+    aside: list[str] = []
     with archive.open_zip(path) as file:
-        return {
-            name.removesuffix(RECORD): equinox.record(io.BytesIO(file.read(name)), info.file_size)
-            for name, info in archive.members(file).items()
-        }, {}
+        for member, info in archive.members(file).items():
+            name = member.removesuffix(RECORD)
+            try:
+                tensors[name] = equinox.record(io.BytesIO(file.read(member)), info.file_size)
+            except equinox.NoNumbers:
+                aside.append(name)
+    if not tensors:
+        some = ", ".join(aside[:4])
+        raise CheckpointError(f"none of its arrays holds plain numbers ({some}); save the weights")
+    return tensors, {ASIDE: aside} if aside else {}

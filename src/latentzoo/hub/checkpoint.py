@@ -8,6 +8,9 @@ from torch import Tensor
 
 from latentzoo.errors import CheckpointError
 
+ASIDE = "left aside"
+"""The record of what stood among the weights and holds no numbers: its names."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -29,6 +32,14 @@ class Checkpoint:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shapes of the tensors, by the same names."""
         return {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
+
+    @property
+    def aside(self) -> str:
+        """What of the file was left aside, in one sentence; empty if nothing was."""
+        names = self.records.get(ASIDE)
+        if not isinstance(names, list):
+            return ""
+        return f"left aside, as arrays without plain numbers are no weights: {', '.join(map(str, names))}"
 
     def over(self, base: "Checkpoint") -> "Checkpoint":
         """This checkpoint with the tensors of another one wherever it has none of its own.

@@ -19,9 +19,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentzoo.hub.records import NUMBERS
+
 MAGIC = b"\x93NUMPY"
 HEADER = 4096  # bytes of a record's header
 RECORDS = 10_000
+
+
+class NoNumbers(ValueError):
+    """A record of texts, objects or other things that are no plain numbers."""
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -47,7 +53,8 @@ def record(data: mmap.mmap | BytesIO, end: int) -> Tensor:
     """The next record of data that have so many bytes, as a tensor of its own.
 
     Raises:
-        ValueError: If the record is not sound, or does not hold plain numbers.
+        NoNumbers: If the record does not hold plain numbers.
+        ValueError: If it is not sound.
     """
     version = np.lib.format.read_magic(data)
     headers = {
@@ -60,10 +67,11 @@ def record(data: mmap.mmap | BytesIO, end: int) -> Tensor:
         shape, columns, dtype = headers[version](data, max_header_size=HEADER)
     except (SyntaxError, TokenError) as error:  # numpy tries to read what Python 2 wrote
         raise ValueError(f"a record whose header is not sound: {error}") from error
-    if dtype.hasobject or dtype.kind not in "fiub" or dtype.byteorder == ">":
-        raise ValueError(f"a record of {str(dtype)[:40]}, which is no plain number")
+    if f"{dtype.kind}{dtype.itemsize}" not in NUMBERS:
+        raise NoNumbers(f"a record of {str(dtype)[:40]}, which is no plain number")
     size = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or size > end - data.tell():
         raise ValueError(f"a record of shape {shape} is declared on {end - data.tell()} bytes")
     flat = np.frombuffer(bytearray(data.read(size)), dtype)
+    flat = flat.astype(dtype.newbyteorder("="), copy=False)
     return torch.from_numpy(flat.reshape(shape, order="F" if columns else "C"))

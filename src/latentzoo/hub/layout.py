@@ -2,7 +2,8 @@
 
 A checkpoint is a state dict, or a dictionary that holds one among other things: `{"g": ..., "d": ..., "g_ema": ...}`,
 `{"state_dict": ..., "optimizer": ...}`, `{"model": ...}`. The averaged weights are taken where there are several (see
-`hub.wrapping`); an average of the parameters alone is completed by the buffers that stand beside it. Names are those
+`hub.wrapping`); an average of the parameters alone is completed by the buffers that stand beside it, and one that is
+a list has their names (see `hub.averages`). Names are those
 inside of that dictionary, so that they are the same whatever a script wrapped around it; nested dictionaries are joined
 with dots. Tensors that stand beside it (`latent_avg`) keep their own names; numbers, counts and the states of random
 generators that a training keeps there are none of a network's.
@@ -14,13 +15,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any, no_type_check
 
 from latentzoo.errors import CheckpointError
-from latentzoo.hub import wrapping
-from latentzoo.hub.arrays import as_tensors, holds_tensors
+from latentzoo.hub import averages, records, wrapping
+from latentzoo.hub.arrays import Array, as_tensors, holds_tensors, is_array
+from latentzoo.hub.checkpoint import ASIDE
 from latentzoo.hub.machine import Built
 from latentzoo.hub.names import MODULES
 from latentzoo.hub.records import Plain, Trail
 from latentzoo.hub.storage import Declared
 
+NAMELESS = (
+    "its weights have no names; save the network's state dict, a dictionary of names and tensors"
+)
 HOLDERS = (
     *("g_ema", "G_ema", "ema", "ema_state_dict", "state_dict_ema", "params_ema", "netG_ema"),
     *("state_dict", "model_state_dict", "model", "generator", "netG", "params", "G", "g"),
@@ -31,15 +36,18 @@ def split(root: Any) -> tuple[dict[str, Declared], dict[str, Any]]:
     """Splits the object of a file into the tensors of its weights and the plain records beside them.
 
     Raises:
+        CheckpointError: If the weights have no names.
         ValueError: If the object is no dictionary, contains itself, or two tensors have one name.
     """
-    if isinstance(root, Built):
+    if isinstance(root, Built) and not is_array(root):
         return split_module(attributes(root, "", Trail()))
     weights, beside = as_tensors(listed(root)), {}
     while (found := holder_of(weights)) is not None:
         holder, inner = found
         beside = {name: value for name, value in weights.items() if name != holder} | beside
         weights = inner
+    if is_nameless(weights):
+        raise CheckpointError(NAMELESS)
     if not isinstance(weights, Mapping):
         raise ValueError("it holds no dictionary of tensors")
     tensors = dict(flatten(weights, "", Trail()))
@@ -49,10 +57,20 @@ def split(root: Any) -> tuple[dict[str, Declared], dict[str, Any]]:
                 raise ValueError(f"it has two tensors of the name '{name}'")
             tensors[name] = value
     rest = {**beside, **{k: v for k, v in weights.items() if not isinstance(v, Declared)}}
+    if not tensors and any(map(averages.is_unnamed, rest.values())):
+        raise CheckpointError(NAMELESS)
     plain = Plain()
-    return tensors, plain(
+    told = plain(
         {k: v for k, v in rest.items() if not isinstance(v, Declared) and not holds_tensors(v)}
     )
+    return tensors, told | aside(tensors, weights)
+
+
+def aside(tensors: Mapping[str, Declared], weights: Mapping[Any, Any]) -> dict[str, list[str]]:
+    """The record of what stands among arrays that are weights, and is an array of something else."""
+    names = [str(k) for k, v in weights.items() if is_array(v) and not records.is_plain(v)]
+    own = any(isinstance(tensor, Array) for tensor in tensors.values())
+    return {ASIDE: names} if names and own else {}
 
 
 def split_module(root: Any) -> tuple[dict[str, Declared], dict[str, Any]]:
@@ -90,6 +108,7 @@ def holder_of(value: Any) -> tuple[str, Any] | None:
     """
     if not isinstance(value, Mapping):
         return None
+    value = with_names(value)
     copies = {
         str(name): dict(flatten(inner, "", Trail()))
         for name, inner in value.items()
@@ -102,11 +121,6 @@ def holder_of(value: Any) -> tuple[str, Any] | None:
         name: wrapping.bare(n for n, x in tensors.items() if not wrapping.counts(n, x.size))
         for name, tensors in copies.items()
     }
-    for name in copies:
-        if not cores[name] and wrapping.is_averaged(name):
-            raise CheckpointError(
-                f"its averaged weights '{name}' are a list without names; save them as a dictionary, or without them"
-            )
     own = cores[first].keys()
     alike = {name: core for name, core in cores.items() if core.keys() == own}
     within = {name: core for name, core in cores.items() if wrapping.is_averaged(name) and core}
@@ -121,14 +135,43 @@ def holder_of(value: Any) -> tuple[str, Any] | None:
     return chosen, {core: copies[n][there] for n in both for core, there in cores[n].items()}
 
 
+def with_names(value: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A dictionary whose averaged weights have names, those that are kept as a list too.
+
+    Raises:
+        CheckpointError: If the names of a list are not to be told.
+    """
+    lists = {
+        name: average
+        for name, inner in value.items()
+        if wrapping.is_averaged(str(name)) and (average := averages.shadow(inner)) is not None
+    }
+    states = {
+        name: dict(flatten(inner, "", Trail()))
+        for name, inner in value.items()
+        if lists and isinstance(inner, Mapping) and name not in lists and not is_optimizer(inner)
+    }
+    return {**value} | {n: averages.named(str(n), x, states) for n, x in lists.items()}
+
+
 def is_optimizer(value: Mapping[Any, Any]) -> bool:
     """Whether a dictionary is the state of an optimizer of torch."""
     return value.keys() >= {"state", "param_groups"}
 
 
+def is_nameless(root: Any) -> bool:
+    """Whether an object is one tensor or array, or a list of them."""
+    return isinstance(root, Declared) or is_array(root) or averages.is_unnamed(root)
+
+
+def holds_states(root: Any) -> bool:
+    """Whether an object is a list with state dicts in it."""
+    return isinstance(root, (list, tuple)) and any(isinstance(v, Mapping) for v in root)
+
+
 def listed(root: Any) -> Any:
     """A list of states as a dictionary: that of DDIM's authors, of five entries, ends with the averaged weights."""
-    if not isinstance(root, (list, tuple)) or not any(isinstance(v, Mapping) for v in root):
+    if not holds_states(root):
         return root
     entries = {str(i): value for i, value in enumerate(root)}
     if len(entries) == 5 and isinstance(entries["4"], Mapping):

@@ -52,6 +52,8 @@ def read(buffer: memoryview) -> tuple[dict[str, Declared], dict[str, Any]]:
     budget = Budget(len(buffer))
     calls = {**CALLS, LOAD: partial(load_storage, budget)}
     whole = parse(Window(buffer), calls=calls, admit=admit_nvidia, budget=budget)
+    if layout.is_nameless(whole) or layout.holds_states(whole):
+        return layout.split(whole)
     if not isinstance(whole, dict):
         raise CheckpointError(
             "the pickle holds no dictionary of networks; is it of StyleGAN's TensorFlow days?"

@@ -11,8 +11,9 @@ References:
     | Exploiting Python pickles (Slaviero, "Sour Pickles", Black Hat 2011)
 """
 
+import codecs
 import pickletools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, no_type_check
 
 from latentzoo.hub.machine import Budget, Machine, Name
@@ -54,6 +55,41 @@ class Window:
         return self.place
 
 
+@no_type_check
+def operations(source: Window) -> Iterator[tuple[pickletools.OpcodeInfo, Any, int]]:
+    """The operations of a pickle to its end, each with its argument and its place.
+
+    Strings of Python 2 are bytes that were no text: a character of Latin-1 stands for each.
+
+    Raises:
+        ValueError: If an operation is unknown, or its argument not sound.
+    """
+    known = pickletools.code2op
+    while code := source.read(1):
+        place = source.tell() - 1
+        operation = known.get(code.decode("latin-1"))
+        if operation is None:
+            raise ValueError(f"the byte {code!r} at {place} is no operation of a pickle")
+        if operation.name == "STRING":
+            yield operation, python2(source.readline()), place
+        else:
+            yield operation, operation.arg.reader(source) if operation.arg else None, place
+        if operation.name == "STOP":
+            return
+
+
+def python2(line: bytes) -> str:
+    """The text of a string of Python 2, in quotation marks and with escapes.
+
+    Raises:
+        ValueError: If it has no quotation marks, or an escape is not sound.
+    """
+    text = line.strip()
+    if len(text) < 2 or text[:1] not in (b"'", b'"') or text[-1:] != text[:1]:
+        raise ValueError("a string of the pickle is not in quotation marks")
+    return codecs.escape_decode(text[1:-1])[0].decode("latin-1")
+
+
 def parse(
     source: Window,
     *,
@@ -77,7 +113,7 @@ def parse(
     """
     budget = budget or Budget(len(source.buffer))
     machine = Machine(calls, admit, persistent, budget)
-    for operation, argument, place in pickletools.genops(source):  # pyright: ignore[reportArgumentType]
+    for operation, argument, place in operations(source):
         budget.spend(operations=1)
         if operation.name == "STOP":
             return machine.pop()

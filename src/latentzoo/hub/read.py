@@ -1,6 +1,7 @@
 """One door to every container: what a file is, is seen from its first bytes, not from its name."""
 
 import mmap
+import re
 import struct
 import warnings
 import zipfile
@@ -17,7 +18,10 @@ from latentzoo.hub.checkpoint import Checkpoint
 Container = Literal[
     "folder", "safetensors", "torch", "nvidia", "openvino", "tfjs", "equinox", "numpy"
 ]
-LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the magic number of a legacy torch file, pickled
+LEGACY = (b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", b"L119547037146038801333356L\n.")
+"""The magic number of a legacy torch file, pickled by protocol 2 or later, and before."""
+TEXT = re.compile(rb"\((dp|lp)0\n|c\w[\w.]*\n\w+\n|[(\]}]q\0|[]}]\(")
+"""How a pickle of protocol 0 or 1 begins: with a dictionary, a list, or the name of one."""
 UNSOUND = (
     *(
         ValueError,
@@ -116,7 +120,11 @@ def sniff(path: Path) -> Container:
     if head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < path.stat().st_size:
         return "safetensors"
     if head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):
-        return "torch" if LEGACY in head[:32] else "nvidia"
+        return "torch" if LEGACY[0] in head[:32] else "nvidia"
+    if head.startswith(LEGACY[1]):
+        return "torch"
+    if TEXT.match(head):
+        return "nvidia"
     if head.startswith(equinox.MAGIC):
         return "equinox"
     if path.suffix == ".xml" and head.lstrip().startswith((b"<?xml", b"<net")):
@@ -127,7 +135,7 @@ def sniff(path: Path) -> Container:
         if head.lstrip().startswith(start):
             raise CheckpointError(f"{path}: {what}")
     raise CheckpointError(
-        f"{path}: neither safetensors, nor of torch.save, nor an NVIDIA pickle; is it complete?"
+        f"{path}: neither safetensors, nor of torch.save, nor a pickle or arrays of numpy; is it complete?"
     )
 
 

@@ -22,7 +22,8 @@ ARRAYS = {
     *("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer"),
 }
 """What makes an array: up to protocol 4, and from protocol 5 on."""
-KINDS = {"b": "1", "i": "1248", "u": "1248", "f": "248"}
+NUMBERS = frozenset(["b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"])
+"""Numpy's types of plain numbers: the kind and the bytes of each."""
 
 
 @no_type_check  # called for each value, where a check at run time costs more than the work
@@ -134,7 +135,7 @@ def dtype(record: Any) -> np.dtype:
     """
     code = record.args[0] if isinstance(record, Built) and record.args else ""
     code = code.lstrip("<|=>") if isinstance(code, str) else ""
-    if code[1:] not in KINDS.get(code[:1], "") or len(code) != 2:
+    if code not in NUMBERS:
         raise ValueError("a numpy value of an unusual type")
     swapped = isinstance(record.state, tuple) and record.state[1:2] == (">",)
     return np.dtype((">" if swapped else "<") + code)
@@ -146,9 +147,20 @@ def scalar(kind: Any, data: Any = None, *_: Any) -> Any:
     Raises:
         ValueError: If the bytes are missing.
     """
-    if not isinstance(data, (bytes, memoryview)):
-        raise ValueError("a numpy number without its bytes")
-    return np.frombuffer(data, dtype(kind), count=1)[0].item()
+    return np.frombuffer(content(data), dtype(kind), count=1)[0].item()
+
+
+def content(data: Any) -> bytes | bytearray | memoryview:
+    """The bytes of a number or an array; those that Python 2 wrote are a text, see `hub.pickles`.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    if isinstance(data, str):
+        return data.encode("latin-1")
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise ValueError("a numpy value without its bytes")
+    return data
 
 
 def is_plain(value: Built) -> bool:
@@ -173,4 +185,4 @@ def array(value: Built) -> np.ndarray:
     else:
         _, shape, kind, columns, data = value.state
         order = "F" if columns else "C"
-    return np.frombuffer(data, dtype(kind)).reshape(shape, order=order)
+    return np.frombuffer(content(data), dtype(kind)).reshape(shape, order=order)

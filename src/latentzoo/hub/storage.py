@@ -59,17 +59,19 @@ def dtype_of(storage: Any) -> torch.dtype:
 
 @dataclass(eq=False)
 class Storage:
-    """A run of equal numbers in a file, little-endian.
+    """A run of equal numbers in a file.
 
     Arguments:
         dtype: Their type.
         numel: How many.
         data: Their bytes, of exactly that length; None until the file's reader has found them.
+        big_endian: Whether each has its highest byte first.
     """
 
     dtype: torch.dtype
     numel: int
     data: memoryview | None = None
+    big_endian: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.numel, int) or isinstance(self.numel, bool) or self.numel < 0:
@@ -96,11 +98,11 @@ class Storage:
 
     def part(self, offset: int, numel: int) -> "Part":
         """A run inside of this one, as legacy files declare it."""
-        return Part(self.dtype, numel, None, self, offset)
+        return Part(self.dtype, numel, whole=self, offset=offset)
 
     @cached_property
     def flat(self) -> Tensor:
-        """The numbers, (numel,): a view of the file where its bytes are aligned and writable.
+        """The numbers, (numel,), their bytes as in the file: a view of it where it is aligned and writable.
 
         Raises:
             ValueError: If the file has no bytes for it.
@@ -198,10 +200,18 @@ class View(Declared):
             return torch.empty(self.size, dtype=dtype)
         if dtype != flat.dtype:
             flat = flat[: self.numel * dtype.itemsize // flat.dtype.itemsize].view(dtype)
+        if self.storage.big_endian:
+            flat = swapped(flat)
         numbers = torch.as_strided(flat, self.size, self.stride, self.offset)
         if self.conjugate:
             numbers = numbers.conj().resolve_conj()
         return -numbers if self.negative else numbers
+
+
+def swapped(flat: Tensor) -> Tensor:
+    """Numbers, (n,), with the bytes of each in reverse; of complex ones, those of each part."""
+    size = flat.dtype.itemsize // (2 if flat.dtype.is_complex else 1)
+    return flat.view(torch.uint8).view(-1, size).flip(1).flatten().view(flat.dtype)
 
 
 def shape(numbers: Any) -> tuple[int, ...]:

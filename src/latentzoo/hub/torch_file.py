@@ -13,7 +13,6 @@ Lightning's callbacks). Storages are windows on the file: what is declared must 
 """
 
 import struct
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -49,8 +48,9 @@ def read_zip(path: Path, buffer: memoryview) -> Any:
     prefix = pickles[0].removesuffix("data.pkl")
     summed = archive.summed(members.values())
     content = lambda name: archive.stored(members[prefix + name], buffer, summed=summed)
-    if prefix + "byteorder" in members and bytes(content("byteorder")) != b"little":
-        raise ValueError("its numbers are big-endian")
+    order = bytes(content("byteorder")) if prefix + "byteorder" in members else b"little"
+    if order not in (b"little", b"big"):
+        raise ValueError("the order of its numbers' bytes is neither little nor big")
     storages: dict[str, Storage] = {}
 
     def persistent(reference: Any) -> Storage:
@@ -58,7 +58,7 @@ def read_zip(path: Path, buffer: memoryview) -> Any:
         if kind != "storage" or not isinstance(key, str):
             raise ValueError("it refers to what is not a storage")
         if key not in storages:
-            storages[key] = Storage(dtype_of(dtype), numel)
+            storages[key] = Storage(dtype_of(dtype), numel, big_endian=order == b"big")
             storages[key].place(content(f"data/{key}"))
         return storages[key]
 
@@ -96,9 +96,7 @@ def read_legacy(buffer: memoryview, budget: Budget | None = None) -> Any:
     plain = lambda: parse(window, calls={}, admit=admit_torch, budget=budget)
     if plain() != MAGIC or plain() != PROTOCOL:
         raise ValueError("it does not begin as a torch file does")
-    system = plain()
-    if not isinstance(system, Mapping) or system.get("little_endian") is not True:
-        raise ValueError("its numbers are big-endian")
+    plain()  # the machine it was written on, whose numbers are little-endian in the file, whatever they were there
     value = parse(window, calls=CALLS, admit=admit_torch, persistent=persistent, budget=budget)
     for key in plain():
         (count,) = struct.unpack("<q", bytes(window.read(8)))
