@@ -49,6 +49,8 @@ References:
 
 import math
 from dataclasses import dataclass
+from functools import partial
+from statistics import fmean
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -168,33 +170,30 @@ class Anneal(Kernel):
     ) -> tuple[AnnealState, Info]:
         """Makes one step at a given temperature and step size, each (B,)."""
         n, landed = int(state.clock[0]), int(state.landed[0])
-        here, dim = Point(*state[:4]), state.z.shape[1]
-        reference = self.reference(state) if n >= self.budget // 2 else None
-        gamma = self.gamma
+        here, dim, early = Point(*state[:4]), state.z.shape[1], n < self.budget // 2
+        reference = None if early else self.reference(state)
+        size, heat = float(h[0]), float(beta[0])  # numbers that all share are cheaper than tensors
+        step = partial(baoab, h=size, beta=heat, gamma=self.gamma)
         if reference is None:
-            longest = FASTEST * dim**0.5 if n < self.budget // 2 else None
+            longest = FASTEST * dim**0.5 if early else math.inf
             # It alone holds the noise, and lets it go before phi.
-            point, p, work, slopes = baoab(
-                phi, here, state.p, rng.normal(dim), h=h, beta=beta, gamma=gamma, longest=longest
-            )
+            point, p, work, slopes = step(phi, here, state.p, rng.normal(dim), longest=longest)
         else:
             white = Whitened(phi, reference)
             start = white.seen(here, reference.whiten(here.z))
-            point, p, work, slopes = baoab(
-                white, start, state.p, rng.normal(dim), h=h, beta=beta, gamma=gamma
-            )
+            point, p, work, slopes = step(white, start, state.p, rng.normal(dim))
             point = white.plain(point)
-        if n < self.budget // 2:
+        if early:
             for grad, slope in zip((here.grad, point.grad), slopes, strict=True):
                 calm(p, grad, slope, FASTEST)
         would = (-work).clamp(max=0).exp()
         if n >= self._tail:
             accept, accepted = would, rng.uniform() < would
         else:
-            limit = 20 * (beta * h * state.change2.sqrt() + WILD)
             accept = torch.full_like(would, torch.nan)
-            accepted = work.abs() <= limit if n > 1 else torch.ones_like(work, dtype=torch.bool)
-        change, everyone = point.phi - state.phi, bool(accepted.all())
+            excess = work.abs().sub_(state.change2.sqrt(), alpha=20 * heat * size)
+            accepted = excess <= (20 * WILD if n > 1 else math.inf)
+        change, everyone = point.phi - state.phi, all(accepted.tolist())
         if not everyone:
             if n < self._tail:
                 accept = torch.where(accepted, accept, 0.0)
@@ -208,7 +207,7 @@ class Anneal(Kernel):
         if n + 1 == self._tail:
             p = rng.normal(dim)
         info = Info(accept, h, beta, work)
-        if landed == 0 and float(beta[0]) == 1:
+        if landed == 0 and heat == 1:
             landed = n
             state = state._replace(landed=state.clock)
         new = state._replace(**point._asdict(), p=p, beta=beta)
@@ -283,7 +282,7 @@ class Anneal(Kernel):
             rho = max(adapt.step_error(relative, accept, typical), 1e-6)
             aim = self.work * (adapt.haste(old.phi, new.phi) if hurries else 1)
             log_h = (log_h + min(max(math.log(aim / rho) / 3, -0.5), 0.25)).clamp(max=0.0)
-            mean = mean + (log_h - mean) / max(n - max(freeze - 20, landed) + 1, 1)
+            mean = mean.lerp(log_h, 1 / max(n - max(freeze - 20, landed) + 1, 1))
             log_h = mean if n == freeze - 1 else log_h
         else:
             lasting = adapt.step_error(relative, float(new.passed.mean()))
@@ -302,10 +301,10 @@ class Anneal(Kernel):
         if len(old.phi) >= 4:
             relative = info.error.std() / ((new.beta * old.phi).std() + 1e-3)
             return float(relative), float(would.mean())
-        h = float(info.step_size[0])
-        change = float(new.beta[0] * new.change2.mean().sqrt()) * h + 1e-3
-        relative = adapt.CHANGE * float(new.work2.mean().sqrt()) * h**3 / change
-        return relative, float(new.passed.mean())
+        h, passed = float(info.step_size[0]), fmean(new.passed.tolist())
+        error, change = (fmean(x.tolist()) ** 0.5 for x in (new.work2, new.change2))
+        scale = float(new.beta[0]) * change * h + 1e-3
+        return adapt.CHANGE * error * h**3 / scale, passed
 
 
 def _recorded(
@@ -326,16 +325,16 @@ def _recorded(
         would: The probability with which a test would accept it, (B,).
         kept: Which chains went there, (B,); None if all did.
     """
-    rate, h = max(1 / n, 0.1), info.step_size
-    blend = lambda mean, x: mean + rate * (x.square() - mean)
-    work2 = blend(state.work2, info.error / h**3)
-    change2 = state.change2 if change is None else blend(state.change2, change / h)
+    rate, h = max(1 / n, 0.1), float(info.step_size[0])
+    blend = lambda mean, x, unit: mean.lerp((x * (1 / unit)).square_(), rate)
+    work2 = blend(state.work2, info.error, h**3)
+    change2 = state.change2 if change is None else blend(state.change2, change, h)
     if kept is not None:
         work2 = torch.where(kept, work2, state.work2)
         change2 = torch.where(kept, change2, 4 * state.change2)
     return state._replace(
         clock=state.clock + 1,
-        passed=state.passed + rate * (would - state.passed),
+        passed=state.passed.lerp(would, rate),
         work2=work2,
         change2=change2,
     )

@@ -21,7 +21,10 @@ step is exact. What it does wrong is the shadow work
 
 in which :math:`|z|^2` never enters. R and O leave the prior alone, so accepting with
 :math:`\min(1, e^{-W})`, and turning the momentum round on rejection, makes the posterior exactly
-invariant.
+invariant. R is made of three shears, in place:
+
+.. math:: z \leftarrow z + \tau p, \quad p \leftarrow p - s z, \quad z \leftarrow z + \tau p,
+    \qquad \tau = \tan(h/4)
 
 References:
     | Rational construction of stochastic numerical methods for molecular sampling
@@ -29,13 +32,16 @@ References:
     | https://arxiv.org/abs/1203.5428
     | Hybrid Monte Carlo on Hilbert spaces (Beskos, Pinski, Sanz-Serna and Stuart, 2011)
     | https://doi.org/10.1016/j.spa.2011.06.003
+    | A fast algorithm for general raster rotation (Paeth, 1986)
 """
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import softshrink
 
 from latentzoo.kernels.types import Point, Potential
 
@@ -47,7 +53,7 @@ class Move(NamedTuple):
         point: The new place.
         p: The new momentum, (B, D).
         work: The shadow work W, (B,): how much the step got the energy wrong.
-        slopes: The lengths of the gradients at its two ends, each (B, 1), where kicks may have been cut.
+        slopes: The lengths of the gradients at its two ends, each (B,), where it has taken them.
     """
 
     point: Point
@@ -62,10 +68,10 @@ def baoab(
     p: Float[Tensor, "B D"],
     xi: Float[Tensor, "B D"] | None,
     *,
-    h: Float[Tensor, "B"],
-    beta: Float[Tensor, "B"],
+    h: float | Float[Tensor, "B"],
+    beta: float | Float[Tensor, "B"],
     gamma: float = 1.0,
-    longest: float | None = None,
+    longest: float = math.inf,
 ) -> Move:
     """Makes one step; it takes one gradient, at its end.
 
@@ -74,62 +80,66 @@ def baoab(
         point: Where the chains are, with the gradient.
         p: The momentum, (B, D).
         xi: Standard normal noise for O, (B, D), or None to leave O out.
-        h: The step size as an angle, (B,), below pi.
-        beta: The inverse temperature of the potential, (B,).
+        h: The step size as an angle, below pi: one for all chains, or (B,).
+        beta: The inverse temperature of the potential, in the same form.
         gamma: The friction, per unit of time.
         longest: How long a kick may be; longer ones are cut to it, and the work is that of what is left.
     """
-    h, beta = h[:, None], beta[:, None]
-    half = h / 2
-    k, c, s = beta * half.tan(), half.cos(), half.sin()
+    lib: Any = math if isinstance(h, float) else torch
+    k = beta * lib.tan(h / 2)
+    tau, s = _column(lib.tan(h / 4)), _column(lib.sin(h / 2))
 
     # In place from the first kick on: a latent may have millions of numbers, and each copy counts.
-    slopes = [] if longest is None else [_length(point.grad)]
-    first = k if longest is None else _cut(k, slopes[0], longest)
-    work = _kick_work(first, point.grad, p)
-    p = torch.addcmul(p, first, point.grad, value=-1)
-    z = (c * point.z).addcmul_(s, p)
-    p.mul_(c).addcmul_(s, point.z, value=-1)
+    first = _length(point.grad)
+    kick = (longest / first).clamp(max=k)
+    gain = _gain(kick, point.grad, first, p)
+    p = torch.addcmul(p, kick[:, None], point.grad, value=-1)
+    z = _plus(point.z, tau, p)
+    _plus(p, -s, z, out=p)
+    _plus(z, tau, p, out=z)
     if xi is not None:
-        eta = (-gamma * h).exp()
-        p.mul_(eta).addcmul_((1 - eta**2).sqrt(), xi)
+        p.mul_(_column(lib.exp(-gamma * h)))
+        _plus(p, _column(lib.sqrt(-lib.expm1(-2 * gamma * h))), xi, out=p)
         del xi
-    _turn(z, p, c, s)
-    new = phi.evaluate(z)
-    slopes += [] if longest is None else [_length(new.grad)]
-    last = k if longest is None else _cut(k, slopes[1], longest)
-    work = work + _kick_work(last, new.grad, p) + beta * (new.phi - point.phi)[:, None]
-    return Move(new, p.addcmul_(last, new.grad, value=-1), work[:, 0], tuple(slopes))
+    _plus(z, tau, p, out=z)
+    _plus(p, -s, z, out=p)
+    new = phi.evaluate(_plus(z, tau, p, out=z))
+    last = _length(new.grad)
+    kick = (longest / last).clamp(max=k)
+    work = beta * (new.phi - point.phi) - gain - _gain(kick, new.grad, last, p)
+    return Move(new, p.addcmul_(kick[:, None], new.grad, value=-1), work, (first, last))
 
 
 def calm(
     p: Float[Tensor, "B D"],
     grad: Float[Tensor, "B D"],
-    slope: Float[Tensor, "B 1"],
+    slope: Float[Tensor, "B"],
     fastest: float,
 ) -> None:
     """Cuts the momentum along a gradient of length `slope` to `fastest`, either way, in place."""
-    slope = slope + 1e-12
-    along = (p * grad).sum(1, keepdim=True) / slope
-    p.addcmul_((along.clamp(-fastest, fastest) - along) / slope, grad)
+    over = softshrink(torch.linalg.vecdot(p, grad) / slope, fastest)
+    if over.any():
+        p.addcmul_((over / slope)[:, None], grad, value=-1)
 
 
-def _turn(z: Tensor, p: Tensor, c: Tensor, s: Tensor) -> None:
-    """R, in place."""
-    sz = s * z
-    z.mul_(c).addcmul_(s, p)
-    p.mul_(c).sub_(sz)
+def _column(x: float | Tensor) -> float | Tensor:
+    """One number for each chain as a column, (B, 1); one for all as it is."""
+    return x[:, None] if isinstance(x, Tensor) else x
+
+
+def _plus(x: Tensor, a: float | Tensor, y: Tensor, out: Tensor | None = None) -> Tensor:
+    """x + a y."""
+    if isinstance(a, Tensor):
+        return torch.addcmul(x, a, y, out=out)
+    return torch.add(x, y, alpha=a, out=out)
 
 
 def _length(x: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    """The length of each row, (B,), never 0."""
+    return torch.linalg.vector_norm(x, dim=1).clamp_(min=1e-12)
 
 
-def _cut(k: Tensor, slope: Tensor, longest: float) -> Tensor:
-    """The strength of a kick, (B, 1), less where it would be too long."""
-    return torch.minimum(k, longest / slope)
-
-
-def _kick_work(k: Tensor, grad: Tensor, p: Tensor) -> Tensor:
-    """What a kick by u = k grad does to the energy, (B, 1): the sum of u (u / 2 - p)."""
-    return (k / 2 * grad).sub_(p).mul_(grad).sum(1, keepdim=True) * k
+def _gain(k: Tensor, grad: Tensor, slope: Tensor, p: Tensor) -> Tensor:
+    """What a kick by u = k grad takes out of the energy, (B,): <u, p> - |u|^2 / 2."""
+    u = k * slope
+    return torch.addcmul(k * torch.linalg.vecdot(p, grad), u, u, value=-0.5)
