@@ -4,8 +4,9 @@ Nothing here looks at images: a run says by itself whether it has arrived and wh
 
 * *settled*: the means of phi over the chains between 81 and 91 % of the run and after; their difference is compared
   with the chains' own differences, and with the spread of phi: what many chains see may be too little to matter, and
-  what few do not see may be much; the same for :math:`|z|^2` and along the followed directions. Both parts are of
-  the certified tail: where steps begin to be tested, a small bias of the untested ones goes, and that is no drift;
+  what few do not see may be much; the same for :math:`|z|^2`, along the followed directions, and along where the
+  chains were going, see `run.heading`. Both parts are of the certified tail: where steps begin to be tested, a small
+  bias of the untested ones goes, and that is no drift;
 * *apart*: stuck chains look settled, so the chains are held against each other: over the last quarter,
 
   .. math:: \frac{\mathrm{sd}_b(\bar\phi_b)}{\sqrt{\overline{\mathrm{var}_t(\phi_{tb})}}},
@@ -159,6 +160,7 @@ class _Rows(NamedTuple):
     error: np.ndarray
     along: np.ndarray
     identity: np.ndarray
+    going: np.ndarray
     arrived: np.ndarray
     half: np.ndarray
     tested: np.ndarray
@@ -208,9 +210,9 @@ def _rows(trace: Traced, alive: np.ndarray) -> _Rows:
     arrived = after & (beta == 1).all(1) & (beta.shape[1] > 0)
     half = arrived & (np.arange(len(beta)) >= len(beta) // 2)
     along = trace.along.astype(float)[:, :, alive]
-    identity = trace.identity.astype(float)[:, alive]
+    identity, going = trace.identity.astype(float)[:, alive], trace.going.astype(float)[:, alive]
     tested = after & ~np.isnan(accept).any(1)
-    known = along, identity, arrived, half, tested
+    known = along, identity, going, arrived, half, tested
     return _Rows._make([*columns, *known])
 
 
@@ -228,8 +230,7 @@ def _energy(rows: _Rows) -> dict[str, Any]:
     if length < ROWS or not rows.arrived[5 * length // 8 :].all():
         names = ("energy_range", "energy_spread", "relaxing", "drifting", "unsettled")
         return found | dict.fromkeys(names)
-    others = [rows.norm2, *rows.along.transpose(1, 0, 2)]
-    moves = [moving(x) for x in others if np.isfinite(x[5 * length // 8 :]).all()]
+    moves = [moving(x) for x in _means_kept(rows)[1:]]
     last = phi[3 * length // 4 :]
     spread = float(last.std())
     return found | {
@@ -266,17 +267,22 @@ def _way(rows: _Rows, kernel: Kernel | None, dim: int) -> dict[str, Any]:
     if friction is None:
         return found | dict.fromkeys(("heat", "felt", "unfinished"))
     kept, step_size = np.isnan(rows.accept), rows.step_size
-    known = [x for x in _followed(rows) if np.isfinite(x[5 * length // 8 :]).all()]
     found["heat"] = heat(rows.error, step_size, kept, rows.tested, friction)
     found["felt"] = felt((rows.phi, rows.norm2), step_size, rows.tested, friction)
     few = chains < CHAINS
-    left = None if few else unfinished(known, step_size, rows.tested, friction)
+    left = None if few else unfinished(_means_kept(rows), step_size, rows.tested, friction)
     return found | {"unfinished": left}
 
 
 def _followed(rows: _Rows) -> list[Float[np.ndarray, "T B"]]:
     """The numbers that a run is followed by."""
     return [rows.phi, rows.norm2, *rows.along.transpose(1, 0, 2)]
+
+
+def _means_kept(rows: _Rows) -> list[Float[np.ndarray, "T B"]]:
+    """The numbers whose means over the chains the posterior keeps, as far as they are known; phi is the first."""
+    from_here = 5 * len(rows.phi) // 8
+    return [x for x in (*_followed(rows), rows.going) if np.isfinite(x[from_here:]).all()]
 
 
 def _averages(rows: _Rows, gradients: float) -> dict[str, Any]:

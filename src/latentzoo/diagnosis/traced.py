@@ -13,6 +13,7 @@ class Traced(Protocol):
         array: phi, the squared norm, acceptance, step size, temperature and error first, (T, N, B).
         along: Each chain along the main directions of the gradients, (T, K, B).
         identity: Stein's identity of each chain, (T, B).
+        going: Each chain along where the others were going, (T, B).
     """
 
     @property
@@ -23,6 +24,9 @@ class Traced(Protocol):
 
     @property
     def identity(self) -> np.ndarray: ...
+
+    @property
+    def going(self) -> np.ndarray: ...
 
 
 @runtime_checkable

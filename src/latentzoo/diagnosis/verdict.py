@@ -171,8 +171,7 @@ def _spread(found: Numbers) -> Iterator[str]:
     alive = found.chains - found.failed
     score, mean, error = found.identity_score, found.identity, found.identity_error
     if mean is not None and error is not None:
-        matters = min(WRONG, MOVED * math.sqrt(2 / found.dim))
-        if abs(mean - 1) > max(matters, three_sigma(alive) * error):
+        if abs(mean - 1) > max(_matters(found), three_sigma(alive) * error):
             yield (
                 f"the spread of the chains is {mean:.3f} of what their gradients say it must be, over the end of "
                 "the run; the step is too long or the run too short"
@@ -231,8 +230,24 @@ def _missing(found: Numbers, kernel: Kernel) -> Iterator[str]:
         unseen = abs(found.identity - 1) + two_sigma(alive) * found.identity_error
         if unseen > UNKNOWN:
             yield f"the spread of the chains is known to {unseen:.0%} only; give more chains or more steps"
+        elif not kernel.adjusted and found.work is None and _doubtful(found, alive):
+            yield (
+                f"the spread of the chains is {found.identity:.3f} ± {found.identity_error:.3f} of what gradients say "
+                "it must be, and nothing else tells whether untested steps are right; give more chains, or take anneal"
+            )
     elif not kernel.adjusted and found.work is None and found.identity_score is None:
         yield "nothing tells whether the steps are right: they are not tested, and there are no gradients"
+
+
+def _matters(found: Numbers) -> float:
+    """The least deviation from Stein's identity that matters, per dimension."""
+    return min(WRONG, MOVED * math.sqrt(2 / found.dim))
+
+
+def _doubtful(found: Numbers, alive: int) -> bool:
+    """Whether the spread is off by what matters, and by more than chance makes it in one of twenty runs."""
+    off, error = abs((found.identity or 1.0) - 1), found.identity_error or 0.0
+    return off > max(_matters(found), two_sigma(alive) * error)
 
 
 def _warm(found: Numbers) -> bool:

@@ -34,7 +34,7 @@ def kernel(run: spec.Run) -> Kernel:
 
 
 def sights(run: spec.Run) -> Sights | None:
-    """Where a run looks that follows another: along its directions, about the mean of its last states.
+    """Where a run looks that follows another: along its directions and heading, about the mean of its last states.
 
     None if the record follows none, or the other has no state file, or no directions.
     """
@@ -44,7 +44,9 @@ def sights(run: spec.Run) -> Sights | None:
         with safe_open(Path(run.schedule) / layout.STATE, framework="pt") as file:
             alive = file.get_tensor("failed") < 0
             centre = file.get_tensor("state.z")[alive].mean(0)
-            return Sights(file.get_tensor("directions.basis"), torch.nan_to_num(centre))
+            ways = file.get_tensor("heading.way") if "heading.way" in file.keys() else None  # noqa: SIM118
+            heading = None if ways is None else ways.mean(1)
+            return Sights(file.get_tensor("directions.basis"), torch.nan_to_num(centre), heading)
     except (FileNotFoundError, SafetensorError):
         return None
 

@@ -50,10 +50,12 @@ class Sights(NamedTuple):
     Attributes:
         basis: The other's directions, (D, K).
         centre: The mean of its chains, (D,).
+        heading: Where they were going, (D,); None where that is not known.
     """
 
     basis: Float[Tensor, "D K"]
     centre: Float[Tensor, "D"]
+    heading: Float[Tensor, "D"] | None = None
 
 
 class Directions:

@@ -15,8 +15,11 @@ from latentzoo.errors import StateError
 from latentzoo.run.state import State
 
 GRADIENTS, BASIS, ALONG, DRAWS = "gradients", "directions.basis", "directions.along", "draws"
-SHARED = (GRADIENTS, BASIS, "draws.step")
-CHAIN = {"trace": 2, ALONG: 2, DRAWS: 1}
+BEGAN, WAY, GOING = "heading.began", "heading.way", "heading.along"
+SHARED = (GRADIENTS, BASIS, WAY, "draws.step")
+LOOKS = {BASIS: ALONG, WAY: GOING}
+"""Where a run looks, and what it saw there: parts that look elsewhere are not put side by side."""
+CHAIN = {"trace": 2, ALONG: 2, GOING: 1, DRAWS: 1}
 """Which dimension is the chain's, where it is not the first; the first is then that of the steps."""
 APART = (
     "the chains were walked apart and followed no run, so they were not looked at along the directions of their "
@@ -25,12 +28,12 @@ APART = (
 
 
 class _Part(NamedTuple):
-    """What is kept of a part beside its place: its chains, its texts, how many draws it has, which basis."""
+    """What is kept of a part beside its place: its chains, its texts, how many draws it has, where it looks."""
 
     chains: range
     texts: dict[str, Any]
     draws: int
-    basis: int | None
+    looks: dict[str, int | None]
 
     @property
     def step(self) -> int:
@@ -44,18 +47,20 @@ class Joined:
         self._count = chains
         self._tensors: dict[str, Tensor] = {}
         self._parts: list[_Part] = []
-        self._bases: list[Tensor] = []
+        self._looks: dict[str, list[Tensor]] = {key: [] for key in LOOKS}
 
     def put(self, first: int, part: State) -> None:
         """Copies a part to its place, from chain `first` on."""
-        tensors, basis = part.tensors, self._known(part.tensors.get(BASIS))
+        tensors = {key: value for key, value in part.tensors.items() if key != BEGAN}
+        looks = {key: self._known(key, tensors.get(key)) for key in LOOKS}
         chains = range(first, first + len(tensors["failed"]))
+        elsewhere = {seen for key, seen in LOOKS.items() if looks[key] != 0}
         for key, value in tensors.items():
-            if key not in SHARED and (key != ALONG or basis == 0):
+            if key not in SHARED and key not in elsewhere:
                 self._place(key, first, value)
         self._share(tensors)
         drawn = len(tensors[DRAWS]) if DRAWS in tensors else 0
-        self._parts.append(_Part(chains, part.texts, drawn, basis))
+        self._parts.append(_Part(chains, part.texts, drawn, looks))
 
     def state(self) -> State:
         """The whole, when all parts are in their places.
@@ -72,12 +77,14 @@ class Joined:
         for part in parts:
             self._stand(part, steps)
         texts = {**_texts(parts), "step": steps}
-        known = {part.basis for part in parts if part.step == steps or part.basis is not None}
-        if len(known) == 1:
-            return State(self._tensors, texts)
-        texts["notes"].append(APART)
-        kept = {k: v for k, v in self._tensors.items() if not k.startswith("directions.")}
-        return State(kept, texts)
+        for key, seen in LOOKS.items():
+            known = {
+                x for part in parts if (x := part.looks[key]) is not None or part.step == steps
+            }
+            if len(known) != 1:
+                self._tensors = {k: v for k, v in self._tensors.items() if k not in (key, seen)}
+                texts["notes"].extend([APART] if key == BASIS else [])
+        return State(self._tensors, texts)
 
     def _place(self, key: str, first: int, value: Tensor) -> None:
         dim = CHAIN.get(key, 0)
@@ -97,15 +104,15 @@ class Joined:
         if before is None or tensors[GRADIENTS] > before:
             self._tensors |= {key: tensors[key].clone() for key in SHARED if key in tensors}
 
-    def _known(self, basis: Tensor | None) -> int | None:
-        """Which of the bases that were seen this is."""
-        if basis is None:
+    def _known(self, key: str, look: Tensor | None) -> int | None:
+        """Which of those that were seen this is."""
+        if look is None:
             return None
-        for i, other in enumerate(self._bases):
-            if torch.equal(basis, other):
+        for i, other in enumerate(self._looks[key]):
+            if torch.equal(look, other):
                 return i
-        self._bases.append(basis.clone())
-        return len(self._bases) - 1
+        self._looks[key].append(look.clone())
+        return len(self._looks[key]) - 1
 
     def _stand(self, part: _Part, steps: int) -> None:
         """Lets a part that ended early stand until the end of the last of them."""

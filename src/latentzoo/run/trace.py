@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from latentzoo.run.directions import Directions, Sights
+from latentzoo.run.heading import Heading
 
 if TYPE_CHECKING:
     from latentzoo.run.chain import Frame
@@ -38,6 +39,7 @@ class Trace:
         error: The energy error of each step, (T, B).
         terms: The unweighted energies, (T, B, K).
         directions: The record along the main directions of the gradients; see `along`.
+        heading: The record along where the chains were going; see `going`.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Trace:
     ) -> None:
         self.seeds, self.names = seeds, names
         self.directions = Directions(length, sights)
+        self.heading = Heading(length, None if sights is None else sights.heading)
         self._rows: list[np.ndarray] = []
 
     def append(self, frame: "Frame") -> None:
@@ -61,6 +64,7 @@ class Trace:
             row[:, (frame.failed >= 0).cpu().numpy()] = np.nan
         self._rows[frame.step :] = [row]
         self.directions.append(frame)
+        self.heading.append(frame)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -94,10 +98,15 @@ class Trace:
         """Stein's identity of each chain, (T, B), 1 on average at the posterior; NaN before the run's half."""
         return self.directions.identity(len(self), len(self.seeds))
 
+    @property
+    def going(self) -> np.ndarray:
+        """Each chain along where the others were going, (T, B); NaN before five eighths of the run."""
+        return self.heading.array(len(self), len(self.seeds))
+
     def tensors(self, rows: int) -> dict[str, Tensor]:
-        """The first rows of the record and of its directions, for a state file; see `restore`."""
+        """The first rows of the record, of its directions and headings, for a state file; see `restore`."""
         trace = torch.from_numpy(np.ascontiguousarray(self.array[:rows]))
-        return {"trace": trace, **self.directions.tensors(rows)}
+        return {"trace": trace, **self.directions.tensors(rows), **self.heading.tensors(rows)}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Takes the rows of a state file.
@@ -107,6 +116,7 @@ class Trace:
         """
         self._rows = list(tensors["trace"].cpu().numpy())
         self.directions.restore(tensors)
+        self.heading.restore(tensors)
 
     def rows(self) -> Iterable[list[float]]:
         """Yields (step, chain, seed, phi, norm2, accept, step_size, beta, error, *terms) for a table."""

@@ -1,0 +1,104 @@
+r"""Where the chains as a whole are going.
+
+What is slow need be neither phi, nor :math:`|z|^2`, nor along the main directions of the gradients. But chains that
+have not arrived move together. With :math:`\bar z_A(t), \bar z_B(t)` the means of the even and of the odd chains that
+live at step t of N,
+
+.. math:: u_A \propto \bar z_A(5N/8) - \bar z_A(N/2), \qquad u_B \propto \bar z_B(5N/8) - \bar z_B(N/2)
+
+are where each half went, of length one, and from 5N/8 on the record holds
+
+.. math:: x_b = \langle z_b, u_{-b} \rangle
+
+with the heading of the half that b is not in. At the posterior the halves know nothing of each other, so the mean of x
+stays where it is up to chance, in any dimension; along its own heading a half would go back from where chance took it.
+Before the posterior is reached, the mean goes on along x.
+
+A run that follows another looks along the mean of the other's headings, from its half on (`directions.Sights`).
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from latentzoo.run.chain import Frame
+
+FEWEST = 4
+"""How many living chains have headings, at least."""
+
+
+class Heading:
+    """Creates the record of a run along its headings; it stays empty of fewer than four chains.
+
+    Arguments:
+        length: How many steps the run will make.
+        given: Where a run looks that follows another, (D,); None finds that at five eighths.
+
+    Attributes:
+        way: Along what the even and the odd chains are looked at, (D, 2), once it is known.
+    """
+
+    def __init__(self, length: int, given: Float[Tensor, "D"] | None = None) -> None:
+        self.way = None if given is None else given[:, None].repeat(1, 2)
+        self._half, self._found = (length + 1) // 2, (5 * length + 5) // 8
+        self._first = self._found if given is None else self._half
+        self._began: Float[Tensor, "D 2"] | None = None
+        self._rows: list[Float[np.ndarray, "B"]] = []
+
+    def append(self, frame: "Frame") -> None:
+        """Records one step of all chains; finds the headings where they are due."""
+        z, alive = frame.state.z, frame.failed < 0
+        if self.way is None and int(alive.sum()) >= FEWEST:
+            if 0 < self._half == frame.step:
+                self._began = _means(z, alive)
+            if self._began is not None and self._found == frame.step:
+                self.way = _length_one(_means(z, alive) - self._began).flip(1)
+        if self.way is not None and frame.step >= self._first:
+            row = torch.where(alive, _along(z, self.way.to(z)), torch.nan)
+            self._rows[frame.step - self._first :] = [row.float().cpu().numpy()]
+
+    def array(self, rows: int, chains: int) -> Float[np.ndarray, "T B"]:
+        """The record of a run with so many rows and chains; NaN where nothing was known yet."""
+        unknown = np.full((rows - len(self._rows), chains), np.nan, np.float32)
+        return np.concatenate([unknown, *(row[None] for row in self._rows)])
+
+    @property
+    def mean(self) -> Float[Tensor, "D"] | None:
+        """Where all of them were going, for a run that follows this one."""
+        return None if self.way is None else self.way.mean(1)
+
+    def tensors(self, rows: int) -> dict[str, Tensor]:
+        """What a state file needs of the first rows of the run; see `restore`."""
+        known = self._rows[: max(rows - self._first, 0)]
+        found = {"began": self._began if self.way is None else None, "way": self.way}
+        found["along"] = torch.from_numpy(np.stack(known)) if known else None
+        return {f"heading.{key}": x.contiguous() for key, x in found.items() if x is not None}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Takes the headings and the rows of a state file."""
+        self._began = tensors.get("heading.began")
+        self.way = tensors.get("heading.way", self.way)
+        rows = tensors.get("heading.along")
+        self._rows = [] if rows is None else list(rows.cpu().numpy())
+
+
+def _means(z: Float[Tensor, "B D"], alive: Tensor) -> Float[Tensor, "D 2"]:
+    """The means of the even and of the odd ones of the living chains."""
+    living = z if alive.all() else z[alive]
+    return torch.stack([living[first::2].mean(0) for first in (0, 1)], 1)
+
+
+def _length_one(x: Float[Tensor, "D 2"]) -> Float[Tensor, "D 2"]:
+    return x / x.norm(dim=0).clamp(min=torch.finfo(x.dtype).tiny)
+
+
+def _along(z: Float[Tensor, "B D"], way: Float[Tensor, "D 2"]) -> Float[Tensor, "B"]:
+    """Each chain along the column of its half, by itself: a product of matrices rounds by how many rows it has."""
+    x = torch.empty_like(z[:, 0])
+    for first, u in enumerate(way.T):
+        x[first::2] = (z[first::2] * u).sum(1)
+    return x
