@@ -97,7 +97,8 @@ def _mean(x: list[float], which: list[bool]) -> float:
 
 
 HEAD = (
-    "| increments | operator | gap, dB | coverage | true signals inside | trusted | their gap | their coverage | why not |\n"
+    "| increments | operator | gap, dB | coverage | true signals inside "
+    "| trusted | their gap | their coverage | why not |\n"
     "|---|---|---|---|---|---|---|---|---|"
 )
 
@@ -191,8 +192,8 @@ def main() -> int:
     trusted = [each for each in cells if each.trusted]
     bad = sum(each.bad for each in cells)
     print(
-        f"{sum(each.trusted for each in cells)} runs of {len(trusted)} cells are trusted, and in {bad} of these their gap "
-        f"is above {GAP} dB or their coverage beyond three Monte-Carlo errors of {LEVEL}; "
+        f"{sum(each.trusted for each in cells)} runs of {len(trusted)} cells are trusted, and in {bad} of these their "
+        f"gap is above {GAP} dB or their coverage beyond three Monte-Carlo errors of {LEVEL}; "
         f"{sum(each.seconds for each in cells):.0f} s of one core"
     )
     return 1 if bad else 0

@@ -52,11 +52,10 @@ class Heading:
     def append(self, frame: "Frame") -> None:
         """Records one step of all chains; finds the headings where they are due."""
         z, alive = frame.state.z, frame.failed < 0
-        if self.way is None and int(alive.sum()) >= FEWEST:
-            if 0 < self._half == frame.step:
-                self._began = _means(z, alive)
-            if self._began is not None and self._found == frame.step:
-                self.way = _length_one(_means(z, alive) - self._began).flip(1)
+        if self.way is None and 0 < self._half == frame.step and int(alive.sum()) >= FEWEST:
+            self._began = _means(z, alive)
+        if self.way is None and self._began is not None and frame.step == self._found:
+            self.way = _length_one(_means(z, alive) - self._began).flip(1)
         if self.way is not None and frame.step >= self._first:
             row = torch.where(alive, _along(z, self.way.to(z)), torch.nan)
             self._rows[frame.step - self._first :] = [row.float().cpu().numpy()]
