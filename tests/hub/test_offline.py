@@ -1,11 +1,13 @@
 """With LATENTZOO_OFFLINE no library reaches for the network: a server on this machine is asked by none."""
 
 import os
+import socket
 import subprocess
 import sys
 import textwrap
 import threading
 import urllib.request
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -121,6 +123,7 @@ def test_the_server_would_have_been_asked(server, tmp_path):
 
 def test_others_in_the_process_keep_their_network(monkeypatch):
     hub = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(offline, "answers", lambda: True)
     before = hub.HF_HUB_OFFLINE, urllib.request.urlopen, dict(os.environ)
     with offline.obeyed():
         assert (hub.HF_HUB_OFFLINE, urllib.request.urlopen, dict(os.environ)) == before
@@ -133,3 +136,45 @@ def test_others_in_the_process_keep_their_network(monkeypatch):
         urllib.request.urlopen("http://x")
     monkeypatch.delenv("LATENTZOO_OFFLINE")
     assert (hub.HF_HUB_OFFLINE, urllib.request.urlopen, dict(os.environ)) == before
+
+
+def test_a_hub_that_does_not_answer_is_no_reason_to_forbid_other_places(monkeypatch):
+    hub = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(offline, "answers", lambda: False)
+    monkeypatch.delenv("LATENTZOO_OFFLINE", raising=False)
+    before = urllib.request.urlopen
+    with offline.obeyed():
+        assert hub.HF_HUB_OFFLINE and urllib.request.urlopen is before
+    with offline.obeyed(asks=False):
+        assert not hub.HF_HUB_OFFLINE
+
+
+@pytest.fixture
+def silent():
+    """A place that accepts and says nothing: its address, and a list with an entry for each who came."""
+    came = []
+    place = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        with suppress(OSError):  # closed by the test's end
+            while True:
+                place.accept()[0].close()
+                came.append(1)
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield f"http://127.0.0.1:{place.getsockname()[1]}", came
+    place.close()
+
+
+def test_a_hub_that_does_not_answer_is_not_asked_again_and_again(silent, tmp_path):
+    pytest.importorskip("huggingface_hub")
+    address, came = silent
+    names = ("a file of a hub", "a repository", "a text-image model", "a classifier", "timm")
+    run_alone = {"HTTP_PROXY": "", "HTTPS_PROXY": "", "http_proxy": "", "https_proxy": ""}
+    done = run(TRY.format(doors={n: DOORS[n] for n in names}), address, tmp_path, **run_alone)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert [line.split(" | ")[0] for line in done.stdout.splitlines()] == list(names)
+    assert (
+        1 <= len(came) <= 2
+    )  # 2 where a minute ends meanwhile; six for each of many files otherwise
+    assert "cannot be reached" in done.stdout and "the hub does not answer" in done.stdout

@@ -26,8 +26,7 @@ from latentzoo.guides.preprocess import at_least_single, in_type_of
 from latentzoo.guides.pretrained import load as pretrained
 from latentzoo.guides.pretrained import package
 from latentzoo.guides.roles import Attributes
-from latentzoo.hub import cache
-from latentzoo.hub.offline import obeyed
+from latentzoo.hub import offline
 
 TIMM = "timm:"
 
@@ -135,13 +134,12 @@ def load(name: str) -> Classifier:
 
 def _timm(name: str) -> Classifier:
     try:
-        with obeyed():
+        with offline.obeyed():
             library: Any = package("timm", "timm", f"the classifier '{name}'")
             network = library.create_model(name, pretrained=True)
     except (OSError, RuntimeError) as error:
         line = " ".join(str(error).split())[:200]
-        cure = "unset LATENTZOO_OFFLINE" if cache.offline() else "check the name"
-        raise CheckpointError(f"timm cannot make '{name}' ({line}); {cure}") from error
+        raise CheckpointError(f"timm cannot make '{name}' ({line}); {offline.cure()}") from error
     subset = library.data.infer_imagenet_subset(network)
     if subset is None:
         raise CheckpointError(

@@ -6,11 +6,11 @@ Nothing is downloaded where `LATENTZOO_OFFLINE` forbids it, no code of a reposit
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from latentzoo.errors import CheckpointError, LatentzooError, MissingExtra
-from latentzoo.hub import cache
-from latentzoo.hub.offline import obeyed
+from latentzoo.hub import cache, offline
 
 
 def package(name: str, extra: str, purpose: str) -> Any:
@@ -38,11 +38,15 @@ def load(kind: str, source: str, *, spare: str | None = None) -> Any:
             and make a tokenizer without words.
         MissingExtra: If transformers is not installed.
     """
-    options: dict[str, Any] = {"local_files_only": cache.offline()}
+    asks = not Path(source).is_dir()
+    options: dict[str, Any] = {"local_files_only": cache.offline() or (asks and offline.shut())}
     if kind.startswith("Auto"):
         options["trust_remote_code"] = False
     try:
-        with obeyed(), quiet(library := package("transformers", "clip", f"the model '{source}'")):
+        with (
+            offline.obeyed(asks=asks),
+            quiet(library := package("transformers", "clip", f"the model '{source}'")),
+        ):
             maker = getattr(library, kind)
             if kind.startswith("AutoModel"):
                 options["output_loading_info"] = True
@@ -51,8 +55,7 @@ def load(kind: str, source: str, *, spare: str | None = None) -> Any:
         raise
     except Exception as error:  # whatever the files of somebody else make the library raise
         line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        cure = "unset LATENTZOO_OFFLINE" if cache.offline() else "check the name"
-        cure = "install what is missing" if isinstance(error, ImportError) else cure
+        cure = "install what is missing" if isinstance(error, ImportError) else offline.cure()
         raise CheckpointError(
             f"the model '{source}' cannot be loaded ({line}); give a repository or a folder, or {cure}"
         ) from error

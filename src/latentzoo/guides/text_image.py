@@ -20,9 +20,8 @@ from latentzoo.errors import CheckpointError
 from latentzoo.guides import compared, declared, networks, pretrained, tables, words
 from latentzoo.guides.clip import CLIP, config
 from latentzoo.guides.preprocess import Preprocess, at_least_single, centred, in_type_of
-from latentzoo.hub import cache
+from latentzoo.hub import offline
 from latentzoo.hub.fit import fit
-from latentzoo.hub.offline import obeyed
 from latentzoo.hub.read import read
 
 TOKENS = "openai/clip-vit-base-patch32"
@@ -233,7 +232,7 @@ def _open_clip(name: str) -> OpenClip:
     if model.startswith(("hf-hub:", "local-dir:")):
         model, pretrained_on = name, None  # they bring their own
     try:
-        with obeyed():
+        with offline.obeyed():
             purpose = f"the text-image model '{model}'"
             package = pretrained.package("open_clip", "open_clip", purpose)
             network, _, theirs = package.create_model_and_transforms(
@@ -242,8 +241,9 @@ def _open_clip(name: str) -> OpenClip:
             tokenizer = package.get_tokenizer(model)
     except (OSError, RuntimeError, ValueError) as error:
         line = " ".join(str(error).split())[:200]
-        cure = "unset LATENTZOO_OFFLINE" if cache.offline() else "check the name"
-        raise CheckpointError(f"open_clip cannot make '{name}' ({line}); {cure}") from error
+        raise CheckpointError(
+            f"open_clip cannot make '{name}' ({line}); {offline.cure()}"
+        ) from error
     made = OpenClip(network, tokenizer, source=model)
     compared.agree(made.preprocess, theirs, source=f"'{model}' of open_clip")
     return made

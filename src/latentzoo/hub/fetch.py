@@ -228,7 +228,7 @@ def from_hub(url: str, *, progress: Progress | None = None, local_only: bool = F
     Raises:
         DownloadError: If it is not in the cache and may not, or cannot, be downloaded.
     """
-    with offline.obeyed():
+    with offline.obeyed(asks=not local_only):
         return _from_hub(url, progress, local_only)
 
 
@@ -243,7 +243,7 @@ def _from_hub(url: str, progress: Progress | None, local_only: bool) -> Path:
         {"cache_dir": cache.folder() / "huggingface"} if os.environ.get("LATENTZOO_CACHE") else {}
     )
     options: dict[str, Any] = {
-        **{"revision": revision or None, "local_files_only": local_only or cache.offline()},
+        **{"revision": revision or None, "local_files_only": local_only or offline.shut()},
         **{"tqdm_class": told(progress)},
         **own,
     }

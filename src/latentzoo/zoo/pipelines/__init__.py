@@ -121,7 +121,7 @@ def load(
         if schedules.asked(options):  # times, which say how many steps there are
             usual.pop("num_inference_steps", None)
         options = {**usual, **options}
-        with obeyed():
+        with obeyed(asks=False):
             source = files.pipeline(source, file=file, dtype=dtype, **how)
     elif how:
         raise SpecError(
@@ -166,7 +166,7 @@ def _download(repository: str, index: Path, variant: str | None) -> Path:
 
     from latentzoo.hub import cache
     from latentzoo.hub.fetch import DownloadError
-    from latentzoo.hub.offline import obeyed
+    from latentzoo.hub.offline import obeyed, shut
     from latentzoo.zoo.pipelines import files, kinds
 
     kinds.judge(files.describe(index.parent)[0])
@@ -180,7 +180,7 @@ def _download(repository: str, index: Path, variant: str | None) -> Path:
                 repository,
                 revision=revision or None,
                 variant=variant,
-                local_files_only=cache.offline(),
+                local_files_only=shut(),
                 trust_remote_code=False,
                 **own,
             )
