@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from energies import guides
-from latentzoo.errors import CheckpointError
+from latentzoo.errors import CheckpointError, SpecError
 from latentzoo.guides import text_image
 from latentzoo.guides.words import cleaned, tokens, unread_by_open_clip
 
@@ -40,6 +40,24 @@ def test_words_that_a_vocabulary_lacks_are_named(tmp_path: Path) -> None:
     assert made["input_ids"].shape == (1, 12)
     with pytest.warns(UserWarning, match="'cat with a hat'"):
         tokens(bert(tmp_path), ["a cat with a hat"], 3)
+
+
+MARKS = ["a cat [SEP] hat", "[CLS] a cat"]
+
+
+@pytest.mark.parametrize("text", MARKS)
+def test_a_mark_of_the_tokenizer_in_a_text_is_refused(text: str, tmp_path: Path) -> None:
+    """CLIP takes what is at the first end for the meaning of the whole."""
+    inside = SimpleNamespace(tokenizer=bert(tmp_path), clean_fn=str)
+    with pytest.raises(SpecError, match="which the model takes for the text's own end"):
+        tokens(bert(tmp_path), ["a cat", text], 12)
+    with pytest.raises(SpecError, match="leave it out"):
+        unread_by_open_clip(inside, text, [2, 5, 6, 3])
+    guides.clip(tmp_path / "clip")
+    model = text_image.load(str(tmp_path / "clip"))
+    with pytest.raises(SpecError, match=r"has '<\|endoftext\|>' in it"):
+        model.encode_text(["a cat <|endoftext|> and a hat"])
+    tokens(bert(tmp_path), ["a [PAD] cat"], 12)  # what fills up does no harm
 
 
 def test_texts_are_cleaned_as_openai_does() -> None:

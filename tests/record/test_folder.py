@@ -295,6 +295,13 @@ def test_a_bare_word_is_a_name_and_no_words_are_no_file(tmp_path: Path, monkeypa
     assert list(places.named(run)) == [("generator", "avatar-gan")]
 
 
+def test_the_archive_of_an_energys_member_is_hashed(tmp_path: Path) -> None:
+    (tmp_path / "w.zip").write_bytes(b"x")
+    file = f"{tmp_path}/w.zip#net.pth"
+    run = record(energies=[spec.Term(energy="attribute", target="hat", model=file)])
+    assert dict(inputs.named_files(run)) == {"energies.0.model": tmp_path / "w.zip"}
+
+
 def test_the_generators_file_is_hashed_once(tmp_path: Path) -> None:
     """With what is said beside its weights, by `of_generator`."""
     (tmp_path / "g.pth").write_bytes(b"x")

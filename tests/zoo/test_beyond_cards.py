@@ -1,5 +1,6 @@
 """Configurations of the official code beyond those of the published files: read, and equal to what they must be."""
 
+import json
 import re
 import sys
 from itertools import pairwise
@@ -8,6 +9,7 @@ from unittest.mock import Mock
 import official
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from latentzoo import energies, zoo
 from latentzoo.errors import CheckpointError, SpecError, UnknownName
@@ -271,6 +273,50 @@ def test_a_network_of_rosinality_that_was_trained_without_noise(tmp_path):
     silent = {name: 0 * x if ".noise.weight" in name else x for name, x in tensors.items()}
     (one, other), z = (made(without), made(silent)), Rng(0).normal(made(silent).space.dim)
     assert torch.equal(one(z), other(z))
+
+
+FRAGMENTS = {
+    "decoder.conv_in.weight": "the decoder of an autoencoder alone",
+    "encoder.conv_in.weight": "the encoder of an autoencoder alone, which makes no pictures",
+    "up.0.block.0.norm1.weight": "the decoder of an autoencoder alone",
+    "down.0.attn2.to_k.weight": "a U-Net that reads texts",
+    "controlnet_cond_embedding.blocks.0.bias": "a ControlNet",
+    "lora_unet_down_0.lora_down.weight": "a LoRA; load its pipeline with the option lora=FILE",
+    "text_model.encoder.layers.0.mlp.fc1.bias": "a text encoder",
+    "d.final_linear.0.weight": "a discriminator",
+    "synthesis.b4.const": "a synthesis network without its mapping",
+}
+
+
+@pytest.mark.parametrize(("name", "said"), FRAGMENTS.items())
+def test_a_part_of_a_generator_is_called_what_it_is(name, said, tmp_path):
+    torch.save({name: torch.ones(2), f"{name}.more": torch.ones(2)}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=f"the file holds {said}") as caught:
+        zoo.load(tmp_path / "a.pt")
+    assert "\n" not in str(caught.value)
+
+
+CONFIGS = {
+    "AutoencoderTiny": {"_class_name": "AutoencoderTiny"},
+    "ViTModel": {"architectures": ["ViTModel"]},
+}
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_a_single_network_is_called_by_its_configuration(kind, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(CONFIGS[kind]))
+    save_file({"a": torch.ones(2)}, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=f"the file holds .*{kind}.*; give"):
+        zoo.load(tmp_path)
+
+
+def test_a_converted_file_says_that_its_maps_are_drawn(tmp_path):
+    state = {
+        n: x for n, x in official.state("stylegan2", "s32_d64_m4")[0].items() if "noises" not in n
+    }
+    torch.save(state, tmp_path / "a.pt")
+    card = zoo.convert(tmp_path / "a.pt", tmp_path / "a.safetensors")
+    assert card.assumed["noise or seed"] == "maps drawn from seed 0, as the file has none"
 
 
 @pytest.mark.parametrize(

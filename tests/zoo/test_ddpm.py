@@ -122,6 +122,23 @@ def test_a_class_is_told_as_diffusers_tells_it(tmp_path, classes):
         load(ddpm, folder, class_index=5 if "num_class_embeds" in classes else -1)
 
 
+@pytest.mark.parametrize("recompute", [False, True])
+def test_the_gradient_of_a_network_that_attends_has_a_gradient(tmp_path, unet, recompute):
+    """Which torch's kernel of attention for processors has not."""
+    folder = repository(tmp_path / "repo", unet, diffusers.DDPMScheduler(**PLAIN))
+    G = load(ddpm, folder, steps=2, recompute=recompute).double()
+    z, way = torch.randn(2, 1, G.space.dim, dtype=torch.float64).unbind()
+
+    def slope(z, **how):
+        z = z.detach().requires_grad_()
+        return z, torch.autograd.grad(G(z).square().sum(), z, **how)[0]
+
+    at, gradient = slope(z, create_graph=True)
+    curved = torch.autograd.grad((gradient * way).sum(), at)[0]
+    near = [slope(z + h * way)[1] for h in (1e-5, -1e-5)]
+    torch.testing.assert_close(curved, (near[0] - near[1]) / 2e-5, rtol=1e-5, atol=1e-7)
+
+
 def test_a_network_without_classes_has_none(generator):
     with pytest.raises(SpecError, match=r"class 1 does not exist.*it has none"):
         generator(class_index=1)

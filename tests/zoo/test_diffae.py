@@ -133,7 +133,7 @@ def test_sides_of_attention_that_are_given_count(tmp_path):
     torch.save({"state_dict": file.tensors}, tmp_path / "a.ckpt")
     load = lambda sides: zoo.load(tmp_path / "a.ckpt", attention=sides)
     assert load(recorded["net_attn"]).size == (recorded["img_size"],) * 2
-    with pytest.raises(CheckpointError, match=r"no rule|lacks|surplus"):
+    with pytest.raises(SpecError, match=r"attention at the sides .* does not fit"):
         load([8 if recorded["net_attn"] != [8] else 4])
 
 

@@ -13,7 +13,7 @@ from latentzoo import zoo
 from latentzoo.errors import CheckpointError, SpecError
 from latentzoo.nn import levels
 from latentzoo.rng import Rng
-from latentzoo.zoo import consistency, ddgan, diffae, edm, guided_diffusion, sn_dpm
+from latentzoo.zoo import _plan, consistency, ddgan, diffae, edm, guided_diffusion, sn_dpm
 
 
 def test_sides_that_halve():
@@ -130,6 +130,52 @@ def test_a_network_in_the_middle_of_its_growth_says_the_size_of_its_pictures(
     monkeypatch.setattr(official, "state", lambda *_: (grown, config))
     G = zoo.load(official.persistent("stylenerf", "ffhq_like")(tmp_path))
     assert G(Rng(0).normal(G.space.dim)).shape == (1, 3, *G.size)
+
+
+@pytest.mark.parametrize("name", ["stylenerf", "stylesdf", "giraffe_hd", "edm"])
+def test_an_option_that_the_tensors_do_not_fit_is_named(name, tmp_path):
+    path = official.FILES[name][1](tmp_path)
+    with pytest.raises(
+        CheckpointError, match=r"do not fit resolution=64; they fit resolution=\d+"
+    ):
+        zoo.load(path, resolution=64)
+
+
+def test_an_option_is_not_blamed_for_a_file_that_lacks_tensors(tmp_path):
+    g_ema, _ = official.state("stylegan2", "s32_d64_m4")
+    g_ema.pop("conv1.activate.bias")
+    torch.save(g_ema, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=r"lacks 1 tensors"):
+        zoo.load(tmp_path / "a.pt", truncation=0.7)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **sides: ddgan.build(resolution=32, mult=(1, 2), width=16, levels=[1], **sides),
+        lambda **sides: sn_dpm.build(
+            resolution=32,
+            ch=32,
+            ch_mult=(1, 2),
+            levels=[1],
+            attn_resolutions=sides.get("attention"),
+        ),
+        lambda **sides: diffae.build(
+            **{"resolution": 32, "width": 32, "mult": [1, 2], "encoder_mult": [1, 2]},
+            **{"style": 32, "levels": [1]},
+            **sides,
+        ),
+    ],
+)
+def test_sides_of_attention_that_are_not_the_levels_are_refused(make):
+    make(), make(attention=[16])
+    with pytest.raises(SpecError, match=r"sides \[8\] does not fit 32 pixels .*sides are \[16\]"):
+        make(attention=[8])
+
+
+def test_steps_of_ddgan_beyond_all_reason():
+    with pytest.raises(SpecError, match=r"steps=1000000.*<= 1000"):
+        _plan.accept("ddgan", {"steps": 1_000_000})
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,38 @@ PANELS = {
 ORDER = [name for names in PANELS.values() for name in names]
 
 
+@contextmanager
+def usage_in_one_line() -> Iterator[None]:
+    """Ends a command line that cannot be read with one line, as any other mistake.
+
+    Raises:
+        typer.Exit: If it cannot be read.
+    """
+    try:
+        yield
+    except Exception as error:
+        words = getattr(error, "format_message", None)  # typer's own classes have moved once
+        if words is None or type(error).__name__ == "NoArgsIsHelpError":
+            raise
+        said = " ".join(words().split()).rstrip(".")
+        context = getattr(error, "ctx", None)
+        place = "latentzoo" if context is None else context.command_path
+        typer.echo(f"error: {said[:1].lower()}{said[1:]}; `{place} --help` shows how", err=True)
+        raise typer.Exit(2) from None
+
+
 class Panels(TyperGroup):
     """The commands in the order of their panels, whatever file registers them first."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Reads the words before the command."""
+        with usage_in_one_line():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Reads the words of the command and runs it."""
+        with usage_in_one_line():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names of the commands."""

@@ -10,6 +10,7 @@ References:
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from latentzoo.errors import MissingExtra, SpecError
 from latentzoo.generator import Generator
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule, prefixed
+from latentzoo.nn.attention import Attending
 from latentzoo.nn.classes import require as require_class
 from latentzoo.nn.levels import require as require_levels
 
@@ -76,7 +78,8 @@ class UNet2D(nn.Module):
     def forward(self, x_t: Tensor, time: Tensor) -> Tensor:
         """Maps pictures (B, C, H, W) at times (B,) to the prediction (B, C, H, W)."""
         label = None if self.label is None else self.label.expand(len(x_t))
-        output = self.model(x_t, time, label, return_dict=False)[0]
+        with nullcontext() if torch.compiler.is_compiling() else Attending():
+            output = self.model(x_t, time, label, return_dict=False)[0]
         return output[:, : self.channels]  # networks that also predict a variance give it last
 
 

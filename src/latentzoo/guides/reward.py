@@ -35,6 +35,7 @@ from latentzoo.guides import hpsv3, mps, networks, pretrained, questions, text_i
 from latentzoo.guides.preprocess import at_least_single, centred, in_type_of
 from latentzoo.guides.roles import RewardModel
 from latentzoo.guides.text_image import OPENAI, TextImage
+from latentzoo.guides.words import require_plain
 from latentzoo.hub.fit import KEEP, fit
 from latentzoo.hub.keys import Rule
 from latentzoo.hub.read import read
@@ -106,6 +107,7 @@ class ImageReward(RewardModel):
         self.preprocess = centred(side, *OPENAI, bytes=True)
 
     def understand(self, prompt: str) -> Tensor:
+        require_plain(self.tokenizer, prompt)
         settings = {"padding": "max_length", "truncation": True, "max_length": self.LENGTH}
         tokens = self.tokenizer([prompt], return_tensors="pt", **settings)
         return torch.stack([tokens["input_ids"][0], tokens["attention_mask"][0]])

@@ -24,6 +24,7 @@ from latentzoo.errors import CheckpointError, SpecError
 from latentzoo.guides import declared, pretrained
 from latentzoo.guides.compared import GAP, probe, tensor
 from latentzoo.guides.preprocess import Normalise, Resize, Sides, in_type_of
+from latentzoo.guides.words import require_plain
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
 
@@ -100,7 +101,9 @@ class VisionLanguage(nn.Module):
 
         Raises:
             CheckpointError: If the tokenizer has no template for it.
+            SpecError: If a mark of the tokenizer's own is in the text.
         """
+        require_plain(self.tokenizer, text)
         content = [{"type": "image"}, {"type": "text", "text": text}]
         try:
             written = self.tokenizer.apply_chat_template(

@@ -29,8 +29,10 @@ def tokens(tokenizer: Any, texts: Sequence[str], length: int | None) -> Any:
         length: The longest text that the network reads; None takes the tokenizer's own limit.
 
     Raises:
-        SpecError: If neither says how long a text may be.
+        SpecError: If neither says how long a text may be, or a text has a mark of the tokenizer's own in it.
     """
+    for text in texts:
+        require_plain(tokenizer, text)
     longest = min(length or tokenizer.model_max_length, tokenizer.model_max_length)
     if longest > 1 << 20:
         raise SpecError(
@@ -46,6 +48,27 @@ def tokens(tokenizer: Any, texts: Sequence[str], length: int | None) -> Any:
     for text, numbers in zip(texts, made["input_ids"].tolist(), strict=True):
         say(unread(tokenizer, text, numbers), text, stacklevel=3)
     return made
+
+
+def require_plain(tokenizer: Any, text: str) -> None:
+    """Checks that a text has no mark in it by which a tokenizer of `transformers` begins or ends a text.
+
+    A network stops reading there, or looks at this place for the meaning of the whole. What fills a text up does no
+    harm, and may be a plain "!".
+
+    Raises:
+        SpecError: If it has one.
+    """
+    names = ("bos_token", "eos_token", "sep_token", "cls_token")
+    _refuse({getattr(tokenizer, name, None) for name in names} - {None, ""}, text)
+
+
+def _refuse(marks: set[str], text: str) -> None:
+    if mark := next((mark for mark in sorted(marks) if mark in text), None):
+        raise SpecError(
+            f"the text '{text[:80]}' has '{mark}' in it, which the model takes for the text's own end or beginning; "
+            "leave it out"
+        )
 
 
 def say(lost: str, text: str, *, stacklevel: int) -> None:
@@ -66,10 +89,16 @@ def unread(tokenizer: Any, text: str, numbers: Sequence[int]) -> str:
 
 
 def unread_by_open_clip(tokenizer: Any, text: str, numbers: Sequence[int]) -> str:
-    """As `unread`, for the tokenizers of open_clip: its own, or one of `transformers` inside."""
+    """As `unread`, for the tokenizers of open_clip: its own, or one of `transformers` inside.
+
+    Raises:
+        SpecError: If a mark of the tokenizer's own is in the text.
+    """
     if (inner := getattr(tokenizer, "tokenizer", None)) is not None:
         clean = getattr(tokenizer, "clean_fn", str)
+        require_plain(inner, clean(text))
         return unread(inner, clean(text), numbers)
+    _refuse({tokenizer.decoder[n] for n in tokenizer.all_special_ids}, text.lower())
     lost = tokenizer.decode(tokenizer.encode(text)[len(numbers) - 2 :]).strip()
     return f"'{lost}'" if lost else ""
 

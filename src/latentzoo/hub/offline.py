@@ -4,8 +4,8 @@ huggingface_hub (under transformers, diffusers, timm and open_clip) has a switch
 under lpips and torchvision, and open_clip) has none, and is refused its addresses. Both hold inside of `obeyed` only,
 so that others in this process keep their network.
 
-huggingface_hub asks a hub that does not answer six times for each file, and some libraries ask for several files. Here it
-is asked once in a minute; while it does not answer, its libraries take what is in their caches.
+huggingface_hub asks a hub that does not answer six times for each file, and some libraries ask for several files.
+Here it is asked once in a minute; while it does not answer, its libraries take what is in their caches.
 """
 
 import os

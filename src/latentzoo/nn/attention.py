@@ -6,7 +6,7 @@ torch has a kernel for it that never holds the N x N matrix, but takes it only f
 channels are last in memory, and it cannot be differentiated twice. Here the channels are brought
 last, and a second derivative goes by the formula.
 
-Users: ADM, DDPM, EDM, LDM, DDGAN, the avatars' U-Nets.
+Users: ADM, DDPM, EDM, LDM, DDGAN, the avatars' U-Nets, those of diffusers.
 
 References:
     | Attention Is All You Need (Vaswani et al., 2017), https://arxiv.org/abs/1706.03762
@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
 
 
 def attend(
@@ -56,3 +57,20 @@ class _Attention(torch.autograd.Function):
             y = scaled_dot_product_attention(q, k, v)
         found = iter(torch.autograd.grad(y, wanted, grads, create_graph=True))
         return tuple(next(found) if needs else None for needs in needed)
+
+
+class Attending(TorchFunctionMode):
+    """Creates a mode in which the networks of other people attend by `attend`."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is scaled_dot_product_attention:
+            named = [name for name in kwargs if name not in ("query", "key", "value")]
+            further = [*args[3:], *(kwargs[name] for name in named)]
+            if not any(isinstance(value, Tensor) or value for value in further):  # as they are
+                q, k, v = (
+                    *args[:3],
+                    *(kwargs[n] for n in ("query", "key", "value") if n in kwargs),
+                )
+                return attend(q, k, v)
+        return func(*args, **kwargs)

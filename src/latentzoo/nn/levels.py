@@ -3,7 +3,38 @@
 Users: guided diffusion, consistency models, EDM, latent diffusion, DDGAN, DiffAE, SN-DPM, the networks of diffusers.
 """
 
+from collections.abc import Collection
+
 from latentzoo.errors import SpecError
+
+ATTENTION = (16,)
+"""The sides of the maps at which published networks attend."""
+
+
+def attending(
+    resolution: int, sides: Collection[int] | None, levels: Collection[int] | None
+) -> list[int]:
+    """The levels at which a network attends, 0 that of the picture.
+
+    Arguments:
+        resolution: The side of the picture.
+        sides: The sides of their maps, as authors say it; None for those of `levels`, or `ATTENTION`.
+        levels: The levels themselves, as tensors tell them; None for what the sides say.
+
+    Raises:
+        SpecError: If both are given and are not the same.
+    """
+    asked = ATTENTION if sides is None else sides
+    found = [i for i in range(resolution.bit_length()) if resolution >> i in asked]
+    if levels is None:
+        return found
+    if sides is not None and found != sorted(levels):
+        own = [resolution >> level for level in sorted(levels)]
+        raise SpecError(
+            f"attention at the sides {sorted(sides)} does not fit {resolution} pixels and the levels {sorted(levels)} "
+            f"that attend, whose sides are {own}; give these sides, another resolution, or leave one of both out"
+        )
+    return sorted(levels)
 
 
 def require(sides: tuple[int, int], levels: int) -> tuple[int, int]:

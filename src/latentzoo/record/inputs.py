@@ -67,6 +67,7 @@ def named_files(run: spec.Run) -> Iterator[tuple[str, Path]]:
         if place == "generator":
             continue
         path = origin.file_of(words) if place == "init" else Path(words)
+        path = path if path.is_file() else Path(words.partition("#")[0])  # FILE#MEMBER
         if path.is_file():
             yield place, path
 

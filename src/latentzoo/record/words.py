@@ -55,9 +55,14 @@ def weighed(words: str, weight: float | None = None) -> tuple[str, float | None]
     """A target and its weight: what follows the last colon if that is a number, else `weight`.
 
     Raises:
-        SpecError: If the weight is negative or infinite.
+        SpecError: If the weight is missing behind its colon, negative or infinite.
     """
     target, colon, tail = words.rpartition(":")
+    if colon and not tail.strip():
+        raise SpecError(
+            f"'{words}' ends in a colon without a weight; write the weight behind it, '{words.rstrip()}500', or "
+            "leave the colon out"
+        )
     try:
         target, weight = (target, _number(tail)) if colon else (words, weight)
     except ValueError:

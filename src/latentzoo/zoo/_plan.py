@@ -15,7 +15,7 @@ from latentzoo.errors import CheckpointError, SpecError, UnknownName
 from latentzoo.files import write_atomic
 from latentzoo.generator import Generator
 from latentzoo.hub import card as cards
-from latentzoo.hub import compvis, fetch, fit, wrapping
+from latentzoo.hub import compvis, fetch, fit, fragment, wrapping
 from latentzoo.hub.cache import sha256
 from latentzoo.hub.card import Card
 from latentzoo.hub.checkpoint import Checkpoint
@@ -109,7 +109,6 @@ class Plan:
             SpecError: If an option has a value of a wrong type, or out of range.
             CheckpointError: If what the file says of one has, or the tensors are not those of the network.
         """
-        family = shelf.family(self.family)
         accept(self.family, given)
         require_names(self.family, self.config)
         config = merged(self.config, given)
@@ -117,18 +116,49 @@ class Plan:
             accept(self.family, {k: v for k, v in config.items() if k not in given})
         except SpecError as error:
             raise CheckpointError(f"{self.source}: {error}") from error
+        try:
+            generator, assumed = self.filled(config)
+        except CheckpointError as error:
+            raise self.blamed(error, given) from error
+        generator.assumed = unanswered({**self.assumed, **assumed}, given)
+        generator.configuration = self.config
+        return generator
+
+    def filled(self, config: Mapping[str, Any]) -> tuple[Generator, dict[str, str]]:
+        """The network of a configuration with the file's tensors, and what of it is assumed besides `assumed`.
+
+        Raises:
+            CheckpointError: If the tensors are not those of the network.
+            SpecError: If the configuration cannot be meant.
+        """
         with fit.uninitialised():
-            generator = family.build(**config)
+            generator = shelf.family(self.family).build(**config)
         tensors, rules = self.checkpoint.tensors, self.rules(generator)
         lacking = lacks_noise(generator, tensors, rules)
         noise = drawn(generator) if lacking else {}
         fit.fit(generator, tensors, rules, source=self.source, others=noise)
-        assumed = dict(self.assumed)
-        if lacking:  # a network that draws its own maps has an option for their seed
-            assumed |= {"noise" if noise else "noise or seed": DRAWN}
-        generator.assumed = unanswered(assumed, given)
-        generator.configuration = self.config
-        return generator
+        # a network that draws its own maps has an option for their seed
+        return generator, {"noise" if noise else "noise or seed": DRAWN} if lacking else {}
+
+    def blamed(self, error: CheckpointError, given: Mapping[str, Any]) -> CheckpointError:
+        """The error of a network that the file does not fit: that of an option, if it fits without."""
+        unfit = [name for name in given if not self._fits({name: given[name]})]
+        if not unfit or not self._fits({}):
+            return error
+        known = options.parameters(shelf.family(self.family).build)
+        own = {name: self.config.get(name, known[name].default) for name in unfit}
+        asked = ", ".join(f"{name}={given[name]!r}" for name in unfit)
+        has = ", ".join(f"{name}={value!r}" for name, value in own.items())
+        return CheckpointError(
+            f"{self.source}: its tensors do not fit {asked}; they fit {has}: leave the option out"
+        )
+
+    def _fits(self, given: Mapping[str, Any]) -> bool:
+        try:
+            self.filled(merged(self.config, given))
+        except (CheckpointError, SpecError):
+            return False
+        return True
 
     def rules(self, generator: Generator) -> list[Rule]:
         """The key rules of this file.
@@ -166,7 +196,7 @@ class Plan:
             "family": self.family,
             "keys": self.keys,
             "config": self.config,
-            "assumed": dict(self.assumed),
+            "assumed": dict(generator.assumed),
             "container": "safetensors",
         }
         made |= {
@@ -298,6 +328,8 @@ def recognise(
         raise CheckpointError(
             f"{checkpoint.path}: no family reads its networks with its scheduler, {scheduler}"
         )
+    if family is None and (part := fragment.told(checkpoint)):
+        raise CheckpointError(f"{checkpoint.path}: the file holds {part}")
     if family is not None:
         fact = f"is not of the family '{family}': it has the tensors {some}, ..."
     else:

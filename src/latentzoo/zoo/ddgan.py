@@ -21,11 +21,12 @@ References:
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from msgspec import Meta
 from torch import Tensor, nn
 
 from latentzoo.compiling import outermost
@@ -40,9 +41,13 @@ from latentzoo.nn.adm import Conditional, Stage
 from latentzoo.nn.attention import attend
 from latentzoo.nn.ddpm import time_features
 from latentzoo.nn.fir import blur, downsample, upsample
+from latentzoo.nn.levels import attending
 from latentzoo.nn.levels import require as require_levels
-from latentzoo.options import Count, Weight
+from latentzoo.options import Count, Natural, Weight
 from latentzoo.space import Space
+
+STEPS = 1000
+"""More steps than a diffusion without adversary has; each has a noise of a picture's size."""
 
 
 class DDGAN(Generator):
@@ -278,13 +283,13 @@ def build(
     width: Count = 64,
     mult: Sequence[Count] = (1, 1, 2, 2, 4, 4),
     depth: Count = 2,
-    attention: Collection[Count] = (16,),
-    levels: Collection[int] | None = None,
+    attention: Collection[Count] | None = None,
+    levels: Collection[Natural] | None = None,
     code: Count = 100,
     style: Count = 256,
     mapping: Count = 4,
     channels: Count = 3,
-    steps: Count = 2,
+    steps: Annotated[int, Meta(ge=1, le=STEPS)] = 2,
     beta_min: Weight = 0.1,
     beta_max: Weight = 20.0,
     recompute: memory.Recompute = "auto",
@@ -292,19 +297,23 @@ def build(
     """Creates a DDGAN generator; the defaults are those of CelebA-HQ 256.
 
     Arguments:
-        levels: The levels that attend, 0 that of the picture; None for what `attention` says in pixels.
+        attention: The sides at which there is attention; None for those of `levels`, or for 16.
+        levels: The levels that attend, 0 that of the picture, as tensors tell them.
         steps: The number of steps the network was trained for.
         beta_min: The rate of noise at the start of the path.
         beta_max: The rate of noise at its end.
         recompute: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
         others: See `NCSNpp`.
+
+    Raises:
+        SpecError: If `attention` and `levels` are not the same.
     """
     network = NCSNpp(
         resolution=resolution,
         width=width,
         mult=mult,
         depth=depth,
-        attention=attention if levels is None else [resolution >> level for level in levels],
+        attention=[resolution >> i for i in attending(resolution, attention, levels)],
         code=code,
         style=style,
         mapping=mapping,

@@ -46,6 +46,7 @@ from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule, prefixed
 from latentzoo.nn import adm
 from latentzoo.nn import channels as pictures
+from latentzoo.nn.levels import attending
 from latentzoo.nn.levels import require as require_levels
 from latentzoo.options import Count, Natural
 from latentzoo.rng import Rng
@@ -352,15 +353,11 @@ def build(
         recompute: What each step keeps for the gradient, see `latentzoo.diffusion.memory`.
 
     Raises:
-        SpecError: If no stride gives that many steps, or a name is unknown.
+        SpecError: If no stride gives that many steps, a name is unknown, or `attention` and `levels` are not the same.
     """
-    if attention is None and levels is not None:
-        factors = [1 << level for level in levels]
-    else:
-        factors = [resolution // side for side in ((16,) if attention is None else attention)]
     shared: dict[str, Any] = {
         "width": width,
-        "attention": factors,
+        "attention": [1 << level for level in attending(resolution, attention, levels)],
         "attend": lambda c: adm.AttentionBlock(c, heads),
     }
     plan = adm.Plan(

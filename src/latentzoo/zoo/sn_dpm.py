@@ -45,6 +45,7 @@ from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn import channels as pictures
 from latentzoo.nn import ddpm
+from latentzoo.nn.levels import attending
 from latentzoo.nn.levels import require as require_levels
 from latentzoo.options import Count, Natural, Positive, Share
 from latentzoo.rng import Rng
@@ -282,8 +283,8 @@ def build(
     *,
     N: Count = 1000,
     resolution: Count = 64,
-    attn_resolutions: Collection[Count] = (16,),
-    levels: Collection[int] | None = None,
+    attn_resolutions: Collection[Count] | None = None,
+    levels: Collection[Natural] | None = None,
     head: str = "eps2",
     steps: Count = 50,
     forward_type: str = "ddpm",
@@ -300,15 +301,17 @@ def build(
     Arguments:
         N: The number of times the network knows.
         resolution: The side of the picture.
-        attn_resolutions: The sides at which attention follows each residual block.
-        levels: The same as levels, 0 that of the picture; None for what the sides say.
+        attn_resolutions: The sides at which attention follows each residual block; None for those of `levels`, or 16.
+        levels: The levels of these sides, 0 that of the picture, as tensors tell them.
         config: See `UNet`; the others, see `SNDPM`.
+
+    Raises:
+        SpecError: If `attn_resolutions` and `levels` are not the same.
     """
-    if levels is not None:
-        attn_resolutions = [resolution >> level for level in levels]
+    attends = [resolution >> i for i in attending(resolution, attn_resolutions, levels)]
     heads = 1 if head == "none" else 2
     return SNDPM(
-        UNet(resolution=resolution, attn_resolutions=attn_resolutions, heads=heads, **config),
+        UNet(resolution=resolution, attn_resolutions=attends, heads=heads, **config),
         Discrete.from_betas(linear_betas(n=N)),
         head=head,
         steps=steps,

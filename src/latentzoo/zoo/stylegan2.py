@@ -39,7 +39,7 @@ from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn import channels as pictures
 from latentzoo.nn.mapping import Mapping
-from latentzoo.nn.style import DRAWN, NOISE, Synthesis, noise_blocks
+from latentzoo.nn.style import NOISE, Synthesis, noise_blocks
 from latentzoo.nn.truncation import MeanStyle, as_rows, mean_styles, require, rows, truncate
 from latentzoo.options import Count, Natural, Positive
 from latentzoo.rng import Domain, Rng
@@ -225,8 +225,6 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
         keys = "rosinality"
     else:
         return None
-    if "noise" in config["missing"] and config["noisy"]:
-        assumed["noise or seed"] = DRAWN
     return {"config": config, "keys": keys, "assumed": assumed}
 
 

@@ -69,6 +69,15 @@ def test_a_lost_tensor_is_an_error(made, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_a_lost_tensor_is_an_error_of_diffusers_too(tmp_path):
+    """Of Qwen-Image, whose file diffusers does not convert: no tensor is left without numbers."""
+    network = tiny.MADE["QwenImagePipeline"]().transformer
+    network.save_config(tmp_path)
+    write(network, file := tmp_path / "lost.gguf", without="proj_out.bias")
+    with pytest.raises((RuntimeError, LookupError)):
+        gguf.network(type(network), file, tmp_path, torch.float32)
+
+
 def test_a_surplus_tensor_is_an_error(tmp_path):
     """Of Qwen-Image, whose file diffusers does not convert."""
     network = tiny.MADE["QwenImagePipeline"]().transformer

@@ -52,7 +52,8 @@ def network(kind: Any, file: Path, folder: Path, dtype: torch.dtype) -> nn.Modul
     Raises:
         MissingExtra: If a package is not installed.
         SpecError: If diffusers reads no single file of this class.
-        CheckpointError: If the file has tensors that the network does not know, or lacks some.
+        CheckpointError: If the file has tensors that the network does not know.
+        RuntimeError, LookupError: From diffusers, if it lacks some.
     """
     for package, extra in PACKAGES.items():
         if find_spec(package) is None:
@@ -69,14 +70,12 @@ def network(kind: Any, file: Path, folder: Path, dtype: torch.dtype) -> nn.Modul
             torch_dtype=dtype,
             local_files_only=True,
         )
-    bare = [name for name, value in net.named_parameters() if value.is_meta]
     unused = (line for line in said if "were not used" in line)  # "...: \n ['a.bias, b.bias']"
     surplus = [name for line in unused for name in line.partition("[")[2].strip("]'").split(", ")]
-    for what, names in (("lacks", bare), ("has the surplus", surplus)):
-        if names:
-            raise CheckpointError(
-                f"{file}: it {what} {names[0]}; is it the file of another network?"
-            )
+    if surplus:
+        raise CheckpointError(
+            f"{file}: it has the surplus {surplus[0]}; is it the file of another network?"
+        )
     return net
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from latentzoo.errors import SpecError
+from latentzoo.guides.words import require_plain
 from latentzoo.zoo.pipelines.stage import Standin
 
 ALL = None
@@ -42,12 +43,17 @@ class Reader:
         return new
 
     def hear(self, tokenizer: Any, text: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Calls a tokenizer, and notes what it cuts off."""
+        """Calls a tokenizer, and notes what it cuts off.
+
+        Raises:
+            SpecError: If the user's text has a mark of the tokenizer's own in it.
+        """
         length, plain = kwargs.get("max_length"), isinstance(text, str)
         said = [one for one in ([text] if plain else text or ()) if isinstance(one, str)]
-        self.heard |= {
-            mine for mine in self.texts if any(_place(mine, one) is not None for one in said)
-        }
+        heard = {mine for mine in self.texts if any(_place(mine, one) is not None for one in said)}
+        for mine in heard:
+            require_plain(tokenizer, mine)
+        self.heard |= heard
         if kwargs.get("truncation") and isinstance(length, int) and text:
             for one in said:
                 self.note(tokenizer, one, length)
