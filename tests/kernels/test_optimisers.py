@@ -24,7 +24,7 @@ def uphill(z):
 
 
 def test_they_are_these() -> None:
-    assert set(OPTIMISERS) == {"adam", "reno", "dno", "bestofn"}
+    assert set(OPTIMISERS) == {"adam", "reno", "dno", "bestofn", "fk"}
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)
