@@ -1,7 +1,7 @@
 """Compositions of one to four things, by every method at one cost, against a truth that is known.
 
     python benchmarks/compositions.py [experiments/compositions.yaml] [--out runs/compositions] [--chains N]
-        [--gradients N...] [--things N...] [--generator NAME]
+        [--gradients N...] [--things N...] [--methods NAME...] [--first N] [--generator NAME]
 
 asks a generator of avatars for each prompt by each method, and lets the held-out judge count. All methods see the same
 streams of noise. Cells are kept in OUT/cells.jsonl, so that a run that was stopped goes on; OUT/compositions.md is the
@@ -13,9 +13,13 @@ table and OUT/compositions.png the figure.
 | each | the share of the prompt's attributes that the judge sees |
 | diversity | the mean distance of two pictures of one prompt in the judge's features |
 | bias | the mean total variation of the attributes to their exact frequencies given the prompt |
+| energy | the median of the guide's energy in the pictures, in nats: what the methods make small |
+| trusted | of how many of the prompts' runs the verdict is `trustworthy`; nothing where no run was judged |
 | held-out gain | how much of the gain of the guide's energy over the unguided pictures the judge sees, see `hacking` |
 
 Chance is the exact probability of the prompts. Bias is of few pictures and mostly chance: compare it between methods.
+A second table tells the success of pictures by the energy that they reached, whichever method made them, and for how
+many of the prompts the judge sees fewer than half of those below 0.1: there the two networks disagree.
 """
 
 import argparse
@@ -23,8 +27,9 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from itertools import product, zip_longest
+from itertools import pairwise, product, zip_longest
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -37,6 +42,10 @@ from latentzoo.builtin.study.findings import find, rarity, wilson
 from latentzoo.report import hacking
 
 START = "unguided"
+COLUMNS = ("things", "method", "gradients", "success", "each", "diversity", "bias", "energy")
+COLUMNS += ("trusted", "held-out gain", "pictures")
+ENERGIES = (0.0, 0.002, 0.008, 0.03, 0.1, float("inf"))
+"""Between which energies pictures are counted together, in nats."""
 Cell = dict[str, Any]
 
 
@@ -61,21 +70,24 @@ def _in_turns(prompts: dict[int, list[str]]) -> list[tuple[int, str]]:
 
 def cell(study: dict[str, Any], prompt: str, settings: Cell | None, gradients: int) -> Cell:
     """One prompt by one method: what the judge sees, and both energies of every chain."""
-    begun, G = time.process_time(), _generator(study["generator"], study["options"], prompt)
+    settings = settings or {}
+    options = study["options"] | settings.get("map", {})
+    begun, G = time.process_time(), _generator(study["generator"], options, prompt)
     guide = energies.load("attribute", prompt, model=study["guide"])
-    seeds = range(study["seed"] << 32, (study["seed"] << 32) + study["chains"])
-    z = lz.Rng(*seeds).normal(G.space.dim)
-    if settings is not None:
+    chains = settings.get("chains", study["chains"])
+    seeds = range(study["seed"] << 32, (study["seed"] << 32) + chains)
+    z, verdict = lz.Rng(*seeds).normal(G.space.dim), None
+    if "kernel" in settings:
         result = lz.sample(
             lz.Posterior(G, {"prompt": settings["weight"] * guide}, micro_batch=8),
-            chains=study["chains"],
+            chains=chains,
             steps=gradients,
             seed=study["seed"],
             kernel=kernels.load(settings["kernel"], **settings.get("options", {})),
             best="prompt" if settings.get("best") else None,
             progress=False,
         )
-        z = result.z
+        z, verdict = result.z, result.diagnosis.verdict
     with torch.no_grad():
         image = torch.cat([G(part) for part in z.split(8)]).clamp(0, 1)
         found, network = find(image, prompt), judge()
@@ -84,6 +96,7 @@ def cell(study: dict[str, Any], prompt: str, settings: Cell | None, gradients: i
         return {
             "success": [int(x) for x in found.successes],
             "each": float((asked.exp() > 0.5).float().mean()),
+            "verdict": verdict,
             "diversity": found.diversity,
             "bias": found.bias,
             "optimised": guide(image).tolist(),
@@ -101,14 +114,14 @@ def _generator(name: str, options: dict[str, Any], prompt: str) -> lz.Generator:
 
 def table(study: dict[str, Any], found: list[Cell]) -> Iterator[str]:
     """The lines of the table, a row for each method, gradients and number of things."""
-    yield "| things | method | gradients | success | each | diversity | bias | held-out gain | pictures |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield f"| {' | '.join(COLUMNS)} |"
+    yield "|" + "---|" * len(COLUMNS)
     order = list(study["methods"])
     rows = sorted({(c["gradients"], order.index(c["method"]), c["method"]) for c in found})
     for things in _counts(study, found):
         asked = {c["prompt"] for c in found if c["things"] == things}
         chance = _mean([rarity(prompt) for prompt in asked])
-        yield f"| {things} | chance | - | {chance:.2g} | | | | | |"
+        yield f"| {things} | chance | - | {chance:.2g} | | | | | | | |"
         for gradients, _, method in rows:
             mine = _of(found, things, method, gradients)
             if mine:
@@ -129,6 +142,9 @@ def _row(mine: list[Cell], start: list[Cell]) -> str:
     seen = [x for c in mine for x in c["success"]]
     low, high = wilson(sum(seen), len(seen))
     mean = lambda key: _mean([c[key] for c in mine if c[key] is not None])
+    judged = [c["verdict"] for c in mine if c.get("verdict") is not None]
+    trusted = f"{judged.count('trustworthy')} of {len(judged)}" if judged else ""
+    energy = median(x for c in mine for x in c["optimised"])
     gain, before = "", {c["prompt"]: c for c in start}
     if mine[0]["method"] != START and all(c["prompt"] in before for c in mine):
         pairs = [
@@ -142,8 +158,36 @@ def _row(mine: list[Cell], start: list[Cell]) -> str:
         gain = f"{share.value:.2f} ({share.low:.2f} to {share.high:.2f})"
     return (
         f"{sum(seen) / len(seen):.2f} ({low:.2f} to {high:.2f}) | {mean('each'):.2f} | "
-        f"{mean('diversity'):.0f} | {mean('bias'):.2f} | {gain} | {len(seen)}"
+        f"{mean('diversity'):.0f} | {mean('bias'):.2f} | {energy:.2g} | {trusted} | {gain} | {len(seen)}"
     )
+
+
+def by_energy(study: dict[str, Any], found: list[Cell]) -> Iterator[str]:
+    """The lines of the table of success by the energy that was reached."""
+    bounds = list(pairwise(ENERGIES))
+    names = [f"{low:g} to {high:g}" for low, high in bounds[:-1]] + [f"above {bounds[-1][0]:g}"]
+    yield f"| things | {' | '.join(names)} | prompts that the judge sees in fewer than half |"
+    yield "|" + "---|" * (len(names) + 2)
+    for things in _counts(study, found):
+        seen = [
+            (c["prompt"], energy, x)
+            for c in found
+            if c["things"] == things and c["method"] != START
+            for energy, x in zip(c["optimised"], c["success"], strict=True)
+        ]
+        cells = [_share([x for _, e, x in seen if low <= e < high]) for low, high in bounds]
+        sure = [(prompt, x) for prompt, energy, x in seen if energy < ENERGIES[-2]]
+        shares = [_mean([x for p, x in sure if p == one]) for one in {p for p, _ in sure}]
+        hard = sum(share < 0.5 for share in shares)
+        yield f"| {things} | {' | '.join(cells)} | {hard} of {len(shares)} |"
+
+
+def _share(seen: list[int]) -> str:
+    """A share with its interval and the number of pictures; nothing of none."""
+    if not seen:
+        return ""
+    low, high = wilson(sum(seen), len(seen))
+    return f"{sum(seen) / len(seen):.2f} ({low:.2f} to {high:.2f}), {len(seen)}"
 
 
 def _mean(values: list[float]) -> float:
@@ -158,13 +202,14 @@ def figure(study: dict[str, Any], found: list[Cell], path: Path) -> None:
     axes = drawing.subplots()
     counts, first = _counts(study, found), study["gradients"][0]
     for shift, (method, settings) in enumerate(study["methods"].items()):
-        of = [_of(found, n, method, 0 if settings is None else first) for n in counts]
-        seen = [[x for c in cells for x in c["success"]] for cells in of]
+        of = {n: _of(found, n, method, 0 if settings is None else first) for n in counts}
+        of = {n: cells for n, cells in of.items() if cells}
+        seen = [[x for c in cells for x in c["success"]] for cells in of.values()]
         share = [_mean([float(x) for x in s]) for s in seen]
         bounds = [wilson(sum(s), len(s)) for s in seen]
         error = [[y - b[0] for y, b in zip(share, bounds, strict=True)]]
         error += [[b[1] - y for y, b in zip(share, bounds, strict=True)]]
-        places = [n + 0.07 * (shift - 2) for n in counts]
+        places = [n + 0.07 * (shift - 2.5) for n in of]
         axes.errorbar(places, share, yerr=error, marker="o", capsize=3, label=method)
     asked = [{c["prompt"] for c in found if c["things"] == n} for n in counts]
     chance = [_mean([rarity(prompt) for prompt in prompts]) for prompts in asked]
@@ -172,7 +217,7 @@ def figure(study: dict[str, Any], found: list[Cell], path: Path) -> None:
     axes.set_xticks(counts)
     axes.set_xlabel("things asked for")
     axes.set_ylabel(f"success at {first} gradients")
-    drawing.legend(loc="outside upper center", ncols=5, fontsize="small")
+    drawing.legend(loc="outside upper center", ncols=4, fontsize="small")
     drawing.savefig(path, dpi=110)
 
 
@@ -186,13 +231,20 @@ def main() -> None:
     parser.add_argument("--chains", type=int)
     parser.add_argument("--gradients", type=int, nargs="+")
     parser.add_argument("--things", type=int, nargs="+", help="only prompts of so many things")
+    parser.add_argument("--methods", nargs="+", help="only these")
+    parser.add_argument("--first", type=int, help="only so many prompts of each number of things")
     given = parser.parse_args()
     study = yaml.safe_load(given.study.read_text(encoding="utf-8"))
     study |= {
         k: getattr(given, k) for k in ("generator", "chains", "gradients") if getattr(given, k)
     }
     asked = study | {
-        "prompts": {n: v for n, v in study["prompts"].items() if n in (given.things or [n])}
+        "prompts": {
+            n: v[: given.first] for n, v in study["prompts"].items() if n in (given.things or [n])
+        },
+        "methods": {
+            k: v for k, v in study["methods"].items() if k in (given.methods or study["methods"])
+        },
     }
     given.out.mkdir(parents=True, exist_ok=True)
     kept = given.out / "cells.jsonl"
@@ -204,7 +256,7 @@ def main() -> None:
                 file.write(json.dumps(one) + "\n")
     except KeyboardInterrupt:
         sys.stderr.write("stopped; this is what there is, and the same command goes on\n")
-    text = "\n".join(table(study, found)) + "\n"
+    text = "\n".join([*table(study, found), "", *by_energy(study, found)]) + "\n"
     (given.out / "compositions.md").write_text(text)
     figure(study, found, given.out / "compositions.png")
     sys.stdout.write(text)

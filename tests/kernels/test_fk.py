@@ -32,9 +32,7 @@ def apart(z: Tensor) -> float:
 @pytest.mark.parametrize(
     ("stages", "particles", "sweeps"), [(1, 400, 1), (2, 400, 1), (3, 400, 1), (3, 4, 150)]
 )
-def test_they_go_from_the_prior_to_the_posterior(
-    stages: int, particles: int, sweeps: int
-) -> None:
+def test_they_go_from_the_prior_to_the_posterior(stages: int, particles: int, sweeps: int) -> None:
     rng = Rng(*range(2000))
     start = rng.normal(3)
     end = known.moved(FK(stages, particles), Function(steep), start, rng, sweeps)

@@ -8,12 +8,12 @@ part is drawn behind the better ones,
     w_s = e^{\phi_{s-1} - \phi_s}, \quad \phi_0 = 0, \qquad
     \prod_s w_s = e^{-\phi}
 
-with multinomial ancestors; of the last population one is drawn by its weight. That is the steering of Singhal et al. with
-their potential of differences, where the reward looks at the picture that a step expects. A map has no such output, and
-its noise at the mean takes that place. It needs no gradient, and a sweep costs SP forward passes.
+with multinomial ancestors; of the last population one is drawn by its weight. That is the steering of Singhal et al.
+with their potential of differences, where the reward looks at the picture that a step expects. A map has no such
+output, and its noise at the mean takes that place. It needs no gradient, and a sweep costs SP forward passes.
 
-A step is one such sweep, independent of all others. Its draw takes the chain's place with the probability of its share in
-the estimates of Z so far,
+A step is one such sweep, independent of all others. Its draw takes the chain's place with the probability of its share
+in the estimates of Z so far,
 
 .. math:: \hat Z = \prod_s \frac1P \sum_p w_s^p
 
