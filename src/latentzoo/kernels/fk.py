@@ -35,6 +35,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.nn.functional import pad
 
 from latentzoo.kernels.types import Info, Kernel, Point, Potential, where
 from latentzoo.options import Count
@@ -84,18 +85,19 @@ class FK(Kernel):
         self, phi: Potential, rng: Rng, like: Float[Tensor, "B D"]
     ) -> tuple[Point, Float[Tensor, "B"]]:
         """Draws a latent of each chain by a population of its own, and estimates log Z."""
-        widths = [part.shape[1] for part in like.tensor_split(self.stages, dim=1)]
-        z, left = like.new_empty(len(like), self.particles, 0), like.shape[1]
-        before, log_z = z.sum(2), torch.zeros_like(like[:, 0])
-        for width in widths:
-            left -= width
-            z = torch.cat([z, rng.normal(self.particles, width)], dim=2)
-            seen = _each(phi, torch.nn.functional.pad(z, (0, left)))
-            log_w = before - seen.phi
+        nothing = like.new_zeros(len(like), self.particles, 0)
+        seen, log_z = Point(nothing, nothing.sum(2), nothing, nothing), nothing.sum((1, 2))
+        drawn, dim = 0, like.shape[1]
+        for part in like.tensor_split(self.stages, dim=1):
+            new = rng.normal(self.particles, part.shape[1])
+            z = torch.cat([seen.z[..., :drawn], new], dim=2)
+            drawn += part.shape[1]
+            there = _each(phi, pad(z, (0, dim - drawn)))
+            log_w = seen.phi - there.phi
             log_z = log_z + log_w.logsumexp(1) - math.log(self.particles)
             ancestor = _drawn(log_w, rng.uniform(self.particles))
-            z, before = _taken(z, ancestor), seen.phi.gather(1, ancestor)
-        return Point(*(_taken(x, ancestor[:, :1])[:, 0] for x in seen)), log_z
+            seen = Point(*(_taken(field, ancestor) for field in there))
+        return Point(*(field[:, 0] for field in seen)), log_z
 
 
 def _each(phi: Potential, z: Float[Tensor, "B P D"]) -> Point:
