@@ -4,7 +4,7 @@ import html
 import re
 import unicodedata
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from latentzoo.errors import SpecError
@@ -60,10 +60,11 @@ def require_plain(tokenizer: Any, text: str) -> None:
         SpecError: If it has one.
     """
     names = ("bos_token", "eos_token", "sep_token", "cls_token")
-    _refuse({getattr(tokenizer, name, None) for name in names} - {None, ""}, text)
+    marks = [getattr(tokenizer, name, None) for name in names]
+    _refuse([mark for mark in marks if mark], text)
 
 
-def _refuse(marks: set[str], text: str) -> None:
+def _refuse(marks: Iterable[str], text: str) -> None:
     if mark := next((mark for mark in sorted(marks) if mark in text), None):
         raise SpecError(
             f"the text '{text[:80]}' has '{mark}' in it, which the model takes for the text's own end or beginning; "
@@ -82,7 +83,10 @@ def unread(tokenizer: Any, text: str, numbers: Sequence[int]) -> str:
     whole = tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
     ends = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
     unknown = {tokenizer.unk_token_id} - ends - {None}  # CLIP's is its end token: it knows all
-    kept = sum(number not in set(tokenizer.all_special_ids) - unknown for number in numbers)
+    marks = (
+        set(tokenizer.all_special_ids) - unknown
+    )  # one of them may stand in the text: a "!" that fills up
+    kept, whole = sum(n not in marks for n in numbers), [n for n in whole if n not in marks]
     lost = [] if kept >= len(whole) else [tokenizer.decode(whole[kept:]).strip(" #")]
     lost += [word for word in text.split() if unknown and _unknown(tokenizer, word)]
     return " and ".join(f"'{words}'" for words in dict.fromkeys(lost) if words)
@@ -98,7 +102,7 @@ def unread_by_open_clip(tokenizer: Any, text: str, numbers: Sequence[int]) -> st
         clean = getattr(tokenizer, "clean_fn", str)
         require_plain(inner, clean(text))
         return unread(inner, clean(text), numbers)
-    _refuse({tokenizer.decoder[n] for n in tokenizer.all_special_ids}, text.lower())
+    _refuse([tokenizer.decoder[n] for n in tokenizer.all_special_ids], text.lower())
     lost = tokenizer.decode(tokenizer.encode(text)[len(numbers) - 2 :]).strip()
     return f"'{lost}'" if lost else ""
 
