@@ -32,6 +32,18 @@ PHI = float((KAPPA * (1 / (1 + KAPPA) + OFF2)).sum() / 2)
 SD = float((KAPPA**2 * (2 / (1 + KAPPA) ** 2 + 4 * OFF2 / (1 + KAPPA))).sum().sqrt() / 2)
 
 
+def test_a_step_that_overflows_is_never_one_downhill() -> None:
+    """Momenta of twelve powers of ten in a quartic well: work that float32 cannot hold is infinite, not negative."""
+    phi = Function(lambda z: 2 * (z[:, 0].square() - 1).square())
+    z, p = torch.meshgrid(torch.logspace(0, 4, 9), torch.logspace(0, 12, 13), indexing="ij")
+    start, p = torch.stack([z, -z]).reshape(-1, 1), p.repeat(2, 1, 1).reshape(-1, 1)
+    step = lambda x, p: baoab(phi, phi.evaluate(x), p, None, h=0.7, beta=1.0)
+    rough, exact = step(start, p), step(start.double(), p.double()).work
+    held = rough.point.phi.isfinite() & rough.point.grad.isfinite()[:, 0]
+    assert (exact[held] > 1e38).any() and not rough.work[held].isnan().any()
+    assert (rough.work[held & (exact > 100)] > 0).all()
+
+
 @pytest.mark.parametrize(("chains", "runs"), [(1, 4), (3, 2), (8, 2), (32, 1)])
 def test_it_arrives_within_two_hundred_gradients(chains: int, runs: int) -> None:
     ends, accepts = [], []

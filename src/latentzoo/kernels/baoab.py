@@ -107,6 +107,8 @@ def baoab(
     last = _length(new.grad)
     kick = (longest / last).clamp(max=k)
     work = beta * (new.phi - point.phi) - gain - _gain(kick, new.grad, last, p)
+    # Where phi is finite no energy is -inf: what overflows goes up.
+    work.nan_to_num_(torch.nan, posinf=torch.inf, neginf=torch.inf)
     return Move(new, p.addcmul_(kick[:, None], new.grad, value=-1), work, (first, last))
 
 
@@ -140,6 +142,6 @@ def _length(x: Tensor) -> Tensor:
 
 
 def _gain(k: Tensor, grad: Tensor, slope: Tensor, p: Tensor) -> Tensor:
-    """What a kick by u = k grad takes out of the energy, (B,): <u, p> - |u|^2 / 2."""
-    u = k * slope
-    return torch.addcmul(k * torch.linalg.vecdot(p, grad), u, u, value=-0.5)
+    """What a kick by u = k grad takes out of the energy, (B,): <u, p> - |u|^2 / 2, which overflows to one side."""
+    u, along = k * slope, torch.linalg.vecdot(p, grad) / slope
+    return u * along.sub_(u, alpha=0.5)
