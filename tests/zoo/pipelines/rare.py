@@ -370,7 +370,7 @@ def _():
     {"start": (1, 4, 4, 4)},
     stays=True,
     guidance_scale=3.0,
-    max_sequence_length=256,
+    max_sequence_length=512,
     return_index=-1,
 )
 def _():

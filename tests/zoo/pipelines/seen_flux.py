@@ -73,7 +73,7 @@ def _():
     return flux()
 
 
-@pictured("FluxKontextInpaintPipeline", None, max_area=256, _auto_resize=False, **FLUX, **HOLE)
+@pictured("FluxKontextInpaintPipeline", None, _auto_resize=False, **FLUX, **HOLE)
 def _():
     return flux()
 

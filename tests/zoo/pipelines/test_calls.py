@@ -41,7 +41,7 @@ def load(pipe, **options):
         ({"negative_prompt": 3}, SpecError, "a text"),
         ({"hight": 16}, UnknownName, "did you mean 'height'"),
         ({"height": 17}, SpecError, "multiples of 8"),
-        ({"latents": None}, SpecError, "what is sampled"),
+        ({"latents": 0}, SpecError, "what is sampled"),
         ({"num_images_per_prompt": 2}, SpecError, "number of chains"),
         ({"callback_on_step_end": print}, SpecError, "side effects"),
         ({"prompt": " "}, SpecError, "empty"),

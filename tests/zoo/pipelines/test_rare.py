@@ -117,7 +117,7 @@ def test_a_prompt_that_is_no_text(prompt):
 
 def test_a_negative_prompt_that_is_not_read_is_told():
     about = tiny.MADE["StableDiffusionPipeline"]
-    with pytest.warns(UserWarning, match="reads nothing of the negative_prompt 'blur'"):
+    with pytest.warns(UserWarning, match="same picture without negative_prompt='blur'"):
         lz.load(about(), prompt=tiny.PROMPT, **{**about.call, "guidance_scale": 1.0})
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)

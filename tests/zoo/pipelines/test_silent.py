@@ -138,7 +138,10 @@ def test_a_list_from_a_file_of_options_is_two_numbers():
 
 
 def test_what_diffusers_ignores_is_told():
-    with pytest.warns(UserWarning, match="cross_attention_kwargs .*'nonsense'.* will be ignored"):
+    with (
+        pytest.warns(UserWarning, match="cross_attention_kwargs .*'nonsense'.* will be ignored"),
+        pytest.warns(UserWarning, match="without cross_attention_kwargs"),
+    ):
         load(SD, cross_attention_kwargs={"nonsense": 1.0})
 
 

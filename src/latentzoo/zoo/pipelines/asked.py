@@ -1,7 +1,7 @@
 """What a picture of a pipeline should show: a prompt, or a class, or nothing that is said in words."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from latentzoo.errors import SpecError
@@ -15,10 +15,14 @@ class Asked(NamedTuple):
     """What a picture should show, a text or the number of a class, and the text it should not.
 
     None where neither is read: a decoder of embeddings, a variation of a picture.
+
+    Attributes:
+        own: Which of the chains' own pictures it is made of.
     """
 
     prompt: str | int | None
     against: str | None
+    own: int = 0
 
 
 def subject(kind: type[Any]) -> str | None:
@@ -61,29 +65,39 @@ def said(pipe: Any, prompt: Any, call: dict[str, Any]) -> Any:
     return pipe.labels.get(given, given)
 
 
-def read(prompt: Any, against: Any, *, silent: bool = False) -> tuple[Asked, ...]:
+def read(
+    prompt: Any, against: Any, *, silent: bool = False, own: Sequence[int] = (0,)
+) -> tuple[Asked, ...]:
     """The prompts, each with what it is against: one text for all, or a list with one for each.
 
     Arguments:
         prompt: A text or a whole number, or a list of them.
         against: A text, a list with one for each prompt, or None.
         silent: Whether the pipeline reads neither a text nor a class.
+        own: Which pictures each prompt has of its own; one number for all.
 
     Raises:
         SpecError: If a prompt is no text or empty, or there are not as many texts against.
     """
     if silent:
-        return (Asked(None, None),)
-    prompts = [prompt] if isinstance(prompt, str | int) else prompt
-    if not isinstance(prompts, list | tuple) or not all(isinstance(p, str | int) for p in prompts):
-        raise SpecError(f"the prompt {prompt!r} is no text; put it in quotes: prompt='...'")
-    if not prompts or not all(str(p).strip() for p in prompts):
-        raise SpecError("the prompt is empty; say what the picture should show: prompt='...'")
-    if not isinstance(against, list | tuple):
-        return tuple(Asked(p, against) for p in prompts)
-    if len(against) != len(prompts):
+        prompts: Any = [None] * len(own)
+    else:
+        prompts = [prompt] if isinstance(prompt, str | int) else prompt
+        _judge(prompts, prompt)
+    several = isinstance(against, list | tuple)
+    if several and len(against) != len(prompts):
         raise SpecError(
             f"there are {len(against)} texts as negative_prompt and {len(prompts)} prompts; give "
             "one for each, or one for all"
         )
-    return tuple(Asked(p, a) for p, a in zip(prompts, against, strict=True))
+    each = against if several else [against] * len(prompts)
+    places = own if len(own) == len(prompts) else [*own] * len(prompts)
+    return tuple(map(Asked, prompts, each, places))
+
+
+def _judge(prompts: Any, given: Any) -> None:
+    """Looks whether prompts are texts that say something, or classes."""
+    if not isinstance(prompts, list | tuple) or not all(isinstance(p, str | int) for p in prompts):
+        raise SpecError(f"the prompt {given!r} is no text; put it in quotes: prompt='...'")
+    if not prompts or not all(str(p).strip() for p in prompts):
+        raise SpecError("the prompt is empty; say what the picture should show: prompt='...'")

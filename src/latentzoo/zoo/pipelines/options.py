@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import os
 import re
 import types
 import typing
@@ -19,6 +20,8 @@ from latentzoo.zoo.pipelines.habits import CALL, EVERYWHERE, INSTEAD, ours
 
 WORDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
 UNIONS = (typing.Union, types.UnionType)
+PLAIN = (bool, int, str, list, type(None))
+"""Types of values that can be compared."""
 CLEANERS = ("bs4", "ftfy")
 """What diffusers cleans a caption by; where it is missing, it only says so in its log."""
 SAID = re.compile(r"(negative_)?prompt_\d+")
@@ -38,6 +41,7 @@ def complete(pipe: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     known = {n: p for n, p in inspect.signature(call).parameters.items() if n != "self"}
     known = {n: p for n, p in known.items() if p.kind is not p.VAR_KEYWORD and n != "prompt"}
     hints = _hints(call)
+    given = {name: x for name, x in given.items() if not _left(name, x, known)}
     given = {name: as_numbers(x, hints.get(name)) for name, x in given.items()}
     for name, value in given.items():
         _judge(kind, name, value, known, hints)
@@ -47,10 +51,24 @@ def complete(pipe: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     schedules.judge(pipe, given)
     pictures.judge(kind, given)
     _packages(pipe, given)
-    habits = {name: value for name, value in EVERYWHERE.items() if name in known}
-    for name, others in INSTEAD.get(kind, {}).items():
-        habits |= others if given.get(name) is not None else {}
-    return {**habits, **CALL.get(kind, {}), **given}
+    return {**habits(type(pipe), given), **given}
+
+
+def habits(kind: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that make a call of a class a function, where nothing else is given."""
+    known, name = inspect.signature(kind.__call__).parameters, kind.__name__
+    found = {name: value for name, value in EVERYWHERE.items() if name in known}
+    for one, others in INSTEAD.get(name, {}).items():
+        found |= others if given.get(one) is not None else {}
+    return {**found, **CALL.get(name, {})}
+
+
+def _left(name: str, value: Any, known: Mapping[str, Any]) -> bool:
+    """Whether an argument that is not the user's is given as it is where it is left out."""
+    if ours(name) is None or name not in known:
+        return False
+    usual = known[name].default
+    return type(value) is type(usual) and isinstance(value, PLAIN) and value == usual
 
 
 def _judge(
@@ -65,7 +83,7 @@ def _judge(
     if SAID.fullmatch(name) and isinstance(value, list | tuple):
         raise SpecError(f"the option {name} of {kind} is a list; give one text for all prompts")
     left_out = value is None and (known[name].default is None or hints.get(name) not in WORDS)
-    path = pictures.is_picture(name) and isinstance(value, str)
+    path = pictures.is_picture(name) and isinstance(value, str | os.PathLike)
     if name in hints and not left_out and not path and not fits(value, hints[name]):
         wanted = describe(hints[name])
         raise SpecError(f"the option {name}={value!r} of {kind} is not {wanted}; give that")

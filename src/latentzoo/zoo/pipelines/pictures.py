@@ -4,6 +4,7 @@ A pipeline takes what it is given for a picture: of four channels for a code, of
 resizes what has another size.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
@@ -24,11 +25,16 @@ MASKS = {"mask", "mask_image", "control_mask"}
 WHOLE = ("original_image", "image", "control_image")
 """What a mask is of, the first one that is given."""
 GREY = ("L", "1")
+COLOURS = (1, 3)
+"""Channels of a picture."""
 OVERSHOOT = 0.2
 """By how much a resize by a cubic may leave the range of a picture."""
 MULTIPLE = 32
 """Pictures are rounded down to multiples of at most so many pixels; what loses more, or gains, has a size that the
 pipeline chose."""
+
+EIGHT = 8
+"""What sides are multiples of, in most pipelines."""
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -41,15 +47,30 @@ def is_picture(name: str) -> bool:
 
 
 def opened(name: str, value: Any) -> Any:
-    """A picture by its path, and a grey one in colours; whatever else an argument is as it is."""
+    """A picture by its path, a grey one in colours, true and false as numbers, and an array of one picture as a batch.
+
+    Whatever else an argument is stays as it is.
+    """
     if not is_picture(name):
         return value
     if isinstance(value, list | tuple):
         return [opened(name, one) for one in value]
-    if isinstance(value, str):
-        return Image.fromarray(picture.to_uint8(picture.read(value))[0])
+    if isinstance(value, str | os.PathLike):
+        return Image.fromarray(picture.to_uint8(picture.read(os.fspath(value)))[0])
+    if isinstance(value, Tensor | np.ndarray):
+        return _batch(name, value)
     grey = isinstance(value, Image.Image) and value.mode in GREY and name not in MASKS
     return value.convert("RGB") if grey else value
+
+
+def _batch(name: str, x: Any) -> Any:
+    if isinstance(x, Tensor):
+        x = x.float() if x.dtype == torch.bool else x
+        alone = x.ndim == 3 and x.shape[0] in COLOURS
+    else:
+        x = x.astype(np.float32) if x.dtype == bool else x
+        alone = x.ndim == 3 and x.shape[-1] in COLOURS
+    return x[None] if alone and name not in MASKS else x
 
 
 def judge(kind: str, given: Mapping[str, Any]) -> None:
@@ -82,13 +103,16 @@ def judge(kind: str, given: Mapping[str, Any]) -> None:
             )
 
 
-def resized(kind: str, found: Set[tuple[Size, Size]], asked: Size | None) -> list[str]:
+def resized(
+    kind: str, found: Set[tuple[Size, Size]], asked: Size | None, *, free: bool = False
+) -> list[str]:
     """What a pipeline says of pictures whose size it changes.
 
     Arguments:
         kind: Its class.
         found: Each size before and after.
         asked: The size of the picture that the user asks for.
+        free: Whether the user could ask for one, and does not.
 
     Returns:
         A line for each size that the pipeline chose itself; none where nothing is changed, or the user asked for the
@@ -106,7 +130,9 @@ def resized(kind: str, found: Set[tuple[Size, Size]], asked: Size | None) -> lis
         line = f"{kind} resizes a picture of {_say(old)} pixels to {_say(new)}"
         rounded = all(0 <= a - b < MULTIPLE for a, b in zip(old, new, strict=True))
         if new == asked or rounded:
-            raise SpecError(f"{line}; give one of that size")
+            whole = free and not any(side % EIGHT for side in old)
+            own = f", or height={old[0]}, width={old[1]}" if whole else ""
+            raise SpecError(f"{line}; give one of that size{own}")
         lines.append(f"{line}; give one of that size to keep its pixels")
     return lines
 
@@ -115,8 +141,18 @@ def cure(given: Mapping[str, Any]) -> str:
     """What helps where a call with these arguments is refused."""
     several = [n for n, x in given.items() if is_picture(n) and isinstance(x, list) and len(x) > 1]
     if several:
-        return f"is {several[0]} meant to be a list? give one picture"
+        return f"is {several[0]} meant to be a list? give one picture, or one prompt for each"
     return "check its options and its scheduler"
+
+
+def drawless(given: Mapping[str, Any]) -> str:
+    """What helps where a call with these arguments is made of no draw."""
+    if given.get("denoising_start") is not None:
+        return (
+            "denoising_start takes its image as it is, without noise: leave it out and give strength, or give a "
+            "picture, whose code is drawn"
+        )
+    return "take another scheduler"
 
 
 def size(x: Any) -> Size | None:
@@ -169,6 +205,10 @@ def _numbers(name: str, x: Any) -> None:
     values = torch.as_tensor(x).double() if isinstance(x, Tensor | np.ndarray) else torch.empty(0)
     if not values.numel():
         return
+    if isinstance(x, Tensor) and x.ndim == 3 and x.shape[0] not in COLOURS and x.shape[-1] == 3:
+        raise SpecError(
+            f"{name} has shape {tuple(x.shape)}, and a tensor's colours come first; give {name}.movedim(-1, 0)"
+        )
     if not values.isfinite().all():
         raise SpecError(f"{name} has values that are not finite; give a picture")
     low, high = float(values.min()), float(values.max())

@@ -23,7 +23,7 @@ import copy
 import inspect
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -35,7 +35,18 @@ from torch.utils import _pytree as pytree
 from latentzoo.diffusion.memory import Budget, Recompute
 from latentzoo.errors import LatentzooError, SpecError
 from latentzoo.generator import Generator
-from latentzoo.zoo.pipelines import gguf, kinds, options, parts, pictures, probe, texts, words
+from latentzoo.zoo.pipelines import (
+    dealt,
+    effects,
+    gguf,
+    kinds,
+    options,
+    parts,
+    pictures,
+    probe,
+    texts,
+    words,
+)
 from latentzoo.zoo.pipelines.asked import AGAINST, PROMPT, Asked, read, said, subject
 from latentzoo.zoo.pipelines.blame import refused
 from latentzoo.zoo.pipelines.draws import Draws, arrange, of_picture
@@ -63,7 +74,7 @@ class TextToImage(Generator):
             `latentzoo.diffusion.memory`: "auto", True or False.
         chunk: How many pictures are decoded at once.
         call: Arguments of the pipeline's call, by its names: num_inference_steps, guidance_scale,
-            height, width, ...; a list as negative_prompt has one for each prompt.
+            height, width, ...; a list as negative_prompt, or as a picture, has one for each prompt.
 
     Attributes:
         asked: The prompts, of each chain where there are several, with what each is against.
@@ -86,19 +97,25 @@ class TextToImage(Generator):
         super().__init__()
         kinds.judge(type(pipe))
         self.subject, shown = subject(type(pipe)), said(pipe, prompt, call)
-        self.asked = read(shown, call.get(AGAINST), silent=self.subject is None)
+        silent, several = self.subject is None, isinstance(shown, list | tuple)
+        number = None if silent else len(shown) if several else 1
+        shared, own = dealt.deal(pipe, call, number)
+        places = dealt.places(own)
+        self.asked = read(shown, call.get(AGAINST), silent=silent, own=places)
         if chunk < 1:
             raise SpecError(f"chunk={chunk} is not allowed; decode at least one picture at once")
         refuse(pipe)
         Budget(recompute, torch.device("cpu"))  # says what it does not know before any work
-        self.chains = len(self.asked) if isinstance(shown, list | tuple) else None
+        self.chains = len(self.asked) if several or len(own) > 1 else None
         self.name, self.recompute, self.chunk = type(pipe).__name__, recompute, chunk
         self.pipe = parts.bare(pipe)
         self.nets = nn.ModuleDict(parts.networks(self.pipe))
         self.nets.eval().requires_grad_(False)
         parts.switched(self.nets.values())
         parts.upcast(self.nets.values())
-        self.call = options.complete(pipe, call)
+        whole = {i: options.complete(pipe, shared | own[i]) for i in dict.fromkeys(places)}
+        self.own = {i: {name: whole[i].pop(name) for name in own[i]} for i in whole}
+        self.call = whole[0]
         self.call.pop(AGAINST, None)
         self.many = COUNT in inspect.signature(type(pipe).__call__).parameters
         self.texts = nn.ModuleList()
@@ -107,6 +124,7 @@ class TextToImage(Generator):
         self._resized: set[tuple[pictures.Size, pictures.Size]] = set()
         self._ignored: set[str] = set()
         image = self._look()
+        self.assumed = self._unheard(call)
         self._release(image)
         self.hushed = self._found
         self._measure(image, call)
@@ -179,8 +197,9 @@ class TextToImage(Generator):
         encode: Encode,
         *,
         exact: bool = False,
+        call: Mapping[str, Any] | None = None,
     ) -> Tensor:
-        """The pictures of one call of the pipeline."""
+        """The pictures of one call of the pipeline, with other arguments where such are given."""
         stage = Stage(
             self.pipe,
             draws,
@@ -190,7 +209,7 @@ class TextToImage(Generator):
             hushed=self.hushed,
             exact=exact,
         )
-        n, (first, against) = len(asked), asked[0]
+        n, (first, against, place) = len(asked), asked[0]
         draws.count = n
         how: dict[str, Any] = {COUNT: n} if self.many else {}
         if self.subject is not None:
@@ -204,7 +223,8 @@ class TextToImage(Generator):
             stack.enter_context(quiet())
             log = stack.enter_context(heard()) if self.hushed is None else ()
             stack.enter_context(draws)
-            given = stage.pipe(**how, **self.call, output_type="np")
+            whole = self.call | self.own[place] | dict(call or {})
+            given = stage.pipe(**how, **whole, output_type="np")
         self._found |= stage.found
         self._resized |= stage.resized
         self._ignored |= {" ".join(line.split()) for line in log if IGNORED.search(line)}
@@ -237,7 +257,8 @@ class TextToImage(Generator):
     def _together(self, a: Asked, b: Asked) -> bool:
         one, two = self._memory(a), self._memory(b)
         return a == b or (
-            0 < len(one) == len(two)
+            a.own == b.own
+            and 0 < len(one) == len(two)
             and all(texts.together(one.said(i), two.said(i)) for i in range(len(one)))
         )
 
@@ -247,7 +268,7 @@ class TextToImage(Generator):
     def _listen(self, asked: Asked, caller: Caller) -> tuple[Tensor, Draws, Texts]:
         """A first run with a prompt: its picture, its draws, what the text encoders said."""
         draws, memory = Draws(), Texts()
-        reader = words.Reader(self._written(asked), asked.against)
+        reader = words.Reader(self._written(asked))
 
         def encode(pipe: Any, args: Any, kwargs: Any) -> Any:
             encoder = texts.as_before(reader.hearing(pipe)).encode_prompt
@@ -265,7 +286,7 @@ class TextToImage(Generator):
         A pipeline that fails where networks are run once only is looked at whole.
         """
         self.known: dict[Asked, int] = {}
-        image, caller = torch.empty(0), probe.Probe()
+        image, caller, shape = torch.empty(0), probe.Probe(), None
         for asked in dict.fromkeys(self.asked):
             try:
                 image, draws, memory = self._listen(asked, caller)
@@ -281,16 +302,17 @@ class TextToImage(Generator):
             if not any(alive):
                 raise SpecError(
                     f"no draw of {self.name} has an influence on its picture that a gradient sees; "
-                    "take another scheduler"
+                    f"{pictures.drawless(self.call)}"
                 )
             found = arrange([of_picture(x) for x in draws.drawn], draws.kinds, alive)
-            if len(self.known) > 1 and found[0] != self.space:
+            if len(self.known) > 1 and (found[0], image.shape) != (self.space, shape):
                 raise SpecError(
-                    f"the prompts have different latents, {self.space} and {found[0]}; run them alone"
+                    f"the prompts have different latents, {self.space} and {found[0]}, or pictures of different "
+                    "sizes; run them alone"
                 )
-            self.space, self.places = found
+            (self.space, self.places), shape = found, image.shape
             self._first, self._caller = draws.drawn, caller
-        seen = self.subject is None or any("image" in name for name in self.call)
+        seen = self.subject is None or any("image" in name for name in self.call | self.own[0])
         shared = any(of_picture(x) == tuple(x.shape) for x in self._first)
         self.alone = shared or self.name in ALONE or (seen and not self._batched(caller))
         return image.detach()
@@ -315,6 +337,28 @@ class TextToImage(Generator):
             return False
         return all(len(x) == 2 for x in draws.drawn)
 
+    def _unheard(self, call: Mapping[str, Any]) -> dict[str, str]:
+        """What is said of the options that change nothing, by their names."""
+        asked = next((a for a in self.asked if a.against), self.asked[0])
+        whole = self.call | self.own[asked.own]
+        given = {n: whole[n] for n in call if n in whole} | {AGAINST: asked.against}
+        known = inspect.signature(type(self.pipe).__call__).parameters.items()
+        usual = {n: p.default for n, p in known if p.default is not p.empty}
+        usual |= options.habits(type(self.pipe), given)
+        kept = self._resized.copy(), self._ignored.copy()
+
+        def run(trace: Caller, ear: Encode, change: Mapping[str, Any]) -> Tensor:
+            against = change.get(AGAINST, asked.against)
+            one = asked._replace(against=None if against is effects.LEFT_OUT else against)
+            changed = {n: usual[n] if x is effects.LEFT_OUT else x for n, x in change.items()}
+            changed.pop(AGAINST, None)
+            with torch.no_grad():
+                return self._run([one], Draws(), trace, ear, call=changed)
+
+        names = effects.unheard(run, self._caller, self._memory(asked), given, usual)
+        self._resized, self._ignored = kept
+        return {name: effects.told(self.name, name, given[name]) for name in names}
+
     def _release(self, image: Tensor) -> None:
         """Lets the text encoders go, where the pipeline does without."""
         pipe, self.pipe = self.pipe, parts.without(self.pipe, parts.encoders(self.pipe))
@@ -337,9 +381,13 @@ class TextToImage(Generator):
     def _measure(self, image: Tensor, call: dict[str, Any]) -> None:
         self.size = (int(image.shape[-2]), int(image.shape[-1]))
         given = call.get("height") and call.get("width")
-        lines = [f"{self.name} says: {log[:200]}" for log in sorted(self._ignored)]
-        lines += pictures.resized(self.name, self._resized, self.size if given else None)
-        for one in lines:
+        free = {"height", "width"} <= {*inspect.signature(type(self.pipe).__call__).parameters}
+        asked = self.size if given else None
+        resized = pictures.resized(self.name, self._resized, asked, free=free and not given)
+        logs = [f"{self.name} says: {log[:200]}" for log in sorted(self._ignored)]
+        told = {"call": "; ".join(logs), "image": "; ".join(resized)}
+        self.assumed = {**self.assumed, **{name: line for name, line in told.items() if line}}
+        for one in self.assumed.values():
             warnings.warn(one, stacklevel=4)
         asked = (call.get("height") or self.size[0], call.get("width") or self.size[1])
         if asked != self.size:
@@ -366,7 +414,7 @@ class TextToImage(Generator):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "TextToImage":
         super()._apply(fn, recurse)
         move = lambda x: options.moved(fn, x) if isinstance(x, Tensor) else x
-        self.call = pytree.tree_map(move, self.call)
+        self.call, self.own = pytree.tree_map(move, (self.call, self.own))
         parts.upcast(self.nets.values())
         gguf.follow(self.nets.values())
         return self

@@ -44,13 +44,16 @@ class Probe:
         self.seen: dict[Any, Any] = {}
         self.tried: set[int] = set()
 
+    def key(self, network: Any, args: Any, kwargs: Any) -> Any:
+        """What a network is run once for: the shapes that it is given."""
+        return id(network), *(x.shape for x in _tensors((args, kwargs)))
+
     def __call__(
         self, call: Callable[..., Any], network: Any, args: Any, kwargs: dict[str, Any]
     ) -> Any:
         """What a network gives, with a gradient from everywhere to everywhere."""
-        given = [x for x in pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
-        key = id(network), *(x.shape for x in given)
-        sources = [x for x in given if x.requires_grad]
+        key = self.key(network, args, kwargs)
+        sources = [x for x in _tensors((args, kwargs)) if x.requires_grad]
         if self.whole or key not in self.seen:
             own_args, own_kwargs = pytree.tree_map(
                 lambda x: x, (args, kwargs)
@@ -159,6 +162,10 @@ def _quotient(
     if total is None:
         return 0.0
     return _dot(torch.autograd.grad(total, x, materialize_grads=True), v) / difference
+
+
+def _tensors(given: Any) -> list[Tensor]:
+    return [x for x in pytree.tree_leaves(given) if isinstance(x, Tensor)]
 
 
 def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:

@@ -25,14 +25,11 @@ class Reader:
 
     Arguments:
         texts: What the user wrote: the prompt, and what it is against.
-        against: The latter.
     """
 
-    def __init__(self, texts: Sequence[str], against: str | None = None) -> None:
-        self.against = against
+    def __init__(self, texts: Sequence[str]) -> None:
         self.texts = sorted({text for text in texts if text.strip()}, key=len, reverse=True)
         self.lost: dict[str, list[str | None]] = {}
-        self.heard: set[str] = set()
 
     def hearing(self, pipe: Any) -> Any:
         """A copy of the pipeline whose tokenizers are heard."""
@@ -50,10 +47,9 @@ class Reader:
         """
         length, plain = kwargs.get("max_length"), isinstance(text, str)
         said = [one for one in ([text] if plain else text or ()) if isinstance(one, str)]
-        heard = {mine for mine in self.texts if any(_place(mine, one) is not None for one in said)}
-        for mine in heard:
-            require_plain(tokenizer, mine)
-        self.heard |= heard
+        for mine in self.texts:
+            if any(_place(mine, one) is not None for one in said):
+                require_plain(tokenizer, mine)
         if kwargs.get("truncation") and isinstance(length, int) and text:
             for one in said:
                 self.note(tokenizer, one, length)
@@ -77,12 +73,6 @@ class Reader:
         Raises:
             SpecError: If there is a text of which every encoder loses some.
         """
-        if self.against in self.texts and self.heard and self.against not in self.heard:
-            warnings.warn(
-                f"{name} reads nothing of the negative_prompt '{_short(str(self.against))}', as it is not guided; "
-                "raise its guidance scale, or leave the negative_prompt out",
-                stacklevel=2,
-            )
         for text, lost in self.lost.items():
             if some := [words for words in lost if words]:
                 if all(words is ALL or words for words in lost):
