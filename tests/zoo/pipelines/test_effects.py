@@ -27,8 +27,8 @@ CODE = torch.linspace(-1, 1, 256).reshape(1, 4, 8, 8)
 QUICK = (SD, XL, FLUX, SD3, "SanaPipeline", "StableDiffusionPAGPipeline")
 BARE = {"negative_prompt": None}
 UNTOLD = effects.ELSEWHERE | {"num_inference_steps", *effects.TIMES}
-CHOSEN = {"max_sequence_length", "text_encoder_out_layers"}
-"""What a tiny pipeline cannot do without."""
+CHOSEN = {"max_sequence_length", "text_encoder_out_layers", "_auto_resize", "max_area"}
+"""What a tiny pipeline cannot do without, or is large without."""
 VALUES = {
     "negative_prompt": "a blue sphere",
     "negative_prompt_2": "a blue sphere",

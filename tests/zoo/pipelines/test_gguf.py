@@ -3,13 +3,15 @@
 import json
 import shutil
 
+import numpy as np
+import packed
 import pytest
 import tiny
 import torch
 from torch import nn
 
 import latentzoo as lz
-from latentzoo.errors import CheckpointError, LatentzooError, MissingExtra
+from latentzoo.errors import CheckpointError, LatentzooError, MissingExtra, SpecError
 from latentzoo.rng import Rng
 from latentzoo.zoo.pipelines import files, gguf
 from laws import obey
@@ -18,36 +20,20 @@ ABOUT = tiny.MADE["FluxPipeline"]
 CALL = {**ABOUT.call, "prompt": tiny.PROMPT}
 
 
-def write(network, path, *, without=None, more=None):
-    """Writes a network as GGUF, matrices in eight bits; the numbers that it has then, by diffusers in 16 bits."""
-    library = pytest.importorskip("gguf")
-    eight = library.GGMLQuantizationType.Q8_0
-    writer, kept = library.GGUFWriter(path, "flux"), {}
-    for name, value in {**network.state_dict(), **(more or {})}.items():
-        x = value.numpy()
-        packed = x.ndim == 2 and x.shape[1] % 32 == 0
-        data = library.quants.quantize(x, eight) if packed else x
-        if name != without:
-            writer.add_tensor(name, data, raw_dtype=eight if packed else None)
-        numbers = library.quants.dequantize(data, eight).astype("float16") if packed else x
-        kept[name] = torch.from_numpy(numbers.astype("float32"))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return kept
+def saved(pipe, folder, kind="Q8_0", names=dict):
+    """A pipeline with the numbers that its transformer has in few bits; that file, and the folder of the rest."""
+    pipe.save_pretrained(folder / "rest")
+    shutil.rmtree(folder / "rest" / "transformer")
+    pipe.transformer.save_config(folder / "rest" / "transformer")
+    numbers = packed.write(pipe.transformer.state_dict(), folder / "model.gguf", kind, names=names)
+    pipe.transformer.load_state_dict(numbers)
+    return pipe, folder / "model.gguf", folder / "rest"
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A pipeline with numbers of eight bits, the file of its transformer, and the folder of the rest."""
-    folder = tmp_path_factory.mktemp("gguf")
-    pipe = ABOUT()
-    pipe.save_pretrained(folder / "rest")
-    shutil.rmtree(folder / "rest" / "transformer")
-    pipe.transformer.save_config(folder / "rest" / "transformer")
-    pipe.transformer.load_state_dict(write(pipe.transformer, folder / "model.gguf"))
-    return pipe, folder / "model.gguf", folder / "rest"
+    return saved(ABOUT(), tmp_path_factory.mktemp("gguf"))
 
 
 def test_the_map_is_that_of_its_numbers(made):
@@ -61,9 +47,55 @@ def test_the_map_is_that_of_its_numbers(made):
     obey(ours)
 
 
+def wide():
+    """FLUX whose matrices have whole blocks of 256 numbers."""
+    parts = ABOUT.build()
+    config = parts["transformer"].config
+    wider = {"attention_head_dim": 128, "num_attention_heads": 2, "axes_dims_rope": (16, 56, 56)}
+    return {**parts, "transformer": tiny.D.FluxTransformer2DModel.from_config(config, **wider)}
+
+
+@pytest.mark.parametrize("kind", packed.KINDS)
+def test_each_kind_of_few_bits(kind, tmp_path):
+    about = tiny.Tiny(wide, ABOUT.call, {}, "FluxPipeline")
+    pipe, file, rest = saved(about(), tmp_path, kind)
+    ours, theirs = lz.load(file, config=str(rest), **CALL), lz.load(pipe, **CALL)
+    held = {p.quant_type.name for p in ours.parameters() if hasattr(p, "quant_type")}
+    assert held == {kind}
+    z = Rng(1, 2).normal(theirs.space.dim)
+    x, y = z.clone().requires_grad_(), z.clone().requires_grad_()
+    torch.testing.assert_close(ours(x), theirs(y), atol=1e-3, rtol=0)  # numbers of 16 bits
+    gradients = (
+        torch.autograd.grad(ours(x).sum(), x)[0],
+        torch.autograd.grad(theirs(y).sum(), y)[0],
+    )
+    torch.testing.assert_close(*gradients, atol=2e-2 * float(gradients[1].abs().max()), rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("QwenImagePipeline", dict),
+        ("ZImagePipeline", packed.z_image),
+        ("StableDiffusion3Pipeline", packed.sd3),
+    ],
+)
+def test_other_denoisers_by_the_names_of_their_own_files(name, names, tmp_path):
+    about = tiny.MADE[name]
+    pipe, file, rest = saved(about(), tmp_path, names=names)
+    call = {**about.call, "prompt": tiny.PROMPT}
+    ours, theirs = lz.load(file, config=str(rest), **call), lz.load(pipe, **call)
+    assert any(hasattr(p, "quant_type") for p in ours.parameters())
+    z = Rng(1, 2).normal(theirs.space.dim)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(z), theirs(z), atol=1e-4, rtol=0)
+
+
 def test_a_lost_tensor_is_an_error(made, tmp_path):
     pipe, _, rest = made
-    write(pipe.transformer, file := tmp_path / "lost.gguf", without="proj_out.bias")
+    packed.write(
+        pipe.transformer.state_dict(), file := tmp_path / "lost.gguf", without="proj_out.bias"
+    )
     with pytest.raises(CheckpointError, match="is it complete") as caught:
         lz.load(file, config=str(rest), **CALL)
     assert "\n" not in str(caught.value)
@@ -83,10 +115,44 @@ def test_a_surplus_tensor_is_an_error(tmp_path):
     network = tiny.MADE["QwenImagePipeline"]().transformer
     network.save_config(tmp_path)
     alien = {"alien.bias": torch.ones(3), "alien.weight": torch.ones(3)}
-    write(network, file := tmp_path / "surplus.gguf", more=alien)
+    packed.write(network.state_dict() | alien, file := tmp_path / "surplus.gguf")
     with pytest.raises(CheckpointError, match=r"it has the surplus alien\.bias; is it") as caught:
         gguf.network(type(network), file, tmp_path, torch.float32)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("IQ2_XXS", "kind IQ2_XXS, which diffusers does not read"), ("TQ2_0", "of the kind TQ2_0")],
+)
+def test_bits_that_diffusers_does_not_read(kind, words, tmp_path):
+    library = pytest.importorskip("gguf")
+    how = library.GGMLQuantizationType[kind]
+    size, bytes_ = library.GGML_QUANT_SIZES[how]
+    writer = library.GGUFWriter(tmp_path / "x.gguf", "flux")
+    writer.add_tensor("a.weight", np.zeros((2, 512 // size * bytes_), np.uint8), raw_dtype=how)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(CheckpointError, match=words) as caught:
+        gguf.network(tiny.D.FluxTransformer2DModel, tmp_path / "x.gguf", tmp_path, torch.float32)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_whole_file(made, tmp_path):
+    (tmp_path / "cut.gguf").write_bytes(made[1].read_bytes()[:20000])
+    (tmp_path / "text.gguf").write_text("no file of weights")
+    for name in ("cut.gguf", "text.gguf"):
+        with pytest.raises(CheckpointError, match="it is no whole GGUF file; is it complete"):
+            lz.load(tmp_path / name, config=str(made[2]), **CALL)
+
+
+@pytest.mark.parametrize("name", ["PixArtTransformer2DModel", "OvisImageTransformer2DModel"])
+def test_a_class_of_which_diffusers_reads_no_file(name, tmp_path):
+    pytest.importorskip("gguf")
+    with pytest.raises(SpecError, match=f"{name} is not read from one file by diffusers"):
+        gguf.network(getattr(tiny.D, name), tmp_path / "x.gguf", tmp_path, torch.float32)
 
 
 def test_only_its_own_layers_follow_a_move():

@@ -117,7 +117,7 @@ def describe(folder: Path) -> tuple[Any, dict[str, tuple[str, str]]]:
         if not isinstance(value, list) or key.startswith("_") or len(value) != 2:
             continue
         library, part = value
-        if library is None or part is None:
+        if not isinstance(part, str) or library is None:  # left out; or two numbers of a setting
             continue
         if library not in LIBRARIES and not _own(library):
             raise CheckpointError(

@@ -6,6 +6,7 @@ diffusers rounds to 16 bits whatever is computed in.
 
 import sys
 from collections.abc import Iterable
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ DENOISERS = ("transformer", "unet")
 """The components that such a file may be, the first that a pipeline has."""
 PACKAGES = {"gguf": "gguf", "accelerate": "diffusers"}
 """What reads it, and the extra that brings it."""
+PLAIN = (0, 1)
+"""Kinds of 32 and of 16 bits, which every library reads."""
 LAYERS = "diffusers.quantizers.gguf.utils"
 """The module of diffusers' layers of such weights, which imports the package."""
 
@@ -52,16 +55,17 @@ def network(kind: Any, file: Path, folder: Path, dtype: torch.dtype) -> nn.Modul
     Raises:
         MissingExtra: If a package is not installed.
         SpecError: If diffusers reads no single file of this class.
-        CheckpointError: If the file has tensors that the network does not know.
-        RuntimeError, LookupError: From diffusers, if it lacks some.
+        CheckpointError: If the file is none, has bits of a kind that diffusers does not read, or has tensors that the network does not know, or lacks some.
     """
     for package, extra in PACKAGES.items():
         if find_spec(package) is None:
             raise MissingExtra(package, extra, "a GGUF file")
+    from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
     from diffusers.quantizers.quantization_config import GGUFQuantizationConfig
 
-    if not hasattr(kind, "from_single_file"):
+    if not any(base.__name__ in SINGLE_FILE_LOADABLE_CLASSES for base in kind.__mro__):
         raise SpecError(f"{kind.__name__} is not read from one file by diffusers; give its folder")
+    readable(file)
     with heard() as said:
         net = kind.from_single_file(
             str(file),
@@ -77,6 +81,26 @@ def network(kind: Any, file: Path, folder: Path, dtype: torch.dtype) -> nn.Modul
             f"{file}: it has the surplus {surplus[0]}; is it the file of another network?"
         )
     return net
+
+
+def readable(file: Path) -> None:
+    """Looks at the kinds of a file's bits.
+
+    Raises:
+        CheckpointError: If it is no GGUF file, or diffusers does not read one of them.
+    """
+    reader = import_module("gguf").GGUFReader
+    known = {int(kind) for kind in import_module(LAYERS).SUPPORTED_GGUF_QUANT_TYPES} | {*PLAIN}
+    try:
+        tensors = reader(str(file)).tensors
+    except Exception as error:  # whatever a file makes its reader do
+        raise CheckpointError(f"{file}: it is no whole GGUF file; is it complete?") from error
+    for tensor in tensors:
+        if int(tensor.tensor_type) not in known:
+            raise CheckpointError(
+                f"{file}: its {tensor.name} has bits of the kind {tensor.tensor_type.name}, which diffusers does not "
+                "read; take a file of Q8_0, Q6_K, Q5_K, Q4_K or another kind that it reads"
+            )
 
 
 def follow(networks: Iterable[nn.Module]) -> None:
