@@ -128,7 +128,8 @@ def values(kind, call):
         elif value is None and {int, float} & kinds:
             value = 0.7 if float in kinds else 2
         needed = p.default is p.empty or name in CHOSEN or pictures.is_picture(name)
-        if name not in UNTOLD and not ours(name) and not needed and value:
+        plain = not isinstance(value, torch.Tensor) and value
+        if name not in UNTOLD and not ours(name) and not needed and plain:
             yield name, value
 
 

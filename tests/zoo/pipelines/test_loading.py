@@ -6,12 +6,15 @@ import shutil
 import pytest
 import tiny
 import torch
+from every import ALL
 from safetensors.torch import load_file, save_file
+from test_pipelines import takes_text
 
 import latentzoo as lz
 from latentzoo.errors import CheckpointError, MissingExtra, SpecError, UnknownName
 from latentzoo.rng import Rng
 from latentzoo.zoo import pipelines
+from latentzoo.zoo.pipelines import files
 from latentzoo.zoo.pipelines.quiet import quiet
 
 CALL = {"num_inference_steps": 2, "height": 16, "width": 16}
@@ -221,3 +224,33 @@ def test_log_lines_about_errors_are_not_shown_beside_the_error(capfd):
 def test_a_pipeline_needs_a_prompt(whole):
     with pytest.raises(SpecError, match="needs a prompt"):
         lz.load(whole, **CALL)
+
+
+@pytest.mark.parametrize(
+    ("name", "library", "part"),
+    [
+        ("StableCascadeDecoderPipeline", "wuerstchen", "vqgan"),
+        ("PaintByExamplePipeline", "paint_by_example", "image_encoder"),
+    ],
+)
+def test_parts_that_diffusers_has_moved_away_are_found(name, library, part, tmp_path):
+    """Repositories name them by pipelines that have retired since, and diffusers itself reads them no more."""
+    about = ALL[name]
+    pipe = about()
+    pipe.save_pretrained(tmp_path)
+    path = tmp_path / "model_index.json"
+    index = json.loads(path.read_text())
+    path.write_text(json.dumps(index | {part: [library, index[part][1]]}))
+    prompt = {"prompt": tiny.PROMPT} if takes_text(pipe) else {}
+    loaded, given = (lz.load(x, **about.call, **prompt) for x in (tmp_path, pipe))
+    z = Rng(1).normal(given.space.dim)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(z), given(z), atol=1e-4, rtol=0)
+    assert not hasattr(tiny.D.pipelines, library)
+
+
+def test_two_numbers_in_a_model_index_are_a_setting(tmp_path):
+    """As Krea 2 has them, which says there which layers of its text encoder it reads."""
+    index = {"_class_name": "Krea2Pipeline", "text_encoder_select_layers": [1, 2]}
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    assert files.describe(tmp_path)[1] == {}

@@ -169,13 +169,14 @@ def _download(repository: str, index: Path, variant: str | None) -> Path:
     from latentzoo.hub.offline import obeyed, shut
     from latentzoo.zoo.pipelines import files, kinds
 
-    kinds.judge(files.describe(index.parent)[0])
+    kind, components = files.describe(index.parent)
+    kinds.judge(kind)
     own = (
         {"cache_dir": cache.folder() / "huggingface"} if os.environ.get("LATENTZOO_CACHE") else {}
     )
     repository, _, revision = repository.partition("@")
     try:
-        with obeyed():
+        with obeyed(), files.at_home(components):
             folder = DiffusionPipeline.download(
                 repository,
                 revision=revision or None,

@@ -5,7 +5,8 @@ safetensors unless pickles are asked for, which are read as tensors only.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -61,7 +62,7 @@ def pipeline(
         weights.complete(folder, (name for name in index if name != own))
     loras = [] if lora is None else read_loras(lora if isinstance(lora, list) else [lora])
     settings = {"torch_dtype": dtype or torch.float32}
-    with unsound(file or folder), quiet():
+    with unsound(file or folder), quiet(), at_home(index):
         if file is not None:
             whole(file, variant, safe=use_safetensors)
         if file is not None and own is None:
@@ -152,6 +153,21 @@ def exchange(scheduler: Any, wanted: str | Mapping[str, Any]) -> Any:
         return kind.from_config(scheduler.config, **given)
 
 
+@contextmanager
+def at_home(index: Mapping[str, tuple[str, str]]) -> Iterator[None]:
+    """Lets diffusers find the parts of its pipelines that it has moved away since repositories named them: Stable
+    Cascade's decoder is one of Wuerstchen's, whose pipeline has retired."""
+    moved = {library for library, _ in index.values() if not hasattr(diffusers.pipelines, library)}
+    homes = {library: _home(library) for library in moved - {*LIBRARIES}}
+    for library, home in homes.items():
+        setattr(diffusers.pipelines, library, home)
+    try:
+        yield
+    finally:
+        for library in homes:
+            delattr(diffusers.pipelines, library)
+
+
 def whole(file: Path, variant: str | None, *, safe: bool) -> None:
     """Looks whether a file can have all networks in it, as it is asked for.
 
@@ -186,7 +202,7 @@ def _single(kind: Any, file: Path, folder: Path, settings: dict[str, Any]) -> An
 
 
 def _class(library: str, name: str) -> Any:
-    module = import_module(library if library in LIBRARIES else f"diffusers.pipelines.{library}")
+    module = import_module(library) if library in LIBRARIES else _home(library)
     kind = getattr(module, name, None)
     if kind is None:
         raise UnknownName(f"class of {library}", name, dir(module), shown="see its documentation")
@@ -200,4 +216,12 @@ def _weighs(kind: Any) -> bool:
 
 def _own(library: Any) -> bool:
     """Whether a library is one of diffusers' own pipelines, which bring networks."""
-    return isinstance(library, str) and hasattr(diffusers.pipelines, library)
+    return isinstance(library, str) and _home(library) is not None
+
+
+def _home(library: str) -> Any:
+    """The module of one of diffusers' own pipelines, retired ones too; None for any other name."""
+    if hasattr(diffusers.pipelines, library):
+        return getattr(diffusers.pipelines, library)
+    retired = f"diffusers.pipelines.deprecated.{library}"
+    return import_module(retired) if library.isidentifier() and find_spec(retired) else None

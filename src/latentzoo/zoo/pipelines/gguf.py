@@ -55,7 +55,8 @@ def network(kind: Any, file: Path, folder: Path, dtype: torch.dtype) -> nn.Modul
     Raises:
         MissingExtra: If a package is not installed.
         SpecError: If diffusers reads no single file of this class.
-        CheckpointError: If the file is none, has bits of a kind that diffusers does not read, or has tensors that the network does not know, or lacks some.
+        CheckpointError: If the file is none, has bits of a kind that diffusers does not read, has tensors that the
+            network does not know, or lacks some.
     """
     for package, extra in PACKAGES.items():
         if find_spec(package) is None:
