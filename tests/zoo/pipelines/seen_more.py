@@ -214,7 +214,6 @@ def _():
     None,
     image=LARGE,
     mask_image=LARGE_MASK,
-    jump_n_sample=1,
     **ALONE,
 )
 def _():

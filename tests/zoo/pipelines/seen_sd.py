@@ -261,7 +261,14 @@ SANA = {k: v for k, v in tiny.SANA.items() if k not in ("height", "width")}
 SQUARE = SEEN.resize((32, 32))
 
 
-@pictured("SanaControlNetPipeline", None, control_image=SQUARE, **tiny.SANA)
+@pictured(
+    "SanaControlNetPipeline",
+    None,
+    control_image=SQUARE,
+    controlnet_conditioning_scale=0.5,
+    guidance_scale=1.5,
+    **tiny.SANA,
+)
 def _():
     parts = tiny.sana(flow(shift=3.0))
     deep = type(parts["transformer"]).from_config(parts["transformer"].config, num_layers=2)
