@@ -276,3 +276,17 @@ def test_a_repository_is_brought_with_pickles_only_where_it_has_nothing_else(
         f"diffusion_pytorch_model.{ending}",
     }
     assert read(folder).tensors["conv.weight"].tolist() == [1, 1]
+
+
+def test_settings_that_another_program_left_in_the_cache_are_no_repository(
+    own_cache, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("LATENTZOO_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path))
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "config.json").write_text("{}")
+    with pytest.raises(fetch.DownloadError, match="LATENTZOO_OFFLINE forbids to download it"):
+        fetch.from_hub("hf://me/cats")
+    assert fetch.local("hf://me/cats") is None
+    save_file({"a": torch.ones(2)}, tmp_path / "unet" / "diffusion_pytorch_model.safetensors")
+    assert fetch.from_hub("hf://me/cats") == tmp_path

@@ -23,8 +23,8 @@ from torch.nn import functional as F
 from latentzoo.errors import CheckpointError, SpecError, UnknownName
 from latentzoo.guides import compared, declared, tables
 from latentzoo.guides.preprocess import at_least_single, in_type_of
+from latentzoo.guides.pretrained import hushed, package
 from latentzoo.guides.pretrained import load as pretrained
-from latentzoo.guides.pretrained import package
 from latentzoo.guides.roles import Attributes
 from latentzoo.hub import offline
 
@@ -134,7 +134,7 @@ def load(name: str) -> Classifier:
 
 def _timm(name: str) -> Classifier:
     try:
-        with offline.obeyed():
+        with offline.obeyed(), hushed():
             library: Any = package("timm", "timm", f"the classifier '{name}'")
             network = library.create_model(name, pretrained=True)
     except (OSError, RuntimeError) as error:

@@ -3,6 +3,7 @@
 Nothing is downloaded where `LATENTZOO_OFFLINE` forbids it, no code of a repository runs, and nothing is printed.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -79,13 +80,24 @@ def load(kind: str, source: str, *, spare: str | None = None) -> Any:
 @contextmanager
 def quiet(library: Any) -> Iterator[None]:
     """Keeps `transformers` from printing inside."""
-    logging = library.utils.logging
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    own = library.utils.logging
+    verbosity, bars = own.get_verbosity(), own.is_progress_bar_enabled()
+    own.set_verbosity_error()
+    own.disable_progress_bar()
     try:
         yield
     finally:
-        logging.set_verbosity(verbosity)
+        own.set_verbosity(verbosity)
         if bars:
-            logging.enable_progress_bar()
+            own.enable_progress_bar()
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Keeps libraries that log their errors beside raising them from printing inside."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -232,7 +232,7 @@ def _open_clip(name: str) -> OpenClip:
     if model.startswith(("hf-hub:", "local-dir:")):
         model, pretrained_on = name, None  # they bring their own
     try:
-        with offline.obeyed():
+        with offline.obeyed(), pretrained.hushed():
             purpose = f"the text-image model '{model}'"
             package = pretrained.package("open_clip", "open_clip", purpose)
             network, _, theirs = package.create_model_and_transforms(

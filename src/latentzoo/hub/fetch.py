@@ -29,6 +29,7 @@ FOLDER = ["*.json", "*.safetensors"]  # what is wanted of a repository
 PICKLED = [
     "*pytorch_model*.bin"
 ]  # and of one without safetensors, as of 2022; read by the safe reader
+WEIGHTS = ["*.safetensors", "*.bin"]
 ATTEMPTS, PAUSE, TIMEOUT, BLOCK = 5, 1.0, 30.0, 2**20
 
 
@@ -254,7 +255,11 @@ def _from_hub(url: str, progress: Progress | None, local_only: bool) -> Path:
             str(snapshot_download(f"{owner}/{repo}", allow_patterns=patterns, **options))
         )
         folder = wanted(FOLDER)
-        return folder if any(folder.rglob("*.safetensors")) else wanted([*FOLDER, *PICKLED])
+        if not any(folder.rglob("*.safetensors")):
+            folder = wanted([*FOLDER, *PICKLED])
+        if options["local_files_only"] and not any(map(any, map(folder.rglob, WEIGHTS))):
+            raise LocalEntryNotFoundError("settings, as other programs left them, and no weights")
+        return folder
     except LocalEntryNotFoundError as error:
         reason = (
             "LATENTZOO_OFFLINE forbids to download it"

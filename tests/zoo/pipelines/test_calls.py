@@ -250,6 +250,22 @@ def test_a_gradient_that_is_cut_is_found():
         lz.load(pipe, prompt=tiny.PROMPT, **sana.call)
 
 
+def test_a_decoder_that_draws_is_no_function():
+    """As the consistency decoder does, which starts at noise of its own."""
+    stable = tiny.MADE["StableDiffusionPipeline"]
+    pipe = stable()
+    down, up = 2 * ("ResnetDownsampleBlock2D",), 2 * ("ResnetUpsampleBlock2D",)
+    pipe.vae = tiny.D.ConsistencyDecoderVAE(
+        **{"latent_channels": 4, "encoder_block_out_channels": (16, 16)},
+        **{"encoder_down_block_types": 2 * ("DownEncoderBlock2D",), "encoder_norm_num_groups": 8},
+        **{"encoder_layers_per_block": 1, "decoder_layers_per_block": 1},
+        **{"decoder_block_out_channels": (32, 32), "decoder_down_block_types": down},
+        decoder_up_block_types=up,
+    ).eval()
+    with pytest.raises(SpecError, match="ConsistencyDecoderVAE gives another output at each call"):
+        lz.load(pipe, prompt=tiny.PROMPT, **stable.call)
+
+
 def test_a_gradient_that_is_not_finite_is_found(pipe):
     lost = copy.copy(pipe)
     lost.unet = copy.deepcopy(pipe.unet)

@@ -131,6 +131,15 @@ def judge(call: Callable[..., Any], network: Any, args: Any, kwargs: dict[str, A
             return
         found.append(q)
     name = type(network).__name__
+    with torch.no_grad():
+        once, again = at_(x), at_(x)
+    if not all(
+        torch.allclose(a, b, rtol=1e-2, atol=1e-2) for a, b in zip(once, again, strict=True)
+    ):
+        raise SpecError(
+            f"{name} gives another output at each call, as it draws numbers of its own; take one that is a function "
+            "of its input"
+        )
     if not all(map(math.isfinite, found)):
         raise SpecError(
             f"the gradient of {name} is not finite, though its output is; is it offloaded to a disk? "
