@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentzoo.nn import attention
 from latentzoo.nn.attention import attend
+
+
+@pytest.fixture(params=[0, attention.FEW], ids=["kernel", "formula"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few tokens go the way of many, and the way of few."""
+    monkeypatch.setattr(attention, "FEW", request.param)
 
 
 def formula(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -18,6 +25,7 @@ def tokens(*shape: int, needs: bool = True) -> Tensor:
     )
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("constant", [(), (0,), (1, 2)])
 def test_attention_and_its_derivatives_are_those_of_the_formula(constant: tuple[int, ...]) -> None:
     inputs = [tokens(2, 3, n, 4, needs=i not in constant) for i, n in enumerate((5, 7, 7))]
@@ -26,6 +34,7 @@ def test_attention_and_its_derivatives_are_those_of_the_formula(constant: tuple[
     assert torch.autograd.gradgradcheck(attend, inputs)
 
 
+@pytest.mark.usefixtures("way")
 def test_a_gradient_can_be_taken_again() -> None:
     q, k, v = (tokens(1, 2, 6, 4) for _ in range(3))
     y = attend(q, k, v).square().sum()

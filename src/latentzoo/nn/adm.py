@@ -29,6 +29,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from latentzoo.nn.attention import attend
+from latentzoo.nn.pointwise import Pointwise, Pointwise1d
 
 Resample = Callable[[Tensor], Tensor]
 
@@ -90,7 +91,7 @@ class Residual(Conditional, ABC):
         super().__init__()
         self.resample = resample
         self.in_layers = nn.Sequential(normalise(i), nn.SiLU(), nn.Conv2d(i, o, 3, padding=1))
-        self.skip_connection = nn.Identity() if i == o else nn.Conv2d(i, o, 1)
+        self.skip_connection = nn.Identity() if i == o else Pointwise(i, o)
 
     @abstractmethod
     def finish(self, h: Tensor, time: Any, context: Any, /) -> Tensor:
@@ -173,8 +174,8 @@ class AttentionBlock(nn.Module):
         super().__init__()
         self.heads, self.order = heads, order
         self.norm = normalise(channels)
-        self.qkv = nn.Conv1d(channels, 3 * channels, 1)
-        self.proj_out = nn.Conv1d(channels, channels, 1)
+        self.qkv = Pointwise1d(channels, 3 * channels)
+        self.proj_out = Pointwise1d(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (B, C, H, W) to the same shape."""

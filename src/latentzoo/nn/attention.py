@@ -4,7 +4,8 @@ r"""Attention, in the memory of its inputs.
 
 torch has a kernel for it that never holds the N x N matrix, but takes it only for tensors whose
 channels are last in memory, and it cannot be differentiated twice. Here the channels are brought
-last, and a second derivative goes by the formula.
+last, and a second derivative goes by the formula. So does all on a processor where there are few tokens: the
+matrix is no larger than they are then, and nothing is copied.
 
 Users: ADM, DDPM, EDM, LDM, DDGAN, the avatars' U-Nets, those of diffusers.
 
@@ -23,11 +24,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
+FEW = 64
+"""How many tokens are few."""
+
 
 def attend(
     q: Float[Tensor, "B H N c"], k: Float[Tensor, "B H M c"], v: Float[Tensor, "B H M c"]
 ) -> Float[Tensor, "B H N c"]:
     """Lets N tokens look at M tokens, for each of H heads of width c."""
+    if k.shape[-2] <= FEW and q.device.type == "cpu" and q.element_size() >= 4:
+        return (q * q.shape[-1] ** -0.5 @ k.mT).softmax(-1) @ v
     q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
     differentiated = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
     if not differentiated or torch.compiler.is_compiling():

@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentzoo.nn.attention import attend
+from latentzoo.nn.pointwise import Pointwise
 
 
 def time_features(t: Tensor, features: int) -> Tensor:
@@ -55,7 +56,7 @@ class ResnetBlock(nn.Module):
         self.norm1, self.conv1 = normalise(i), nn.Conv2d(i, o, 3, padding=1)
         self.temb_proj = nn.Linear(time, o) if time else None
         self.norm2, self.conv2 = normalise(o), nn.Conv2d(o, o, 3, padding=1)
-        self.nin_shortcut = nn.Conv2d(i, o, 1) if i != o else None
+        self.nin_shortcut = Pointwise(i, o) if i != o else None
 
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
         """Maps (B, i, H, W), and the time (B, features), to (B, o, H, W)."""
@@ -72,9 +73,7 @@ class AttnBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = normalise(channels)
-        self.q, self.k, self.v, self.proj_out = (
-            nn.Conv2d(channels, channels, 1) for _ in range(4)
-        )
+        self.q, self.k, self.v, self.proj_out = (Pointwise(channels, channels) for _ in range(4))
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (B, C, H, W) to the same shape."""

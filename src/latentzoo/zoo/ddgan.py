@@ -43,6 +43,7 @@ from latentzoo.nn.ddpm import time_features
 from latentzoo.nn.fir import blur, downsample, upsample
 from latentzoo.nn.levels import attending
 from latentzoo.nn.levels import require as require_levels
+from latentzoo.nn.pointwise import Pointwise
 from latentzoo.options import Count, Natural, Weight
 from latentzoo.space import Space
 
@@ -228,7 +229,7 @@ class ResBlock(Conditional):
         self.norm1, self.conv1 = AdaptiveNorm(i, style), nn.Conv2d(i, o, 3, padding=1)
         self.time = nn.Linear(time, o)
         self.norm2, self.conv2 = AdaptiveNorm(o, style), nn.Conv2d(o, o, 3, padding=1)
-        self.skip = nn.Conv2d(i, o, 1) if i != o or resample else nn.Identity()
+        self.skip = Pointwise(i, o) if i != o or resample else nn.Identity()
 
     def forward(self, x: Tensor, time: Tensor, style: Tensor) -> Tensor:
         h = self.conv1(self.resample(F.silu(self.norm1(x, style))))
@@ -243,7 +244,7 @@ class Attention(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = normalise(channels)
-        self.q, self.k, self.v, self.out = (nn.Conv2d(channels, channels, 1) for _ in range(4))
+        self.q, self.k, self.v, self.out = (Pointwise(channels, channels) for _ in range(4))
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (B, C, H, W) to the same shape."""

@@ -50,6 +50,7 @@ from latentzoo.nn import adm, ddpm
 from latentzoo.nn.attention import attend
 from latentzoo.nn.autoencoder import KL, VQ, read_shape
 from latentzoo.nn.levels import require as require_levels
+from latentzoo.nn.pointwise import Pointwise
 from latentzoo.options import Count, Natural, Positive, Share, Weight
 
 
@@ -79,11 +80,11 @@ class SpatialTransformer(adm.Conditional):
     def __init__(self, channels: int, heads: int, context: int, depth: int) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(32, channels, eps=1e-6)
-        self.proj_in = nn.Conv2d(channels, channels, 1)
+        self.proj_in = Pointwise(channels, channels)
         self.transformer_blocks = nn.ModuleList(
             TransformerBlock(channels, heads, context) for _ in range(depth)
         )
-        self.proj_out = nn.Conv2d(channels, channels, 1)
+        self.proj_out = Pointwise(channels, channels)
 
     def forward(self, x: Tensor, time: Tensor, context: Tensor) -> Tensor:
         """Maps (B, C, H, W) and tokens (B, n, context) to (B, C, H, W)."""
