@@ -29,7 +29,7 @@ References:
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ from latentzoo.diagnosis.convergence import LONG, ess_bulk, ess_tail, normal_sco
 from latentzoo.diagnosis.gradients import gradients
 from latentzoo.diagnosis.groups import groups
 from latentzoo.diagnosis.left import erring, felt, heat, lost, unfinished
+from latentzoo.diagnosis.rows import Rows
 from latentzoo.diagnosis.settled import CHAINS, apart, moving, unsettled
 from latentzoo.diagnosis.traced import Stopped, Traced
 from latentzoo.kernels.types import Kernel, Population
@@ -66,6 +67,7 @@ class Numbers:
         felt: How much of it phi and |z|^2 may feel, at 95 % confidence, in their standard deviations.
         lost: The part of the posterior that was passed and that no draw is in, see `left`.
         unfinished: How much of a move before the tested steps they may not have finished, see `left`.
+        going: The same of a move that all chains share, along where they were going, see `run.heading`.
         energy: The mean of phi over the chains at 50, 75 and 100 % of the run.
         energy_error: The standard error of the last of them.
         energy_range: The standard deviation of all energies of the last quarter.
@@ -113,6 +115,7 @@ class Numbers:
     felt: float | None
     lost: float | None
     unfinished: float | None
+    going: float | None
     energy: tuple[float, ...]
     energy_error: float | None
     energy_range: float | None
@@ -149,23 +152,6 @@ class Numbers:
     nats_most_error: float | None
 
 
-class _Rows(NamedTuple):
-    """The living chains' record, each (T, B) but `along`, (T, K, B), and which rows are of what kind, (T,)."""
-
-    phi: np.ndarray
-    norm2: np.ndarray
-    accept: np.ndarray
-    step_size: np.ndarray
-    beta: np.ndarray
-    error: np.ndarray
-    along: np.ndarray
-    identity: np.ndarray
-    going: np.ndarray
-    arrived: np.ndarray
-    half: np.ndarray
-    tested: np.ndarray
-
-
 def measure(
     trace: Traced,
     z: Float[Tensor, "B D"],
@@ -178,7 +164,7 @@ def measure(
     z, alive = z.cpu(), np.ones(len(z), bool)
     alive[[failure.chain for failure in failures]] = False
     keep = torch.from_numpy(np.flatnonzero(alive))
-    rows = _rows(trace, alive)
+    rows = Rows.of(trace, alive)
     half, tested = rows.half, rows.tested
     cost = 1.0 if kernel is None else kernel.gradients
     known = None if kernel is None or state is None else kernel.population(state)
@@ -203,20 +189,7 @@ def measure(
     )
 
 
-def _rows(trace: Traced, alive: np.ndarray) -> _Rows:
-    columns = trace.array.astype(float)[:, :6, alive].transpose(1, 0, 2)
-    accept, beta = columns[2], columns[4]
-    after = np.arange(len(beta)) > 0
-    arrived = after & (beta == 1).all(1) & (beta.shape[1] > 0)
-    half = arrived & (np.arange(len(beta)) >= len(beta) // 2)
-    along = trace.along.astype(float)[:, :, alive]
-    identity, going = trace.identity.astype(float)[:, alive], trace.going.astype(float)[:, alive]
-    tested = after & ~np.isnan(accept).any(1)
-    known = along, identity, going, arrived, half, tested
-    return _Rows._make([*columns, *known])
-
-
-def _energy(rows: _Rows) -> dict[str, Any]:
+def _energy(rows: Rows) -> dict[str, Any]:
     """The mean energy on the way, its standard error at the end, and whether it still moves."""
     phi = rows.phi
     length, chains = phi.shape
@@ -230,7 +203,8 @@ def _energy(rows: _Rows) -> dict[str, Any]:
     if length < ROWS or not rows.arrived[5 * length // 8 :].all():
         names = ("energy_range", "energy_spread", "relaxing", "drifting", "unsettled")
         return found | dict.fromkeys(names)
-    moves = [moving(x) for x in _means_kept(rows)[1:]]
+    others = [*rows.known[1:], *[rows.going] * rows.late(rows.going)]
+    moves = [moving(x) for x in others]
     last = phi[3 * length // 4 :]
     spread = float(last.std())
     return found | {
@@ -242,14 +216,14 @@ def _energy(rows: _Rows) -> dict[str, Any]:
     }
 
 
-def _places(rows: _Rows) -> dict[str, Any]:
+def _places(rows: Rows) -> dict[str, Any]:
     """How far apart the chains are in energy, and in how many groups by all that is followed."""
     length, chains = rows.phi.shape
     long = length >= ROWS and rows.arrived[5 * length // 8 :].all()
     if not long or chains < CHAINS:
         return {"apart": None, "ranked": None, "groups": ()}
     last = rows.phi[3 * length // 4 :]
-    count = np.bincount(groups([x[5 * length // 8 :] for x in _followed(rows)]))
+    count = np.bincount(groups([x[5 * length // 8 :] for x in rows.followed]))
     return {
         "apart": apart(last),
         "ranked": apart(normal_scores(last)),
@@ -257,35 +231,25 @@ def _places(rows: _Rows) -> dict[str, Any]:
     }
 
 
-def _way(rows: _Rows, kernel: Kernel | None, dim: int) -> dict[str, Any]:
+def _way(rows: Rows, kernel: Kernel | None, dim: int) -> dict[str, Any]:
     """What the way to the posterior left behind; see `left`."""
     length, chains = rows.phi.shape
     if length < ROWS or chains == 0 or not rows.arrived[5 * length // 8 :].all():
-        return dict.fromkeys(("heat", "felt", "lost", "unfinished"))
+        return dict.fromkeys(("heat", "felt", "lost", "unfinished", "going"))
     found: dict[str, Any] = {"lost": lost(rows.phi, rows.beta, rows.norm2, dim)}
     friction = None if kernel is None else kernel.friction
     if friction is None:
-        return found | dict.fromkeys(("heat", "felt", "unfinished"))
+        return found | dict.fromkeys(("heat", "felt", "unfinished", "going"))
     kept, step_size = np.isnan(rows.accept), rows.step_size
     found["heat"] = heat(rows.error, step_size, kept, rows.tested, friction)
     found["felt"] = felt((rows.phi, rows.norm2), step_size, rows.tested, friction)
-    few = chains < CHAINS
-    left = None if few else unfinished(_means_kept(rows), step_size, rows.tested, friction)
-    return found | {"unfinished": left}
+    left = lambda followed: unfinished(followed, step_size, rows.tested, friction)
+    found["unfinished"] = None if chains < CHAINS else left(rows.known)
+    found["going"] = left([rows.going]) if rows.late(rows.going) else None
+    return found
 
 
-def _followed(rows: _Rows) -> list[Float[np.ndarray, "T B"]]:
-    """The numbers that a run is followed by."""
-    return [rows.phi, rows.norm2, *rows.along.transpose(1, 0, 2)]
-
-
-def _means_kept(rows: _Rows) -> list[Float[np.ndarray, "T B"]]:
-    """The numbers whose means over the chains the posterior keeps, as far as they are known; phi is the first."""
-    from_here = 5 * len(rows.phi) // 8
-    return [x for x in (*_followed(rows), rows.going) if np.isfinite(x[from_here:]).all()]
-
-
-def _averages(rows: _Rows, gradients: float) -> dict[str, Any]:
+def _averages(rows: Rows, gradients: float) -> dict[str, Any]:
     """R-hat and effective sample sizes over the second half, or None where they would mislead."""
     count, chains = int(rows.half.sum()), rows.phi.shape[1]
     along = rows.along[rows.half]
@@ -303,7 +267,7 @@ def _averages(rows: _Rows, gradients: float) -> dict[str, Any]:
     }
 
 
-def _identity(rows: _Rows) -> dict[str, Any]:
+def _identity(rows: Rows) -> dict[str, Any]:
     """Stein's identity over the last three eighths, each chain's average a draw."""
     length, chains = rows.identity.shape
     last = rows.identity[3 * length // 4 :]

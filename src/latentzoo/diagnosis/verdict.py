@@ -25,6 +25,8 @@ UNSETTLED = 1.0
 """By how many of its standard deviations phi may still move, or be raised by heat, for all that is known."""
 UNFINISHED = 0.5
 """How much of a move before the tested steps they may leave unfinished, in standard deviations."""
+GOING = 0.25
+"""The same of a move of all chains together, of which only what both halves of them share is seen."""
 WRONG, MOVED = 0.1, 0.5
 """The least deviation from Stein's identity that matters, per dimension; and in standard deviations of |z|^2, which
 in many dimensions is less."""
@@ -101,6 +103,11 @@ def _reasons(found: Numbers, kernel: Kernel, failures: Sequence[Stopped]) -> Ite
         yield (
             f"the chains still moved before the tested steps, and those are too short to finish it: up to "
             f"{found.unfinished:.1f} standard deviations are left; {_longer(kernel)}"
+        )
+    if found.going is not None and found.going > GOING:
+        yield (
+            f"the chains as a whole were still going somewhere before the tested steps, and up to {found.going:.2f} "
+            f"standard deviations of it are left; {_longer(kernel)}"
         )
     if found.lost is not None and found.lost > LOST:
         yield (
