@@ -190,7 +190,7 @@ def qwen(**more):
 QWEN = {
     "true_cfg_scale": 2.0,
     "negative_prompt": "blur",
-    "max_sequence_length": 64,
+    "max_sequence_length": 256,
     "guidance_scale": None,
 }
 

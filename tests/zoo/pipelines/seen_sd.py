@@ -302,7 +302,7 @@ def _():
     None,
     true_cfg_scale=2.0,
     negative_prompt="blur",
-    max_sequence_length=64,
+    max_sequence_length=256,
     **{**SHOWN, "guidance_scale": None},
 )
 def _():

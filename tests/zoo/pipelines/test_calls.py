@@ -13,6 +13,7 @@ from latentzoo.errors import SpecError, UnknownName
 from latentzoo.generator import images
 from latentzoo.posterior import Posterior
 from latentzoo.rng import Rng
+from latentzoo.zoo.pipelines import probe
 
 CALL = {"num_inference_steps": 2, "height": 16, "width": 16}
 
@@ -264,6 +265,15 @@ def test_a_decoder_that_draws_is_no_function():
     ).eval()
     with pytest.raises(SpecError, match="ConsistencyDecoderVAE gives another output at each call"):
         lz.load(pipe, prompt=tiny.PROMPT, **stable.call)
+
+
+def test_a_network_that_bends_within_a_thousandth_has_its_gradient():
+    x = torch.randn(64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    wave = lambda x: torch.sin(2000 * x)
+    probe.judge(wave, nn.Identity(), (x,), {})
+    cut = lambda x: wave(x.detach()) + 0.1 * wave(x)
+    with pytest.raises(SpecError, match="cuts the gradient"):
+        probe.judge(cut, nn.Identity(), (x,), {})
 
 
 def test_a_gradient_that_is_not_finite_is_found(pipe):

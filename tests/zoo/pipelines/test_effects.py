@@ -59,7 +59,7 @@ VALUES = {
         (FLUX, {"negative_prompt": "blur"}, {"negative_prompt"}),
         (FLUX, {"guidance_scale": 1.0}, set()),
         (FLUX, {"max_sequence_length": 512, "prompt_2": tiny.PROMPT}, set()),
-        (QWEN, {"true_cfg_scale": 3.0}, {"true_cfg_scale"}),
+        (QWEN, {"true_cfg_scale": 3.0, **BARE}, {"true_cfg_scale"}),
         (QWEN, {"guidance_scale": 2.0}, {"guidance_scale"}),
         (SD3, {"skip_layer_guidance_scale": 2.0}, {"skip_layer_guidance_scale"}),
         (SD3, {"skip_guidance_layers": [1], "skip_layer_guidance_stop": 1.0}, set()),

@@ -1,8 +1,10 @@
 """Which words of a prompt are lost: those of the user's text, not those of a pipeline's template around it."""
 
 import pytest
+import tiny
 import tokens as K
 
+import latentzoo as lz
 from latentzoo.errors import SpecError
 from latentzoo.zoo.pipelines.words import Reader
 
@@ -50,3 +52,17 @@ def test_what_is_said_is_one_line():
     with pytest.raises(SpecError) as caught:
         read(6, whole="a\nred cube", texts=["a\nred cube"])
     assert "\n" not in str(caught.value)
+
+
+def test_words_that_are_cut_behind_the_tokenizer_are_lost():
+    """Qwen-Image's tokenizer reads 1024, and the pipeline throws away what is behind `max_sequence_length`."""
+    about = tiny.MADE["QwenImagePipeline"]
+    load = lambda n: lz.load(
+        about(), prompt=tiny.PROMPT, **{**about.call, "max_sequence_length": n}
+    )
+    with pytest.raises(
+        SpecError, match=r"'a red cube' is longer than .* 'cube' would be lost"
+    ) as e:
+        load(64)
+    assert "\n" not in str(e.value)
+    load(256)

@@ -528,7 +528,7 @@ def qwen_vae():
     {"start": (1, 4, 4, 4)},
     true_cfg_scale=2.0,
     negative_prompt="blur",
-    max_sequence_length=64,
+    max_sequence_length=256,
 )
 def _():
     return {

@@ -273,7 +273,9 @@ class TextToImage(Generator):
         def encode(pipe: Any, args: Any, kwargs: Any) -> Any:
             encoder = texts.as_before(reader.hearing(pipe)).encode_prompt
             memory.keep(texts.ask(encoder, args, kwargs, many=self.many))
-            return memory.said(len(memory) - 1).one
+            said = memory.said(len(memory) - 1).one
+            reader.compare(encoder, args, kwargs, said)
+            return said
 
         with torch.enable_grad():
             image = self._run([asked], draws, caller, encode)

@@ -6,10 +6,13 @@ looked for: what is lost of the template is the pipeline's own affair.
 
 import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
 from transformers import PreTrainedTokenizerBase
 
 from latentzoo.errors import SpecError
@@ -30,6 +33,7 @@ class Reader:
     def __init__(self, texts: Sequence[str]) -> None:
         self.texts = sorted({text for text in texts if text.strip()}, key=len, reverse=True)
         self.lost: dict[str, list[str | None]] = {}
+        self.longest = 0
 
     def hearing(self, pipe: Any) -> Any:
         """A copy of the pipeline whose tokenizers are heard."""
@@ -50,6 +54,9 @@ class Reader:
         for mine in self.texts:
             if any(_place(mine, one) is not None for one in said):
                 require_plain(tokenizer, mine)
+        if any(_place(mine, one) is not None for mine in self.texts for one in said):
+            numbers = (tokenizer(one, verbose=False)["input_ids"] for one in said)
+            self.longest = max(self.longest, *map(len, numbers))
         if kwargs.get("truncation") and isinstance(length, int) and text:
             for one in said:
                 self.note(tokenizer, one, length)
@@ -66,6 +73,38 @@ class Reader:
             full = bool(lost and before.strip() and behind(tokenizer, before, length))
             self.lost.setdefault(text, []).append(ALL if full else lost)
             return  # the longest one
+
+    def compare(self, encode: Callable[..., Any], args: Any, kwargs: Any, said: Any) -> None:
+        """Looks whether what an encoder says depends on the last word of each text: a pipeline may cut that, after its
+        tokenizer has read all. Where it says as much as there are words, nothing was cut.
+
+        Arguments:
+            encode: The encoder.
+            args: What it is given.
+            kwargs: The same, by name.
+            said: What it says to that.
+
+        Raises:
+            SpecError: If it does not.
+        """
+        tensors = [x for x in pytree.tree_leaves(said) if isinstance(x, Tensor) and x.ndim > 1]
+        rows = max((x.shape[-2] for x in tensors if x.is_floating_point()), default=0)
+        if self.longest <= rows:
+            return
+        for text in self.texts:
+            if not any(
+                isinstance(x, str) and x == text for x in pytree.tree_leaves((args, kwargs))
+            ):
+                continue
+            *first, last = text.split()
+            other = " ".join([*first, "y" if last == "x" else "x"])
+            change = lambda x, old=text, new=other: new if isinstance(x, str) and x == old else x
+            own_args, own_kwargs = pytree.tree_map(change, (args, kwargs))
+            if _alike(encode(*own_args, **own_kwargs), said):
+                raise SpecError(
+                    f"the text '{_short(text)}' is longer than the pipeline reads: '{last}' would be lost; shorten it, "
+                    "or give a larger max_sequence_length"
+                )
 
     def judge(self, name: str) -> None:
         """Says which words are lost, of a pipeline by its name.
@@ -86,6 +125,13 @@ class Reader:
                     "reads; give a larger max_sequence_length",
                     stacklevel=2,
                 )
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Whether encoders said the same twice."""
+    pairs = zip(pytree.tree_leaves(a), pytree.tree_leaves(b), strict=False)
+    same = lambda x, y: torch.equal(x, y) if isinstance(x, Tensor) else bool(x == y)
+    return all(type(x) is type(y) and same(x, y) for x, y in pairs)
 
 
 def behind(tokenizer: Any, text: str, length: int) -> str:
