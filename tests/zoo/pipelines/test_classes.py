@@ -10,6 +10,7 @@ from test_pipelines import Recorder
 
 import latentzoo as lz
 from latentzoo.errors import SpecError
+from latentzoo.zoo.pipelines import kinds
 from latentzoo.zoo.pipelines.pipeline import TextToImage
 from laws import obey
 
@@ -114,3 +115,12 @@ def test_what_makes_no_pictures_is_refused_before_its_weights_are_read(tmp_path,
 def test_what_is_no_pipeline():
     with pytest.raises(SpecError, match="int is no pipeline whose call is a map"):
         lz.load(3, prompt="a cat")
+
+
+def test_arguments_that_are_not_named():
+    class Hidden(tiny.D.StableDiffusionPipeline):
+        def __call__(self, *args, **kwargs):
+            return super().__call__(*args, **kwargs)
+
+    with pytest.raises(SpecError, match="Hidden hides the arguments of its call behind"):
+        kinds.judge(Hidden)

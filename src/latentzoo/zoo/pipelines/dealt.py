@@ -18,13 +18,15 @@ SEVERAL: Mapping[str, set[str]] = {
     **dict.fromkeys(("Flux2Pipeline", "Flux2KleinPipeline", "Flux2KleinKVPipeline"), IMAGE),
     **dict.fromkeys(("BriaFibo2Pipeline", "BriaFiboEditPipeline", "GlmImagePipeline"), IMAGE),
     **dict.fromkeys(("QwenImageEditPlusPipeline", "QwenImage21Pipeline"), IMAGE),
-    **dict.fromkeys(("ZImageOmniPipeline", "VisualClozePipeline"), IMAGE),
+    **dict.fromkeys(("ZImageOmniPipeline",), IMAGE),
     "Flux2KleinInpaintPipeline": {"image_reference"},
     "StableDiffusionXLControlNetUnionPipeline": {"control_image"},
     "StableDiffusionXLControlNetUnionImg2ImgPipeline": {"control_image"},
     "StableDiffusionXLControlNetUnionInpaintPipeline": {"control_image"},
 }
 """The arguments of pipelines that are lists of pictures for one picture, by class."""
+TABLES = {"VisualClozePipeline", "VisualClozeGenerationPipeline"}
+"""Pipelines that make one picture of a list of lists."""
 LISTS = {"images", "input_images", "gligen_images", "text_images", "ip_adapter_image"}
 """Arguments that are such lists in every pipeline."""
 CONTROLS = ("controlnet", "adapter")
@@ -70,6 +72,8 @@ def places(own: list[dict[str, Any]]) -> list[int]:
 
 def _own(pipe: Any, name: str, x: Any) -> list[Any] | None:
     """The pictures of an argument, one for each chain; None where all share it."""
+    if type(pipe).__name__ in TABLES:
+        return None
     batch = isinstance(x, Tensor | np.ndarray) and x.ndim == 4
     if not (batch or isinstance(x, list | tuple)) or len(x) < 2:
         return None

@@ -49,7 +49,8 @@ def judge(kind: type[Any]) -> None:
     """Looks a class over.
 
     Raises:
-        SpecError: If it is no pipeline of networks, makes no pictures of Gaussian draws, or guards them.
+        SpecError: If it is no pipeline of networks, makes no pictures of Gaussian draws, guards them, or does not name
+            its arguments.
     """
     name = kind.__name__
     if made := MADE.get(name):
@@ -72,6 +73,10 @@ def judge(kind: type[Any]) -> None:
             "passes the guard; take another pipeline"
         )
     taken = inspect.signature(kind.__call__).parameters
+    if any(p.kind is p.VAR_POSITIONAL for p in taken.values()):
+        raise SpecError(
+            f"{name} hides the arguments of its call behind *args; name them in it, or give a pipeline of its base class"
+        )
     if known := next((each for each in taken if IN_TIME & {*each.split("_")}), None):
         raise SpecError(
             f"{name} makes videos or sound, as its call takes {known}, and a map makes pictures; take a "

@@ -394,9 +394,10 @@ class TextToImage(Generator):
         asked = (call.get("height") or self.size[0], call.get("width") or self.size[1])
         if asked != self.size:
             height, width = self.size
+            cure = f"give height={height}, width={width}, or multiples that it knows"
             raise SpecError(
                 f"{self.name} makes {height}x{width} pixels of the {asked[0]}x{asked[1]} that are "
-                f"asked for; give height={height}, width={width}, or multiples that it knows"
+                f"asked for; {cure if given else 'give both height and width'}"
             )
 
     def _finite(self, image: Tensor) -> None:
