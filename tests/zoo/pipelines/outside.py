@@ -64,7 +64,7 @@ REFUSED = {
     ),
     "VisualClozeGenerationPipeline": (
         seen_flux.cloze,
-        {"num_inference_steps": 3, "max_sequence_length": 32, **seen_flux.CLOZE, **SIZED},
+        {"num_inference_steps": 3, **seen_flux.CLOZE, **SIZED},
         "out of an array",
     ),
 }

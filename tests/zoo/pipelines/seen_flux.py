@@ -107,6 +107,7 @@ def cloze():
 
 
 CLOZE = {
+    "max_sequence_length": 256,
     "task_prompt": "two rows",
     "content_prompt": "a red cube",
     "image": [[SEEN, SEEN], [SEEN, None]],
@@ -115,6 +116,6 @@ CLOZE = {
 }
 
 
-@pictured("VisualClozePipeline", None, upsampling_height=16, upsampling_width=16, **CLOZE, **FLUX)
+@pictured("VisualClozePipeline", None, upsampling_height=16, upsampling_width=16, **CLOZE)
 def _():
     return cloze()

@@ -329,6 +329,6 @@ def test_a_pipeline_handed_over_in_half_precision_stays_in_it():
 
 def test_one_side_alone(pipe):
     with pytest.raises(
-        SpecError, match="16x16 pixels of the 24x16 .*; give both height and width"
+        SpecError, match=r"16x16 pixels of the 24x16 .*; give both height and width"
     ):
         lz.load(pipe, prompt=tiny.PROMPT, num_inference_steps=2, height=24)

@@ -75,7 +75,7 @@ def judge(kind: type[Any]) -> None:
     taken = inspect.signature(kind.__call__).parameters
     if any(p.kind is p.VAR_POSITIONAL for p in taken.values()):
         raise SpecError(
-            f"{name} hides the arguments of its call behind *args; name them in it, or give a pipeline of its base class"
+            f"{name} hides the arguments of its call behind *args; name them, or give a pipeline of its base"
         )
     if known := next((each for each in taken if IN_TIME & {*each.split("_")}), None):
         raise SpecError(
