@@ -49,7 +49,6 @@ References:
 
 import math
 from dataclasses import dataclass
-from functools import partial
 from statistics import fmean
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -173,16 +172,14 @@ class Anneal(Kernel):
         here, dim, early = Point(*state[:4]), state.z.shape[1], n < self.budget // 2
         reference = None if early else self.reference(state)
         size, heat = float(h[0]), float(beta[0])  # numbers that all share are cheaper than tensors
-        step = partial(baoab, h=size, beta=heat, gamma=self.gamma)
-        if reference is None:
-            longest = FASTEST * dim**0.5 if early else math.inf
-            # It alone holds the noise, and lets it go before phi.
-            point, p, work, slopes = step(phi, here, state.p, rng.normal(dim), longest=longest)
-        else:
-            white = Whitened(phi, reference)
-            start = white.seen(here, reference.whiten(here.z))
-            point, p, work, slopes = step(white, start, state.p, rng.normal(dim))
-            point = white.plain(point)
+        most, g = FASTEST * dim**0.5 if early else math.inf, self.gamma
+        white = None if reference is None else Whitened(phi, reference)
+        at = here if white is None else white.seen(here, white.reference.whiten(here.z))
+        # It alone holds the noise, and lets it go before phi; a `partial` of it would not.
+        point, p, work, slopes = baoab(
+            white or phi, at, state.p, rng.normal(dim), h=size, beta=heat, gamma=g, longest=most
+        )
+        point = point if white is None else white.plain(point)
         if early:
             for grad, slope in zip((here.grad, point.grad), slopes, strict=True):
                 calm(p, grad, slope, FASTEST)

@@ -56,6 +56,7 @@ class Heading:
             self._began = _means(z, alive)
         if self.way is None and self._began is not None and frame.step == self._found:
             self.way = _length_one(_means(z, alive) - self._began).flip(1)
+            self._began = None  # a latent may have millions of numbers
         if self.way is not None and frame.step >= self._first:
             row = torch.where(alive, _along(z, self.way.to(z)), torch.nan)
             self._rows[frame.step - self._first :] = [row.float().cpu().numpy()]
@@ -73,7 +74,7 @@ class Heading:
     def tensors(self, rows: int) -> dict[str, Tensor]:
         """What a state file needs of the first rows of the run; see `restore`."""
         known = self._rows[: max(rows - self._first, 0)]
-        found = {"began": self._began if self.way is None else None, "way": self.way}
+        found = {"began": self._began, "way": self.way}
         found["along"] = torch.from_numpy(np.stack(known)) if known else None
         return {f"heading.{key}": x.contiguous() for key, x in found.items() if x is not None}
 
