@@ -32,7 +32,7 @@ def read(path: str | Path, size: tuple[int, int] | None = None) -> Float[Tensor,
         The picture, (1, 3, H, W) in [0, 1]; grey of more than 8 bits keeps them, colours of 16 bit are read at 8.
 
     Raises:
-        ImageError: If the file is missing, is not a picture that can be decoded, or does not say what is white.
+        ImageError: If the file is missing, is not one picture that can be decoded, or does not say what is white.
     """
     picture = _opened(path)
     deep = picture.mode.startswith(("I", "F"))
@@ -88,6 +88,7 @@ def _opened(path: str | Path) -> Image.Image:
             picture.format = file.format  # a copy forgets it
             tags = getattr(file, "tag_v2", {})
             picture.info[NEGATIVE] = tags.get(PHOTOMETRIC) == 0
+            frames = 1 if file.format == "MPO" else getattr(file, "n_frames", 1)
             signed = file.mode == "L" and SIGNED in tags.get(NUMBERS, ())
     except FileNotFoundError:
         raise ImageError(f"{path}: there is no such picture; check the path") from None
@@ -103,6 +104,8 @@ def _opened(path: str | Path) -> Image.Image:
         raise ImageError(
             f"{path}: not a readable picture ({error}); give a PNG, JPEG or WebP file"
         ) from error
+    if frames > 1:  # a camera's MPO has a picture and previews of it
+        raise ImageError(f"{path}: has {frames} pictures in it; save the one that is meant alone")
     if signed:
         raise ImageError(
             f"{path}: bytes with a sign do not say what is white; save them without it"

@@ -67,6 +67,19 @@ HAT = "a person with a yellow hat"
             ["sample", "avatar-turbo", "--energy", "clip(name=a.b)=a hat"],
             "an energy cannot be called 'a.b'",
         ),
+        (
+            ["sample", "avatar-gan", "--energy", "clip(copies=2, copies=3)=a hat"],
+            "the option 'copies' of the energy 'clip(copies=2, copies=3)=a hat' is given twice",
+        ),
+        (
+            ["sample", "avatar-turbo", "--option", "steps=2", "--option", "steps=3"],
+            "the option 'steps' is given twice",
+        ),
+        (["sample", "avatar-gan", "--energy", "clip(model=)=a hat"], "is empty; write one"),
+        (
+            ["sample", "avatar-gan", "--energy", "attribute=hat_color=red, hat_color=blue"],
+            "gives hat_color twice",
+        ),
         (["sample", "avatar-turbo", "--text", "hat:10:"], "ends in a colon without a weight"),
         (["sample", "avatar-turbo", "--chains", "0"], "greater than or equal to 1; `"),
         (["sample", "avatar-turbo", "--chains", "two"], "invalid value for '--chains'"),

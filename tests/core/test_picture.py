@@ -129,6 +129,16 @@ def test_floats_are_in_the_unit_interval(tmp_path: Path) -> None:
         picture.read(tmp_path / "x.tif")
 
 
+@pytest.mark.parametrize("kind", ["gif", "tiff", "webp", "png"])
+def test_a_file_of_several_pictures_does_not_say_which_is_meant(tmp_path: Path, kind: str) -> None:
+    path, pictures = tmp_path / f"a.{kind}", [Image.new("L", (4, 4), n) for n in (9, 99)]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:])
+    with pytest.raises(ImageError, match="has 2 pictures in it; save the one"):
+        picture.read(path)
+    pictures[0].save(path, save_all=True)
+    assert picture.read(path).shape == (1, 3, 4, 4)
+
+
 def test_a_mask_is_what_is_white_or_opaque(tmp_path: Path) -> None:
     one = Image.new("RGBA", (6, 4), (*ORANGE, 255))
     one.putpixel((2, 1), (0, 0, 0, 0))

@@ -191,6 +191,8 @@ def test_several_celeba_classifiers_are_one_guide(classifiers):
     [
         ("Yung", "celeba", UnknownName, "'Young'"),
         ("Young=2", "celeba", SpecError, "'Young=2' is not one"),
+        ("Young=", "celeba", SpecError, "'Young=' is not one"),
+        ("Young,Male=0,Young=0", "celeba", SpecError, "'Young' is given twice"),
         ("Young,Male", "energy.pth", CheckpointError, "3 classifiers and 2 attributes"),
         ("Young", "energy.pth", CheckpointError, "3 classifiers and 1 attributes"),
     ],

@@ -139,3 +139,22 @@ def test_a_run_of_a_file_is_seen_from_all_sides_until_the_file_is_exchanged(file
     file.write_bytes(file.read_bytes() + b" ")
     with pytest.raises(SpecError, match="the generator is another"):
         Sides(saved, 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"azimuth": "left"}, "azimuth is 'left'; give a number"),
+        ({"elevation": None}, "elevation is None; give a number"),
+        ({"fov": [30]}, r"fov is \(30,\); give a number"),
+        ({"radius": True}, "radius is True; give a number"),
+        ({"pivot": 0.2}, "pivot is 0.2; give three numbers"),
+        ({"pivot": [0, 0]}, r"pivot is \(0, 0\); give three numbers"),
+        ({"pivot": "far"}, "pivot is 'far'; give three numbers"),
+        ({"fov": torch.ones(2)}, "fov is tensor"),
+        ({"azimuth": float("nan")}, "azimuth is nan; give finite"),
+    ],
+)
+def test_fields_of_a_camera_are_numbers(fields, said):
+    with pytest.raises(SpecError, match=said):
+        Camera.read(fields)

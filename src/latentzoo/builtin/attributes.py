@@ -43,7 +43,7 @@ def read(text: str) -> dict[str, frozenset[str]]:
 
     Raises:
         UnknownName: An attribute or a value does not exist.
-        SpecError: The text says nothing about any attribute.
+        SpecError: The text says nothing about any attribute, or two things about one.
     """
     if "=" not in text:
         predicate = parse(text)
@@ -53,6 +53,10 @@ def read(text: str) -> dict[str, frozenset[str]]:
             name, _, given = (part.strip() for part in clause.partition("="))
             if name not in VALUES:
                 raise UnknownName("attribute of avatars", name, VALUES)
+            if name in predicate:
+                raise SpecError(
+                    f"'{text}' gives {name} twice; write one, e.g. {name}=A|B for either"
+                )
             values = [value.strip() for value in given.split("|")]
             for value in values:
                 if value not in VALUES[name]:

@@ -189,14 +189,14 @@ def ensemble(model: str, target: str, **options: Any) -> Attribute:
         options: Further arguments of the energy.
 
     Raises:
-        SpecError: If an attribute has another value than 0 or 1.
+        SpecError: If an attribute has another value than 0 or 1, or is given twice.
     """
-    parts = [part.strip().partition("=") for part in target.split(",")]
-    for name, _, value in parts:
-        if value not in ("", "0", "1"):
-            raise SpecError(f"the attribute '{name}={value}' is not one; write {name} or {name}=0")
+    parts = [signed(part.strip()) for part in target.split(",")]
+    names = [name for name, _ in parts]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise SpecError(f"the attribute '{twice}' is given twice in '{target}'; leave one out")
     if Path(model).is_dir():
-        found = [resnet.in_folder(model, name) for name, _, _ in parts]
+        found = [resnet.in_folder(model, name) for name in names]
     else:
         found = resnet.load_all(model, count=len(parts))
-    return Attribute(found, [value != "0" for _, _, value in parts], **options)
+    return Attribute(found, [there for _, there in parts], **options)

@@ -108,8 +108,8 @@ def signed(words: str) -> tuple[str, bool]:
     Raises:
         SpecError: If something else stands behind it.
     """
-    name, _, value = words.partition("=")
-    if value not in ("", "0", "1"):
+    name, equals, value = words.partition("=")
+    if value not in ("0", "1") if equals else value:
         raise SpecError(
             f"the attribute '{words}' is not one of such a classifier; write {name} or {name}=0"
         )

@@ -29,7 +29,7 @@ def term(words: str, *, energy: str = "clip", weight: float | None = None) -> Te
     and a number is written with its weight, "a clock at 10:30:500".
 
     Raises:
-        SpecError: If the kind or the target is missing, or the weight is negative.
+        SpecError: If the kind, the target, or the model of a key is missing, or the weight is negative.
     """
     given: dict[str, Any] = {}
     target, weight = weighed(words, weight)
@@ -45,7 +45,11 @@ def term(words: str, *, energy: str = "clip", weight: float | None = None) -> Te
         raise SpecError(
             f"the energy '{words}' has no target; write TARGET[:WEIGHT], e.g. \"a yellow hat:500\""
         )
-    own = {key: str(given.pop(key)) for key in ("model", "name") if key in given}
+    own = {key: str(given.pop(key) or "") for key in ("model", "name") if key in given}
+    if empty := next((key for key, value in own.items() if not value.strip()), None):
+        raise SpecError(
+            f"the {empty} of the energy '{words}' is empty; write one, or leave it out"
+        )
     if "model" not in own and _names_network(energy, target):
         own, target = {**own, "model": target}, ""
     return Term(energy=energy, target=target, weight=weight, options=given, **own)
@@ -102,13 +106,15 @@ def table(pairs: Iterable[str], *, source: str = "", example: str) -> dict[str, 
         example: How to write one, for errors.
 
     Raises:
-        SpecError: If one is not of this form.
+        SpecError: If one is not of this form, or given twice.
     """
     read = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or KEY.fullmatch(key.strip()) is None:
             raise SpecError(f"the option '{pair}'{source} is no KEY=VALUE; write e.g. {example}")
+        if key.strip() in read:
+            raise SpecError(f"the option '{key.strip()}'{source} is given twice; leave one out")
         try:
             read[key.strip()] = yaml.safe_load(value)
         except yaml.YAMLError:

@@ -17,6 +17,7 @@ distribution of poses it was trained on.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from numbers import Real
 from typing import Any
 
 import torch
@@ -28,6 +29,11 @@ from latentzoo.errors import SpecError, UnknownName
 from latentzoo.generator import Generator
 from latentzoo.nn.volume import look_at
 from latentzoo.space import Space
+
+TURNED = ("azimuth", "elevation")
+"""The fields of a camera that may be one number per image."""
+OPEN = ("fov", "radius", "pivot")
+"""The fields that may be the generator's own."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ class Camera:
 
     def over(self, own: "Camera") -> "Camera":
         """Fills in what is None from a generator's own camera."""
-        given = {name: getattr(self, name) for name in ("fov", "radius", "pivot")}
+        given = {name: getattr(self, name) for name in OPEN}
         return replace(self, **{k: getattr(own, k) for k, v in given.items() if v is None})
 
     def angles(self, like: Tensor) -> tuple[Float[Tensor, "B"], Float[Tensor, "B"]]:
@@ -101,7 +107,7 @@ class Camera:
 
         Raises:
             UnknownName: If a field does not exist.
-            SpecError: If it is neither.
+            SpecError: If it is neither, or a field is no number.
         """
         if isinstance(value, Camera):
             return value
@@ -113,8 +119,21 @@ class Camera:
         for name in value:
             if name not in known:
                 raise UnknownName("field of a camera", name, known)
-        pivot = value.get("pivot")
-        return cls(**{**value, "pivot": pivot and tuple(pivot)})
+        given = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+        for name, found in given.items():
+            if not _fits(name, found):
+                what = "three numbers" if name == "pivot" else "a number"
+                raise SpecError(f"a camera's {name} is {found!r}; give {what}")
+        return cls(**given)
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Whether a value is of the kind of a camera's field."""
+    if value is None or isinstance(value, Tensor):
+        return name in (OPEN if value is None else TURNED)
+    numbers = value if name == "pivot" and isinstance(value, tuple) else (value,)
+    each = all(isinstance(x, Real) and not isinstance(x, bool) for x in numbers)
+    return each and len(numbers) == (3 if name == "pivot" else 1)
 
 
 def upright(pose: Float[Tensor, "B 3 4"]) -> Float[Tensor, "B 3 4"]:
