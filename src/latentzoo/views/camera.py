@@ -119,7 +119,9 @@ class Camera:
         for name in value:
             if name not in known:
                 raise UnknownName("field of a camera", name, known)
-        given = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+        given: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in value.items()
+        }
         for name, found in given.items():
             if not _fits(name, found):
                 what = "three numbers" if name == "pivot" else "a number"
