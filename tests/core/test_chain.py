@@ -74,6 +74,18 @@ def test_no_kernel_minds_a_chain_that_has_failed(name: str) -> None:
     assert np.isfinite(walk.trace.phi[-1, rest]).all()
 
 
+@pytest.mark.parametrize("kernel", [*KERNELS, kernels.load("anneal"), kernels.load("adam")])
+def test_a_gradient_that_is_not_a_number_is_not_called_a_potential(kernel: Kernel) -> None:
+    """The root of 0 is 0, and has no slope: the energy is finite, and its gradient NaN."""
+
+    def kinked(z: Tensor) -> Tensor:
+        return quadratic(z) + (0 * (z[:, 0] - 1.5).relu()).sqrt() * (z[:, 0] > 1.5)
+
+    walk = walked(kinked, kernel, *range(24), steps=30)
+    terms = {failure.term for failure in walk.here.failures}
+    assert len(walk.here.failures) < 24 and terms and terms <= {"gradient", "proposal"}
+
+
 def test_a_potential_that_is_nowhere_finite_is_an_error() -> None:
     with pytest.raises(EnergyError, match="'phi' is not finite at the start of every chain"):
         walked(lambda z: z.sum(1) * torch.nan, ULA(), 0, 1)

@@ -282,7 +282,9 @@ STRANGERS = {
     "gzip": (b"\x1f\x8b\x08\x00", "gzip"),
     "hdf5": (b"\x89HDF\r\n\x1a\n", "HDF5"),
     "text": (b"hello", "neither"),
-    "empty": (b"", "neither"),
+    "empty": (b"", "is empty; download it again"),
+    "gguf": (b"GGUF\x03\0\0\0", "config=FOLDER"),
+    "words in brackets": (b"(and so on", "neither"),
     "a pickled list": (pickle.dumps([1, 2, 3]), "no dictionary of networks"),
     "no generator": (pickle.dumps({"D": None}), "has no G_ema"),
 }

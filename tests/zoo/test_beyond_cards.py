@@ -286,6 +286,7 @@ FRAGMENTS = {
     "lora_unet_down_0.lora_down.weight": "a LoRA; load its pipeline with the option lora=FILE",
     "text_model.encoder.layers.0.mlp.fc1.bias": "a text encoder",
     "d.final_linear.0.weight": "a discriminator",
+    "string_to_param.*": "an embedding of a new word",
     "synthesis.b4.const": "a synthesis network without its mapping",
 }
 

@@ -25,6 +25,7 @@ NAMES = {
     r"(^|\.)controlnet_(cond_embedding|down_blocks)\.": f"a ControlNet; {PIPELINE}",
     r"\.attn2\.to_k\.weight$": f"a U-Net that reads texts, without what reads them; {PIPELINE}",
     r"^(text_model\.|token_embedding\.|embeddings\.token_embedding)": f"a text encoder; {PIPELINE}",
+    r"^string_to_param\.|^emb_params$": f"an embedding of a new word for a pipeline's text encoder; {PIPELINE}",
     r"(^|\.)final_linear\.": f"a discriminator, which makes no pictures; {WHOLE}",
     r"^synthesis\.b4\.|^conv1\.conv\.modulation\.": f"a synthesis network without its mapping; {WHOLE}",
     r"^up\.\d+\.block\.": f"the decoder of an autoencoder alone, which {CODES}",

@@ -51,6 +51,7 @@ STRANGERS = {
     b"\x1f\x8b": "compressed with gzip; unpack it first",
     b"7z\xbc\xaf": "a 7z archive; unpack it first",
     b"Rar!": "a RAR archive; unpack it first",
+    b"GGUF": "a GGUF file, the denoiser of a pipeline; give the folder of the rest, config=FOLDER, and a prompt",
     b"\x89HDF": "an HDF5 file, of TensorFlow or Keras, which is not read",
 }
 
@@ -115,6 +116,8 @@ def sniff(path: Path) -> Container:
         return "openvino" if graphs else "folder"
     with path.open("rb") as file:
         head = file.read(64)
+    if not head:
+        raise CheckpointError(f"{path}: the file is empty; download it again")
     if head.startswith(b"PK"):
         return "numpy" if arrays.is_npz(path) else "torch"
     if head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < path.stat().st_size:
