@@ -58,6 +58,17 @@ class Generator(nn.Module, ABC):
         """The networks that compute the same operations at every call, for `compiling`: all, unless it is a loop."""
         yield self
 
+    def assumptions(self) -> str:
+        """What its file did not say, in one sentence with the cure; empty if it said all."""
+        if not self.assumed:
+            return ""
+        each = "; ".join(f"{names}: {said}" for names, said in self.assumed.items())
+        first = next(iter(self.assumed)).split(" or ")[0]
+        return (
+            f"what the file does not say is taken for granted ({each}); set it by options ({first}=...), "
+            "or join a card to the file (card=NAME)"
+        )
+
     @property
     def place(self) -> tuple[torch.device | None, torch.dtype | None]:
         """The device and the number type of the network; None for a map without weights."""
@@ -88,18 +99,6 @@ def required(given: object) -> Generator:
         else "subclass lz.Generator and set its space and size, as docs/tutorials/own-model.md shows"
     )
     raise SpecError(f"{said} is no generator; {cure}")
-
-
-def assumptions(generator: Generator) -> str:
-    """What a generator's file did not say, in one sentence with the cure; empty if it said all."""
-    if not generator.assumed:
-        return ""
-    each = "; ".join(f"{names}: {said}" for names, said in generator.assumed.items())
-    first = next(iter(generator.assumed)).split(" or ")[0]
-    return (
-        f"what the file does not say is taken for granted ({each}); set it by options ({first}=...), "
-        "or join a card to the file (card=NAME)"
-    )
 
 
 def image(generator: Generator, z: Float[Tensor, "B D"]) -> Float[Tensor, "B 3 H W"]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from latentzoo import energies, kernels, picture, zoo
 from latentzoo.energies.base import Energy, PerChain
 from latentzoo.errors import SpecError
-from latentzoo.generator import Encodable, Generator, Restricted, assumptions, encode
+from latentzoo.generator import Encodable, Generator, Restricted, encode
 from latentzoo.kernels.types import Kernel
 from latentzoo.posterior import Posterior
 from latentzoo.record import held, origin, places, schedule, spec
@@ -244,7 +244,7 @@ class Experiment:
     def begin(self, notes: tuple[str, ...] = ()) -> Walk:
         """The walk of this record at its start; `notes` is what was noticed before."""
         said = [
-            assumptions(self.bare),
+            self.bare.assumptions(),
             *(f"{names}: {why}" for names, why in self.unexamined.items()),
         ]
         notes = (*filter(None, said), *self.probed, *notes)

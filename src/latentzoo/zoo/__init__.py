@@ -100,7 +100,6 @@ def _loaded(
 ) -> "Generator":
     import torch
 
-    from latentzoo.generator import assumptions
     from latentzoo.zoo import pipelines
     from latentzoo.zoo._plan import Plan
 
@@ -129,7 +128,7 @@ def _loaded(
     if aside := plan.checkpoint.aside:
         warnings.warn(f"{x}: {aside}", Assumption, stacklevel=2)
     generator = plan.build(**options).eval().requires_grad_(False)
-    if said := assumptions(generator):
+    if said := generator.assumptions():
         warnings.warn(f"{x}: {said}", Assumption, stacklevel=2)
     return generator.to(device=device, dtype=dtype or torch.float32)
 

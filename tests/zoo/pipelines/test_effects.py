@@ -79,6 +79,7 @@ def test_what_changes_nothing_is_told(name, over, told):
     assert lines == {*generator.assumed.values()}
     assert generator.assumed.keys() - {"call"} == told  # what diffusers says itself
     assert not any("\n" in line for line in lines)
+    assert generator.assumptions() == "; ".join(generator.assumed.values())
 
 
 def test_a_network_that_does_not_read_an_argument():

@@ -78,6 +78,8 @@ class TextToImage(Generator):
 
     Attributes:
         asked: The prompts, of each chain where there are several, with what each is against.
+        assumed: What the call does otherwise than it may seem, by its options: those that change nothing, pictures
+            whose size is changed, what diffusers says in its log to ignore.
 
     Raises:
         UnknownName: If the call has no such argument.
@@ -151,6 +153,9 @@ class TextToImage(Generator):
         part.asked = tuple(self.asked[i] for i in index.tolist())
         part.chains = len(part.asked)
         return part
+
+    def assumptions(self) -> str:
+        return "; ".join(self.assumed.values())
 
     def train(self, mode: bool = True) -> "TextToImage":
         """Keeps the networks in evaluation mode, so that no switch changes the map."""
