@@ -1,5 +1,6 @@
 """Rewards with language inside, against transformers' own classes on small random weights: MPS, HPSv3, questions."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,14 @@ def test_the_gradient_of_answers_in_64_bits(
     gradient_is_true(energy, pictures(32)[:1], rtol=1e-7)
 
 
+@pytest.mark.parametrize("mark", [*vision_language.MARKS, "<|video_pad|>"])
+def test_a_mark_of_pictures_or_speakers_in_a_text_is_refused(
+    mark: str, qwen3: tuple[Path, Any]
+) -> None:
+    with pytest.raises(SpecError, match=f"has '{re.escape(mark)}' in it"):
+        energies.load("reward", f"a cat {mark}", model=f"vqa:{qwen3[0]}")
+
+
 @pytest.fixture(scope="module")
 def hpsv3(qwen2: tuple[Path, Any]) -> tuple[Path, Any, nn.Module]:
     """The official file's names, an instruction, and the network with its head."""
@@ -193,6 +202,8 @@ def test_hpsv3_obeys_and_asks_for_its_instruction(hpsv3: tuple[Path, Any, nn.Mod
         energies.load("reward", "a cat", model=model, **options)
     options["template"] = str(folder / "instruction.txt")
     obey(energies.load("reward", "a cat", model=model, **options), pictures(32)[:2])
+    with pytest.raises(SpecError, match=r"has '<\|Reward\|>' in it"):
+        energies.load("reward", "a <|Reward|>", model=model, **options)
 
 
 @pytest.fixture(scope="module")

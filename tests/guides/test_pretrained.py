@@ -1,6 +1,8 @@
 """What is taken from `transformers` is whole, fits together, and says so in one line where it does not."""
 
 import json
+import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from energies import guides
 from latentzoo.errors import CheckpointError, LatentzooError, MissingExtra, SpecError
-from latentzoo.guides import classifier, compared, features, text_image
+from latentzoo.guides import classifier, compared, features, pretrained, text_image
 
 transformers = pytest.importorskip("transformers")
 SIZE = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
@@ -104,3 +106,16 @@ def test_pictures_and_texts_of_other_sizes_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(CheckpointError, match="has pictures of 16 numbers and texts of"):
         text_image.load(str(tmp_path))
+
+
+def test_what_is_hushed_is_one_thread(caplog: pytest.LogCaptureFixture) -> None:
+    """Also of a logger that is made inside; and all are heard again after it."""
+    known = logging.getLogger("library.known")
+    with ThreadPoolExecutor(1) as other, pretrained.hushed():
+        known.critical("hidden")
+        logging.getLogger("library.made_inside").error("hidden")
+        logging.error("hidden")
+        other.submit(known.warning, "of another thread").result()
+    known.warning("after")
+    logging.getLogger("library.made_inside").warning("after it too")
+    assert caplog.messages == ["of another thread", "after", "after it too"]

@@ -42,14 +42,14 @@ def test_words_that_a_vocabulary_lacks_are_named(tmp_path: Path) -> None:
         tokens(bert(tmp_path), ["a cat with a hat"], 3)
 
 
-MARKS = ["a cat [SEP] hat", "[CLS] a cat"]
+MARKS = ["a cat [SEP] hat", "[CLS] a cat", "a [MASK] cat"]
 
 
 @pytest.mark.parametrize("text", MARKS)
 def test_a_mark_of_the_tokenizer_in_a_text_is_refused(text: str, tmp_path: Path) -> None:
     """CLIP takes what is at the first end for the meaning of the whole."""
     inside = SimpleNamespace(tokenizer=bert(tmp_path), clean_fn=str)
-    with pytest.raises(SpecError, match="which the model takes for the text's own end"):
+    with pytest.raises(SpecError, match="which the model takes for a mark of its own"):
         tokens(bert(tmp_path), ["a cat", text], 12)
     with pytest.raises(SpecError, match="leave it out"):
         unread_by_open_clip(inside, text, [2, 5, 6, 3])

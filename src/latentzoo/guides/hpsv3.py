@@ -18,6 +18,7 @@ from latentzoo.errors import CheckpointError, SpecError
 from latentzoo.guides import pretrained, vision_language
 from latentzoo.guides.roles import RewardModel
 from latentzoo.guides.vision_language import VisionLanguage
+from latentzoo.guides.words import require_plain
 from latentzoo.hub.fit import fit
 from latentzoo.hub.keys import Rule
 from latentzoo.hub.read import read
@@ -53,7 +54,8 @@ class HPSv3(RewardModel):
         self.token = int(model.tokenizer.convert_tokens_to_ids(TOKEN))
 
     def understand(self, prompt: str) -> Tensor:
-        return self.model.tokens(self.instruction.replace("{text_prompt}", prompt))
+        require_plain(self.model.tokenizer, prompt)
+        return self.model.tokens(self.instruction.replace("{text_prompt}", prompt), own=[TOKEN])
 
     def rate(self, image: Float[Tensor, "B 3 H W"], understood: Tensor) -> Float[Tensor, "B"]:
         states, tokens = self.model(image, understood)

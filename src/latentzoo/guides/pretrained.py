@@ -4,6 +4,7 @@ Nothing is downloaded where `LATENTZOO_OFFLINE` forbids it, no code of a reposit
 """
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -94,10 +95,23 @@ def quiet(library: Any) -> Iterator[None]:
 
 @contextmanager
 def hushed() -> Iterator[None]:
-    """Keeps libraries that log their errors beside raising them from printing inside."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
+    """Keeps libraries that log their errors beside raising them from printing inside; other threads are heard.
+
+    A logger asks its own filters only, not those of its parents, and libraries make loggers when their modules are
+    imported: so handlers have the filter too.
+    """
+    here = threading.get_ident()
+    elsewhere = lambda record: threading.get_ident() != here
+    made = [
+        x for x in [*logging.root.manager.loggerDict.values()] if isinstance(x, logging.Logger)
+    ]
+    loggers = [logging.root, *made]
+    handlers = [logging.lastResort, *(x for logger in loggers for x in logger.handlers)]
+    filtered = [*loggers, *(x for x in handlers if x is not None)]
+    for one in filtered:
+        one.addFilter(elsewhere)
     try:
         yield
     finally:
-        logging.disable(before)
+        for one in filtered:
+            one.removeFilter(elsewhere)

@@ -13,6 +13,7 @@ References:
 
 import inspect
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,14 +97,18 @@ class VisionLanguage(nn.Module):
         self.mark = int(network.config.image_token_id)
         self.kinds = "mm_token_type_ids" in inspect.signature(network.model.forward).parameters
 
-    def tokens(self, text: str) -> Int64[Tensor, "L"]:
+    def tokens(self, text: str, *, own: Iterable[str] = ()) -> Int64[Tensor, "L"]:
         """The token numbers of a user's message: the picture, one mark, then the text; the answer comes next.
+
+        Arguments:
+            text: The text.
+            own: Marks of the tokenizer's own that stand in it on purpose.
 
         Raises:
             CheckpointError: If the tokenizer has no template for it.
-            SpecError: If a mark of the tokenizer's own is in the text.
+            SpecError: If another is in the text.
         """
-        require_plain(self.tokenizer, text)
+        require_plain(self.tokenizer, text, own=own)
         content = [{"type": "image"}, {"type": "text", "text": text}]
         try:
             written = self.tokenizer.apply_chat_template(

@@ -17,6 +17,11 @@ UNSEEN = re.compile(
     "\x1b\\[[0-9;]*[a-zA-Z]|[\0-\x08\x0b\x0e-\x1f\x7f\ufeff\ufff9-\ufffc\u206a-\u206f]"
 )
 
+ENDS = ("bos_token", "eos_token", "sep_token", "cls_token")
+"""The names of the marks by which a text begins or ends."""
+HARMLESS = ("pad_token", "unk_token")
+"""The names of those that say nothing."""
+
 
 def tokens(tokenizer: Any, texts: Sequence[str], length: int | None) -> Any:
     """The token numbers of texts by a tokenizer of `transformers`, cut and padded to a length.
@@ -50,25 +55,33 @@ def tokens(tokenizer: Any, texts: Sequence[str], length: int | None) -> Any:
     return made
 
 
-def require_plain(tokenizer: Any, text: str) -> None:
-    """Checks that a text has no mark in it by which a tokenizer of `transformers` begins or ends a text.
+def require_plain(tokenizer: Any, text: str, *, own: Iterable[str] = ()) -> None:
+    """Checks that a text has no mark in it that a tokenizer of `transformers` reads as more than its letters.
 
-    A network stops reading there, or looks at this place for the meaning of the whole. What fills a text up does no
-    harm, and may be a plain "!".
+    A network stops reading there, looks at this place for the meaning of the whole, or takes what follows for a
+    picture or another speaker. What fills a text up does no harm, and may be a plain "!".
+
+    Arguments:
+        tokenizer: The tokenizer.
+        text: The text.
+        own: Marks that stand in it on purpose.
 
     Raises:
         SpecError: If it has one.
     """
-    names = ("bos_token", "eos_token", "sep_token", "cls_token")
-    marks = [getattr(tokenizer, name, None) for name in names]
-    _refuse([mark for mark in marks if mark], text)
+    named = {name: getattr(tokenizer, name, None) for name in (*ENDS, *HARMLESS)}
+    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+    marks = {str(token) for token in added if token.special} | {*tokenizer.all_special_tokens}
+    marks -= {named[name] for name in HARMLESS}
+    marks |= {named[name] for name in ENDS}  # CLIP's end fills up too
+    _refuse({mark for mark in marks if mark} - {*own}, text)
 
 
 def _refuse(marks: Iterable[str], text: str) -> None:
     if mark := next((mark for mark in sorted(marks) if mark in text), None):
         raise SpecError(
-            f"the text '{text[:80]}' has '{mark}' in it, which the model takes for the text's own end or beginning; "
-            "leave it out"
+            f"the text '{text[:80]}' has '{mark}' in it, which the model takes for a mark of its own, not for "
+            "words; leave it out"
         )
 
 

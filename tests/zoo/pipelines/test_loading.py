@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import ExitStack
 
 import pytest
 import tiny
@@ -247,6 +248,16 @@ def test_parts_that_diffusers_has_moved_away_are_found(name, library, part, tmp_
     with torch.no_grad():
         torch.testing.assert_close(loaded(z), given(z), atol=1e-4, rtol=0)
     assert not hasattr(tiny.D.pipelines, library)
+
+
+def test_of_two_loads_the_first_to_end_takes_nothing_from_the_second():
+    index = {"vqgan": ("wuerstchen", "PaellaVQModel")}
+    with ExitStack() as first, ExitStack() as second:
+        first.enter_context(files.at_home(index))
+        second.enter_context(files.at_home(index))
+        first.close()
+        assert hasattr(tiny.D.pipelines, "wuerstchen")
+    assert not hasattr(tiny.D.pipelines, "wuerstchen")
 
 
 def test_two_numbers_in_a_model_index_are_a_setting(tmp_path):

@@ -5,6 +5,8 @@ safetensors unless pickles are asked for, which are read as tensors only.
 """
 
 import json
+import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -26,6 +28,9 @@ from latentzoo.zoo.pipelines.lora import adapt, read_loras
 from latentzoo.zoo.pipelines.quiet import quiet
 
 LIBRARIES = ("diffusers", "transformers")
+LENT: Counter[str] = Counter()
+"""How many loads need a module of diffusers where `at_home` puts it; the last one takes it away."""
+LOCK = threading.Lock()
 
 
 def pipeline(
@@ -157,15 +162,20 @@ def exchange(scheduler: Any, wanted: str | Mapping[str, Any]) -> Any:
 def at_home(index: Mapping[str, tuple[str, str]]) -> Iterator[None]:
     """Lets diffusers find the parts of its pipelines that it has moved away since repositories named them: Stable
     Cascade's decoder is one of Wuerstchen's, whose pipeline has retired."""
-    moved = {library for library, _ in index.values() if not hasattr(diffusers.pipelines, library)}
-    homes = {library: _home(library) for library in moved - {*LIBRARIES}}
-    for library, home in homes.items():
-        setattr(diffusers.pipelines, library, home)
+    libraries = {library for library, _ in index.values()} - {*LIBRARIES}
+    with LOCK:
+        lent = {n for n in libraries if LENT[n] or not hasattr(diffusers.pipelines, n)}
+        for library, home in {n: _home(n) for n in lent}.items():
+            setattr(diffusers.pipelines, library, home)
+        LENT.update(lent)
     try:
         yield
     finally:
-        for library in homes:
-            delattr(diffusers.pipelines, library)
+        with LOCK:
+            LENT.subtract(lent)
+            for library in lent:
+                if not LENT[library]:
+                    delattr(diffusers.pipelines, library)
 
 
 def whole(file: Path, variant: str | None, *, safe: bool) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from latentzoo.errors import CheckpointError, MissingExtra, SpecError
+from latentzoo.zoo.pipelines.blame import unsound
 from latentzoo.zoo.pipelines.quiet import heard
 
 ENDING = ".gguf"
@@ -67,7 +68,7 @@ def network(kind: Any, file: Path, folder: Path, dtype: torch.dtype) -> nn.Modul
     if not any(base.__name__ in SINGLE_FILE_LOADABLE_CLASSES for base in kind.__mro__):
         raise SpecError(f"{kind.__name__} is not read from one file by diffusers; give its folder")
     readable(file)
-    with heard() as said:
+    with heard() as said, unsound(file):
         net = kind.from_single_file(
             str(file),
             config=str(folder),
