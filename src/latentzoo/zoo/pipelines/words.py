@@ -92,6 +92,11 @@ class Reader:
         if self.longest <= rows:
             return
         for text in self.texts:
+            cut = self.lost.get(text, [])
+            if cut and all(
+                words is ALL or words for words in cut
+            ):  # by all tokenizers, see `judge`
+                continue
             if not any(
                 isinstance(x, str) and x == text for x in pytree.tree_leaves((args, kwargs))
             ):
