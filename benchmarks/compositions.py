@@ -146,7 +146,12 @@ def _row(mine: list[Cell], start: list[Cell]) -> str:
     trusted = f"{judged.count('trustworthy')} of {len(judged)}" if judged else ""
     energy = median(x for c in mine for x in c["optimised"])
     gain, before = "", {c["prompt"]: c for c in start}
-    if mine[0]["method"] != START and all(c["prompt"] in before for c in mine):
+    pictures = lambda c: len(c["success"])
+    # Each picture's gain is over the unguided one of its noise, which a method with more chains has not.
+    paired = all(
+        c["prompt"] in before and pictures(before[c["prompt"]]) == pictures(c) for c in mine
+    )
+    if mine[0]["method"] != START and paired:
         pairs = [
             tuple(
                 torch.tensor([x for c in side for x in c[key]])
