@@ -9,6 +9,8 @@ import test_silent
 import tiny
 import torch
 from every import ALL
+from PIL import Image
+from test_pictures import CASES
 from test_pipelines import takes_text
 from test_silent import SD, SD3, XL
 
@@ -18,8 +20,11 @@ from latentzoo.record import spec
 from latentzoo.record.execute import measure
 from latentzoo.record.experiment import Experiment
 from latentzoo.rng import Rng
-from latentzoo.zoo.pipelines import effects, pictures
+from latentzoo.zoo.pipelines import changes, effects, pictures
+from latentzoo.zoo.pipelines.digest import digest
+from latentzoo.zoo.pipelines.follow import Heard, Trace
 from latentzoo.zoo.pipelines.habits import ours
+from latentzoo.zoo.pipelines.probe import Probe
 
 FLUX, QWEN, REFINED = "FluxPipeline", "QwenImagePipeline", "StableDiffusionXLImg2ImgPipeline"
 HOLE, CONTROL = "StableDiffusionInpaintPipeline", "StableDiffusionControlNetPipeline"
@@ -93,6 +98,70 @@ def test_a_network_that_does_not_read_an_argument():
     assert generator.assumed.keys() == {"original_size"}
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("value", [object(), print, {1}, b"x", Image.new("RGBA", (2, 2))])
+def test_what_cannot_be_changed_is_no_failed_load(value):
+    generator = test_silent.load(SD, cross_attention_kwargs={"mine": value})
+    assert "cross_attention_kwargs" in generator.assumed
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA", "I;16", "F"])
+def test_pictures_of_all_modes_have_others(mode):
+    seen = Image.new(mode, (2, 1))
+    seen.putpixel((0, 0), 255 if len(seen.getbands()) == 1 else (255,) * len(seen.getbands()))
+    (other,) = changes.others(seen)
+    assert (other.mode, other.size) == (mode, seen.size) and other.tobytes() != seen.tobytes()
+
+
+def test_a_pipeline_that_fails_when_it_is_followed_says_nothing(monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(effects.Trace, "__call__", fail)
+    assert test_silent.load(FLUX, true_cfg_scale=4.0).assumed == {}
+
+
+def test_objects_are_never_the_same():
+    one = object()
+    assert len({digest(one), digest(one), digest({"a": one})}) == 3
+    assert digest([1, {"a": b"x"}]) == digest([1, {"a": b"x"}]) != digest((1, {"a": b"x"}))
+
+
+@pytest.mark.parametrize(
+    ("calls", "other"),
+    [
+        ([(2, 1, 1), (2, 1, 1)], [(2, 5, 1), (2, 5, 5)]),  # another place of one dictionary
+        ([(2, 1, 1), (3, 1, 1)], [(2, 5, 1), (3, 5, 1)]),  # a call of other shapes
+    ],
+)
+def test_what_is_not_read_at_one_call_may_be_read_at_the_next(calls, other):
+    read = lambda x, values: x * (values["second"] + values["first"] * (len(x) == 3))
+    probe = Probe()
+
+    def call(trace, size, first, second):
+        values = {"first": first, "second": second}
+        trace(read, read, (torch.arange(float(size)),), {"values": values})
+
+    like = Trace(probe)
+    for one in calls:
+        call(like, *one)
+    trace = Trace(probe, like)
+    call(trace, *other[0])
+    with pytest.raises(Heard):
+        call(trace, *other[1])
+
+
+def test_a_picture_is_encoded_once_however_many_options_there_are(monkeypatch):
+    build, call, _ = CASES["StableDiffusionImg2ImgPipeline"]
+    pipe, seen = tiny.Tiny(build, call, {}, "StableDiffusionImg2ImgPipeline")(), []
+    encode = pipe.vae.encode
+    monkeypatch.setattr(pipe.vae, "encode", lambda *a, **k: (seen.append(1), encode(*a, **k))[1])
+    lz.load(pipe, prompt=tiny.PROMPT, **call)
+    few, more = len(seen), {"clip_skip": 1, "guidance_scale": 3.0, "negative_prompt": "blur"}
+    lz.load(pipe, prompt=tiny.PROMPT, **call, **more)
+    assert len(seen) == 2 * few
+
+
 def test_what_changes_nothing_is_in_the_record(tmp_path):
     tiny.MADE[FLUX]().save_pretrained(tmp_path / "flux")
     call = {**tiny.MADE[FLUX].call, "true_cfg_scale": 4.0}
@@ -125,7 +194,7 @@ def values(kind, call):
         elif isinstance(p.default, bool):
             value = not p.default
         elif isinstance(p.default, int | float):
-            value = next(effects.others(p.default))
+            value = next(changes.others(p.default))
         elif value is None and {int, float} & kinds:
             value = 0.7 if float in kinds else 2
         needed = p.default is p.empty or name in CHOSEN or pictures.is_picture(name)
@@ -152,7 +221,7 @@ def law(name):
         except LatentzooError:
             continue
         alike, told = [], set()
-        for one in (value, *effects.others(value)):
+        for one in (value, *changes.others(value)):
             try:
                 generator = lz.load(pipe, prompt=prompt, **{**rest, option: one})
             except LatentzooError:

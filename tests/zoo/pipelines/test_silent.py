@@ -15,7 +15,7 @@ from test_pictures import MASK, SEEN
 import latentzoo as lz
 from latentzoo.errors import SpecError
 from latentzoo.rng import Rng
-from latentzoo.zoo.pipelines import pictures, ranges
+from latentzoo.zoo.pipelines import effects, pictures, ranges
 
 SD, XL, FLUX, SD3 = (
     "StableDiffusionPipeline",
@@ -183,6 +183,16 @@ def test_a_size_that_a_pipeline_chooses_is_told():
     call["image"] = Image.new("RGB", (64, 64))
     with pytest.warns(UserWarning, match="resizes a picture of 64x64 pixels to 16x16"):
         lz.load(about(), prompt=tiny.PROMPT, **call)
+
+
+def test_a_size_and_a_picture_without_effect_are_both_told(monkeypatch):
+    about = pictured.PICTURED["QwenImageEditPipeline"]
+    call = {k: v for k, v in about.call.items() if k not in ("height", "width")}
+    call["image"] = Image.new("RGB", (64, 64))
+    monkeypatch.setattr(effects, "unheard", lambda *_: ["image"])
+    with pytest.warns(UserWarning, match="without image|resizes a picture"):
+        told = lz.load(about(), prompt=tiny.PROMPT, **call).assumed
+    assert "without image" in told["image"] and "resizes a picture" in told["resized"]
 
 
 def test_every_picture_that_is_resized_is_looked_at():

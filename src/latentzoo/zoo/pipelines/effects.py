@@ -7,22 +7,22 @@ twice), and what they are given is compared,
 
 .. math:: a_1 = b_1, \dots, a_n = b_n \;\Rightarrow\; P(\varepsilon \mid a) = P(\varepsilon \mid b)
 
-The first difference ends the call: the option has an effect. A network that is given something else runs once, as it
-may not read what differs (the weight of a LoRA that is not there).
+The first difference ends the call: the option has an effect. A network that is given something else in the same
+shapes is run with both, as it may not read what differs (the weight of a LoRA that is not there).
 """
 
-import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
-from latentzoo.zoo.pipelines import schedules, texts
+from latentzoo.zoo.pipelines import schedules
+from latentzoo.zoo.pipelines.changes import others
+from latentzoo.zoo.pipelines.digest import digest
+from latentzoo.zoo.pipelines.follow import Ear, Heard, Trace
 from latentzoo.zoo.pipelines.probe import Probe
 from latentzoo.zoo.pipelines.texts import Texts
 
@@ -54,98 +54,14 @@ NEEDS: Mapping[str, str] = {
 """What an option needs to have an effect, by its name, where that can be said."""
 
 
-class Heard(Exception):  # what ends a call, and is no error
-    """A network was given something else, and said something else."""
-
-
-Run = Callable[["Trace", "Ear", Mapping[str, Any]], Tensor]
+Run = Callable[[Trace, Ear, Mapping[str, Any]], Tensor]
 """The picture of a first run with some options changed."""
-
-
-class Trace:
-    """Creates the caller of networks in a call that is followed.
-
-    Arguments:
-        probe: What the networks said in the first run.
-        like: A call that this one is compared with.
-    """
-
-    def __init__(self, probe: Probe, like: "Trace | None" = None) -> None:
-        self.probe, self.like = probe, like
-        self.calls: list[dict[str, str]] = []
-        self.keys: list[Any] = []
-        self.kept: dict[int, Any] = {}
-        self.said: dict[int, str] = {}
-        self.deaf: set[tuple[int, str]] = set()
-
-    def __call__(
-        self, call: Callable[..., Any], network: Any, args: Any, kwargs: dict[str, Any]
-    ) -> Any:
-        self.calls.append({name: digest(x) for name, x in named(args, kwargs).items()})
-        self.keys.append(self.probe.key(network, args, kwargs))
-        if self.like is None and self.keys[-1] not in self.keys[:-1]:
-            self.kept[len(self.keys) - 1] = _copied((args, kwargs))
-        if self.like is not None:
-            self.compare(self.like, call, network, args, kwargs)
-        heard = (self if self.like is None else self.like).calls[len(self.calls) - 1]
-        rng = torch.Generator().manual_seed(int(digest(heard)[:15], 16))
-        said = self.probe(call, network, args, kwargs)
-        return pytree.tree_map(lambda x: _stirred(x, rng), said)
-
-    def compare(
-        self, like: "Trace", call: Callable[..., Any], network: Any, args: Any, kwargs: Any
-    ) -> None:
-        """Looks at the call at hand.
-
-        Raises:
-            Heard: If the network says something else than in the other call.
-        """
-        at, mine = len(self.calls) - 1, self.calls[-1]
-        if at >= len(like.calls) or like.keys[at][0] != id(network):
-            raise Heard
-        theirs, key = like.calls[at], like.keys[at]
-        changed = {n for n in {*mine, *theirs} if mine.get(n) != theirs.get(n)}
-        changed = {(id(network), name) for name in changed} - self.deaf
-        if not changed:
-            return
-        grown = len(key) == len(self.keys[-1]) and key != self.keys[-1]
-        if grown or self.probe.whole or at not in like.kept:
-            raise Heard
-        if like.answer(at, call) != _answer(call, args, kwargs):
-            raise Heard
-        self.deaf |= changed
-
-    def answer(self, at: int, call: Callable[..., Any]) -> str:
-        """The hash of what a network says to what it was given in a call."""
-        if at not in self.said:
-            args, kwargs = self.kept[at]
-            self.said[at] = _answer(call, args, kwargs)
-        return self.said[at]
-
-
-class Ear:
-    """Creates what answers for text encoders: each of their calls is made once.
-
-    Arguments:
-        memory: What they said in the first run.
-    """
-
-    def __init__(self, memory: Texts) -> None:
-        self.first = [memory.said(i).one for i in range(len(memory))]
-        self.said: dict[Any, Any] = {}
-
-    def __call__(self, pipe: Any, args: Any, kwargs: Any) -> Any:
-        key = id(pipe), digest((args, kwargs))
-        if key not in self.said:
-            encode = texts.as_before(pipe).encode_prompt
-            self.said[key] = self.first.pop(0) if self.first else encode(*args, **kwargs)
-        return self.said[key]
 
 
 def unheard(
     run: Run, probe: Probe, memory: Texts, given: Mapping[str, Any], usual: Mapping[str, Any]
 ) -> list[str]:
-    """The options that change nothing, whatever they are.
+    """The options that change nothing, whatever they are; none where that cannot be found out, as the pipeline fails.
 
     Arguments:
         run: Runs the call with some options changed.
@@ -154,6 +70,17 @@ def unheard(
         given: What the user gives.
         usual: What the call takes where nothing is given.
     """
+    try:
+        return _unheard(run, probe, memory, given, usual)
+    except (
+        Exception
+    ):  # whatever foreign code does, and foreign objects: the map itself is made already
+        return []
+
+
+def _unheard(
+    run: Run, probe: Probe, memory: Texts, given: Mapping[str, Any], usual: Mapping[str, Any]
+) -> list[str]:
     asked = [n for n in given if n in usual and judged(n, given)]
     asked = [n for n in asked if digest(given[n]) != digest(usual[n])]
     if not asked:
@@ -197,80 +124,3 @@ def told(kind: str, name: str, value: Any) -> str:
     shown = f"{name}={value!r}" if short and len(repr(value)) < 80 else name
     why = f": {needs}" if needs else ""
     return f"{kind} makes the same picture without {shown}{why}; leave it out"
-
-
-def others(value: Any) -> Iterator[Any]:
-    """Other values of an option, which show that it is heard, though what was given is the usual one."""
-    if isinstance(value, bool):
-        return
-    for change in (lambda x: x / 2, lambda x: 1.5 * x + 1):
-        yield _changed(value, change)
-        if not _has_numbers(value):
-            return
-
-
-def _changed(value: Any, change: Callable[[float], float]) -> Any:
-    if isinstance(value, bool) or value is None:
-        return value
-    if isinstance(value, int | float):
-        return type(value)(change(value))
-    if isinstance(value, str):
-        return f"{value} x"
-    if isinstance(value, list | tuple):
-        return type(value)(_changed(x, change) for x in value)
-    if isinstance(value, dict):
-        return {name: _changed(x, change) for name, x in value.items()}
-    if isinstance(value, Image.Image):
-        return ImageOps.invert(value)
-    return value if getattr(value, "dtype", None) in (bool, torch.bool) else value / 2
-
-
-def _has_numbers(value: Any) -> bool:
-    return any(isinstance(x, int | float) for x in pytree.tree_leaves(value))
-
-
-def _copied(given: Any) -> Any:
-    """What a network is given, of which it may empty a list, and its pipeline write into a tensor."""
-    return pytree.tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, given)
-
-
-def _answer(call: Callable[..., Any], args: Any, kwargs: Any) -> str:
-    own_args, own_kwargs = _copied((args, kwargs))
-    with torch.no_grad():
-        return digest(call(*own_args, **own_kwargs))
-
-
-def _stirred(x: Any, rng: torch.Generator) -> Any:
-    """A tensor with a tenth of its spread in noise."""
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        return x
-    noise = torch.randn(x.shape, generator=rng).to(x)
-    return x + 0.1 * x.std(correction=0) * noise
-
-
-def named(args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a call by their places and names."""
-    return {str(i): x for i, x in enumerate(args)} | dict(kwargs)
-
-
-def digest(x: Any) -> str:
-    """The hash of all that is in a value; an object that cannot be looked into is itself."""
-    leaves, spec = pytree.tree_flatten(x)
-    found = hashlib.blake2b(str(spec).encode(), digest_size=16)
-    for leaf in leaves:
-        found.update(_bytes(leaf))
-    return found.hexdigest()
-
-
-def _bytes(x: Any) -> bytes:
-    if isinstance(x, Tensor):
-        plain = torch.view_as_real(x.detach()) if x.is_complex() else x.detach()
-        plain = plain.cpu().flatten().clone(memory_format=torch.contiguous_format)
-        plain = plain.view(torch.uint8)
-        return f"{x.dtype}{tuple(x.shape)}".encode() + plain.numpy().tobytes()
-    if isinstance(x, np.ndarray):
-        return f"{x.dtype}{x.shape}".encode() + x.tobytes()
-    if isinstance(x, Image.Image):
-        return f"{x.mode}{x.size}".encode() + x.tobytes()
-    known = isinstance(x, int | float | complex | str | torch.dtype | torch.device | type(None))
-    return repr(x).encode() if known else f"object {id(x)}".encode()

@@ -38,6 +38,7 @@ from latentzoo.generator import Generator
 from latentzoo.zoo.pipelines import (
     dealt,
     effects,
+    follow,
     gguf,
     kinds,
     options,
@@ -54,7 +55,7 @@ from latentzoo.zoo.pipelines.habits import ALONE
 from latentzoo.zoo.pipelines.inside import Exact
 from latentzoo.zoo.pipelines.quiet import heard, quiet
 from latentzoo.zoo.pipelines.refuse import refuse
-from latentzoo.zoo.pipelines.stage import Caller, Encode, Spend, Stage
+from latentzoo.zoo.pipelines.stage import Caller, Encode, Spend, Stage, plainly
 from latentzoo.zoo.pipelines.texts import COUNT, Texts
 
 IGNORED = re.compile(r"\bignor|not enabled|no effect|not used")
@@ -202,6 +203,7 @@ class TextToImage(Generator):
         encode: Encode,
         *,
         exact: bool = False,
+        see: Caller = plainly,
         call: Mapping[str, Any] | None = None,
     ) -> Tensor:
         """The pictures of one call of the pipeline, with other arguments where such are given."""
@@ -210,6 +212,7 @@ class TextToImage(Generator):
             draws,
             caller=caller,
             encode=encode,
+            see=see,
             chunk=self.chunk,
             hushed=self.hushed,
             exact=exact,
@@ -354,13 +357,13 @@ class TextToImage(Generator):
         usual |= options.habits(type(self.pipe), given)
         kept = self._resized.copy(), self._ignored.copy()
 
-        def run(trace: Caller, ear: Encode, change: Mapping[str, Any]) -> Tensor:
+        def run(trace: Caller, ear: follow.Ear, change: Mapping[str, Any]) -> Tensor:
             against = change.get(AGAINST, asked.against)
             one = asked._replace(against=None if against is effects.LEFT_OUT else against)
             changed = {n: usual[n] if x is effects.LEFT_OUT else x for n, x in change.items()}
             changed.pop(AGAINST, None)
             with torch.no_grad():
-                return self._run([one], Draws(), trace, ear, call=changed)
+                return self._run([one], Draws(), trace, ear, see=ear.see, call=changed)
 
         names = effects.unheard(run, self._caller, self._memory(asked), given, usual)
         self._resized, self._ignored = kept
@@ -392,7 +395,7 @@ class TextToImage(Generator):
         asked = self.size if given else None
         resized = pictures.resized(self.name, self._resized, asked, free=free and not given)
         logs = [f"{self.name} says: {log[:200]}" for log in sorted(self._ignored)]
-        told = {"call": "; ".join(logs), "image": "; ".join(resized)}
+        told = {"call": "; ".join(logs), "resized": "; ".join(resized)}
         self.assumed = {**self.assumed, **{name: line for name, line in told.items() if line}}
         for one in self.assumed.values():
             warnings.warn(one, stacklevel=4)

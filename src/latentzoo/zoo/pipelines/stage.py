@@ -43,6 +43,12 @@ STEPS = ("step", "step_pred", "step_correct", "add_noise_to_input")
 """The steps of schedulers by their methods: all have the first, some predict and correct, or stir noise in before."""
 
 
+def plainly(call: Callable[..., Any], network: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Runs a network's call as it is."""
+    del network
+    return call(*args, **kwargs)
+
+
 class Standin:
     """Creates what looks like a network to a pipeline, with some of its methods exchanged."""
 
@@ -72,6 +78,7 @@ class Stage:
         draws: The mode around the call.
         caller: How networks are run.
         encode: What answers for the text encoders.
+        see: How autoencoders encode the pictures that are given.
         chunk: How many pictures are decoded at once.
         hushed: The names of networks that turn gradients off inside; None in a first run, which finds them.
         exact: Whether 64 bits are kept inside networks.
@@ -89,11 +96,13 @@ class Stage:
         *,
         caller: Caller,
         encode: Encode,
+        see: Caller = plainly,
         chunk: int,
         hushed: set[str] | None = None,
         exact: bool = False,
     ) -> None:
         self.draws, self.caller, self.encode, self.chunk = draws, caller, encode, chunk
+        self.seer = see
         self.exact = Exact if exact else nullcontext
         self.hushed, self.found = hushed, set[str]()
         self.resized: set[tuple[pictures.Size, pictures.Size]] = set()
@@ -218,7 +227,7 @@ class Stage:
     def see(self, network: Any, *args: Any, **kwargs: Any) -> Any:
         """What an autoencoder sees in a picture that was given."""
         with self.draws.away(), self.exact():
-            return network.encode(*args, **kwargs)
+            return self.seer(network.encode, network, args, kwargs)
 
 
 def is_network(part: Any) -> bool:
