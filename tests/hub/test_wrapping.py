@@ -130,6 +130,23 @@ def test_an_average_that_is_a_list_has_the_names_beside_it(file, toy, tmp_path):
     assert torch.equal(generator.linear.bias, toy["fc.bias"] + 1)
 
 
+HISTORIES = {
+    "avg_loss": [torch.ones(()), torch.ones(())],
+    "running_losses": [torch.ones(()) for _ in range(3)],  # as many as the network has tensors
+    "smoothed": [torch.ones(5)],
+    "ema_decay_history": [torch.ones(())] * 40,
+    "ema_mean": [torch.ones(12)],  # shaped as one of the network's
+}
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+def test_a_list_that_is_called_as_an_average_and_is_none_is_left(name, toy, tmp_path):
+    found = load({"state_dict": toy, name: HISTORIES[name]}, tmp_path)
+    assert torch.equal(found.linear.weight, toy["fc.weight"])
+    found = load({"g": toy, name: HISTORIES[name], "ema": shadow(toy.values())}, tmp_path)
+    assert torch.equal(found.linear.weight, toy["fc.weight"] + 1)
+
+
 def test_an_average_that_is_a_list_knows_no_buffers(tmp_path):
     network = torch.nn.Sequential(
         torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Linear(4, 4)
@@ -154,6 +171,7 @@ NOT_TOLD = [
     lambda toy: {"model": toy, "twin": toy, "ema": shadow(toy.values())},
     lambda toy: shadow(toy.values()),
     lambda toy: {"model": toy, "ema": shadow(list(toy.values())[::-1])},
+    lambda toy: {"model": toy, "ema": list(toy.values())[::-1]},
 ]
 
 

@@ -3,14 +3,16 @@
     {"model": STATE, "ema": {"decay": 0.9999, "shadow_params": [...]}}    ScoreSDE, torch_ema, diffusers' EMAModel
 
 A state dict has the same order, with buffers in between. Where the list's shapes fit into the state's in one way only,
-its names are known; otherwise nothing is chosen.
+its names are known; otherwise nothing is chosen. A list under another key than `shadow_params` may be a history of
+losses: it is an average if it has the shapes of most of a state's parameters.
 
 References:
     | Score-Based Generative Modeling through Stochastic Differential Equations (Song et al., 2021)
     | https://arxiv.org/abs/2011.13456
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from latentzoo.errors import CheckpointError
@@ -31,10 +33,32 @@ def is_unnamed(value: Any) -> bool:
     )
 
 
-def shadow(value: Any) -> Sequence[Declared] | None:
-    """The list of an average's entry: itself, or the one inside of it; None if there is none."""
+def shadow(
+    name: str, value: Any, states: Iterable[Mapping[str, Declared]]
+) -> Sequence[Declared] | None:
+    """The list of an average's entry; None if it has none.
+
+    Arguments:
+        name: What the file calls the entry.
+        value: The entry: the list, or a dictionary with the list.
+        states: The state dicts beside it.
+    """
     inner = value.get(LIST) if isinstance(value, Mapping) else value
-    return inner if is_unnamed(inner) else None
+    if not is_unnamed(inner):
+        return None
+    sure = name == LIST or isinstance(value, Mapping)
+    return inner if sure or any(is_copy(inner, state) for state in states) else None
+
+
+def is_copy(average: Sequence[Any], state: Mapping[str, Declared]) -> bool:
+    """Whether a list has the shapes of most of a state's parameters, in whatever order, and no other."""
+    sizes, own = Counter(shapes(average)), Counter(parameters(state).values())
+    return len(own) > 0 and sizes <= own and 2 * len(average) > own.total()
+
+
+def shapes(average: Sequence[Any]) -> list[tuple[int, ...]]:
+    """The shapes of the tensors of a list."""
+    return [x.size for x in average if isinstance(x, Declared)]
 
 
 def named(
@@ -50,7 +74,7 @@ def named(
     Raises:
         CheckpointError: If no state can be meant, or several, or it fits into one in several ways.
     """
-    sizes = [x.size for x in average if isinstance(x, Declared)]
+    sizes = shapes(average)
     ways = [
         (first, last)
         for state in states.values()

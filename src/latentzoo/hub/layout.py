@@ -141,17 +141,23 @@ def with_names(value: Mapping[Any, Any]) -> dict[Any, Any]:
     Raises:
         CheckpointError: If the names of a list are not to be told.
     """
-    lists = {
-        name: average
-        for name, inner in value.items()
-        if wrapping.is_averaged(str(name)) and (average := averages.shadow(inner)) is not None
-    }
+    averaged = {n: x for n, x in value.items() if wrapping.is_averaged(str(n))}
     states = {
         name: dict(flatten(inner, "", Trail()))
         for name, inner in value.items()
-        if lists and isinstance(inner, Mapping) and name not in lists and not is_optimizer(inner)
+        if averaged and is_state(inner)
+    }
+    lists = {
+        name: average
+        for name, inner in averaged.items()
+        if (average := averages.shadow(str(name), inner, states.values())) is not None
     }
     return {**value} | {n: averages.named(str(n), x, states) for n, x in lists.items()}
+
+
+def is_state(value: Any) -> bool:
+    """Whether an entry is a dictionary of tensors by their names."""
+    return isinstance(value, Mapping) and averages.LIST not in value and not is_optimizer(value)
 
 
 def is_optimizer(value: Mapping[Any, Any]) -> bool:
