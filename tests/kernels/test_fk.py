@@ -47,6 +47,38 @@ def test_the_estimate_of_z_is_unbiased(stages: int, particles: int) -> None:
     assert abs(float(z.mean()) - 1) < 4 * float(z.std()) / len(z) ** 0.5 < 0.4
 
 
+@pytest.mark.parametrize(("bad", "share"), [(torch.inf, 0.5), (torch.nan, 0.5), (torch.inf, 0.05)])
+def test_particles_of_no_energy_have_no_weight(bad: float, share: float) -> None:
+    """With a share of the prior alone allowed, the chains still go to the posterior, which is the prior there."""
+    level = torch.distributions.Normal(0, 1).icdf(torch.tensor(1 - share))
+
+    def walled(z: Tensor) -> Tensor:
+        return torch.where(z[:, 0] > level, 0 * z[:, 0], bad)
+
+    kernel, phi, rng = FK(3, 4), Function(walled), Rng(*range(2000))
+    start = rng.normal(3)
+    state = kernel.init(phi, start, rng)
+    sweeps = 80
+    for _ in range(sweeps):
+        state, _ = kernel.step(phi, state, rng)
+    assert state.phi.isfinite().all() and bool((state.z[:, 0] > level).all())
+    assert off(state.z[:, 1:], torch.zeros(2), torch.ones(2)) < 4
+    mass = (state.log_z.exp() / sweeps).mean()
+    assert float(mass) == pytest.approx(share, rel=0.05)
+
+
+def test_a_sweep_without_any_energy_is_not_taken() -> None:
+    nowhere = Function(lambda z: z[:, 0] * 0 + torch.inf)
+    kernel, rng = FK(2, 4), Rng(1, 2)
+    start = rng.normal(3)
+    state = kernel.init(nowhere, start, rng)
+    for _ in range(3):
+        state, _ = kernel.step(nowhere, state, rng)
+    assert torch.equal(state.z, start) and state.log_z.isneginf().all()
+    state, _ = kernel.step(Function(steep), state, rng)
+    assert state.phi.isfinite().all() and not torch.equal(state.z, start)
+
+
 def test_a_sweep_costs_a_forward_pass_for_each_particle_and_stage() -> None:
     seen: list[tuple[int, bool]] = []
 

@@ -17,8 +17,10 @@ in the estimates of Z so far,
 
 .. math:: \hat Z = \prod_s \frac1P \sum_p w_s^p
 
-so that k sweeps of a chain are pooled; the first is always taken. It is right in the limit of many particles only: with
-few, the result is a draw of the prior with a smaller phi, and no sample of the posterior.
+so that k sweeps of a chain are pooled; the first is always taken. It is right in the limit of many particles, or of many
+sweeps of few; few sweeps of few particles give draws of the prior with a smaller phi, and no samples of the posterior.
+A particle whose phi is no finite number has the weight 0; a sweep that is left with no other estimates Z by 0, and is
+not taken.
 
 References:
     | A General Framework for Inference-time Scaling and Steering of Diffusion Models
@@ -77,7 +79,7 @@ class FK(Kernel):
     def step(self, phi: Potential, state: FKState, rng: Rng) -> tuple[FKState, Info]:
         new, log_z = self.sweep(phi, rng, state.z)
         total = torch.logaddexp(state.log_z, log_z)
-        taken = rng.uniform() < (log_z - total).exp()
+        taken = rng.uniform() < (log_z - total).exp()  # no share of nothing: never below NaN
         point = where(taken, new, Point(*state[:4]))
         return FKState(*point, total), Info.unadjusted(state.phi, step_size=1.0)
 
@@ -93,7 +95,8 @@ class FK(Kernel):
             z = torch.cat([seen.z[..., :drawn], new], dim=2)
             drawn += part.shape[1]
             there = _each(phi, pad(z, (0, dim - drawn)))
-            log_w = seen.phi - there.phi
+            finite = seen.phi.isfinite() & there.phi.isfinite()
+            log_w = (seen.phi - there.phi).where(finite, -torch.inf)
             log_z = log_z + log_w.logsumexp(1) - math.log(self.particles)
             ancestor = _drawn(log_w, rng.uniform(self.particles))
             seen = Point(*(_taken(field, ancestor) for field in there))
