@@ -112,6 +112,20 @@ def test_nothing_is_asked_of_the_network(server, tmp_path):
     assert Counting.asked == []
 
 
+@pytest.mark.parametrize("switch", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+def test_the_switches_of_the_hub_itself_are_named(switch, server, tmp_path):
+    """The network is well: to check it is no cure."""
+    Counting.asked.clear()
+    names = ("a file of a hub", "a repository", "a text-image model", "a classifier", "timm")
+    done = run(TRY.format(doors={n: DOORS[n] for n in names}), server, tmp_path, **{switch: "1"})
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = done.stdout.splitlines()
+    assert [line.split(" | ")[0] for line in lines] == list(names)
+    cures = (f"unset {switch}", f"{switch} forbids to download")
+    assert all(any(cure in line for cure in cures) for line in lines), done.stdout
+    assert Counting.asked == []
+
+
 def test_the_server_would_have_been_asked(server, tmp_path):
     """The same doors, open: so the count above counts."""
     Counting.asked.clear()

@@ -229,11 +229,12 @@ def from_hub(url: str, *, progress: Progress | None = None, local_only: bool = F
     Raises:
         DownloadError: If it is not in the cache and may not, or cannot, be downloaded.
     """
+    switch = offline.forbidden()
     with offline.obeyed(asks=not local_only):
-        return _from_hub(url, progress, local_only)
+        return _from_hub(url, progress, local_only, switch)
 
 
-def _from_hub(url: str, progress: Progress | None, local_only: bool) -> Path:
+def _from_hub(url: str, progress: Progress | None, local_only: bool, switch: str) -> Path:
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -261,11 +262,7 @@ def _from_hub(url: str, progress: Progress | None, local_only: bool) -> Path:
             raise LocalEntryNotFoundError("settings, as other programs left them, and no weights")
         return folder
     except LocalEntryNotFoundError as error:
-        reason = (
-            "LATENTZOO_OFFLINE forbids to download it"
-            if cache.offline()
-            else "the hub cannot be reached"
-        )
+        reason = f"{switch} forbids to download it" if switch else "the hub cannot be reached"
         raise DownloadError(f"{url}: not in the cache, and {reason}") from error
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise DownloadError(f"{url}: {' '.join(str(error).split())[:300]}") from error

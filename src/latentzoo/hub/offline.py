@@ -47,15 +47,28 @@ def _answers(endpoint: str, minute: int) -> bool:
     return True
 
 
+def forbidden() -> str:
+    """The switch that forbids to ask the hub; empty if none does. Asked outside of `obeyed`, which sets one."""
+    if cache.offline():
+        return "LATENTZOO_OFFLINE"
+    try:
+        from huggingface_hub import constants
+    except ImportError:
+        return ""
+    if not constants.HF_HUB_OFFLINE:
+        return ""
+    return next((name for name in SWITCHES[:2] if os.environ.get(name)), "HF_HUB_OFFLINE")
+
+
 def shut() -> bool:
     """Whether nothing can be had of the hub: it is forbidden to ask it, or it does not answer."""
-    return cache.offline() or not answers()
+    return bool(forbidden()) or not answers()
 
 
 def cure() -> str:
     """What to do where something could not be had from the hub."""
-    if cache.offline():
-        return "unset LATENTZOO_OFFLINE"
+    if switch := forbidden():
+        return f"unset {switch}"
     return "check the name" if answers() else "check the network: the hub does not answer"
 
 
@@ -68,7 +81,7 @@ def obeyed(*, asks: bool = True) -> Iterator[None]:
     Arguments:
         asks: Whether the hub may be asked for something inside.
     """
-    if not cache.offline() and (not asks or answers()):
+    if not cache.offline() and not (asks and shut()):
         yield
         return
     try:
