@@ -4,8 +4,8 @@ r"""Attention, in the memory of its inputs.
 
 torch has a kernel for it that never holds the N x N matrix, but takes it only for tensors whose
 channels are last in memory, and it cannot be differentiated twice. Here the channels are brought
-last, and a second derivative goes by the formula. So does all on a processor where there are few tokens: the
-matrix is no larger than they are then, and nothing is copied.
+last, and a second derivative goes by the formula. So does all on a processor where few tokens are looked at: that is
+faster for heads of any width, as nothing is copied, and the matrix grows with N only, to FEW / c times the size of q.
 
 Users: ADM, DDPM, EDM, LDM, DDGAN, the avatars' U-Nets, those of diffusers.
 
@@ -25,7 +25,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
 FEW = 64
-"""How many tokens are few."""
+"""How many tokens to look at are few."""
 
 
 def attend(

@@ -22,10 +22,20 @@ def attending(
         levels: The levels themselves, as tensors tell them; None for what the sides say.
 
     Raises:
-        SpecError: If both are given and are not the same.
+        SpecError: If both are given and are not the same, or no level has a side, or the picture has not so many levels.
     """
     asked = ATTENTION if sides is None else sides
-    found = [i for i in range(resolution.bit_length()) if resolution >> i in asked]
+    halves = [resolution >> i for i in range(resolution.bit_length())]
+    if none := sorted({*(sides or ())} - {*halves}):
+        raise SpecError(
+            f"attention at the sides {none} is at no level of {resolution} pixels, whose sides are {halves}; give these"
+        )
+    if none := sorted({*(levels or ())} - {*range(len(halves))}):
+        raise SpecError(
+            f"attention at the levels {none} is at none of {resolution} pixels, whose levels are 0 to "
+            f"{len(halves) - 1}; give these, or another resolution"
+        )
+    found = [i for i, side in enumerate(halves) if side in asked]
     if levels is None:
         return found
     if sides is not None and found != sorted(levels):
