@@ -17,8 +17,8 @@ in the estimates of Z so far,
 
 .. math:: \hat Z = \prod_s \frac1P \sum_p w_s^p
 
-so that k sweeps of a chain are pooled; the first is always taken. It is right in the limit of many particles, or of many
-sweeps of few; few sweeps of few particles give draws of the prior with a smaller phi, and no samples of the posterior.
+so that k sweeps of a chain are pooled; the first is always taken. It is right in the limit of many particles, or of
+many sweeps of few; few sweeps of few give draws of the prior with a smaller phi, and no samples of the posterior.
 A particle whose phi is no finite number has the weight 0; a sweep that is left with no other estimates Z by 0, and is
 not taken.
 

@@ -22,7 +22,7 @@ def attending(
         levels: The levels themselves, as tensors tell them; None for what the sides say.
 
     Raises:
-        SpecError: If both are given and are not the same, or no level has a side, or the picture has not so many levels.
+        SpecError: If both are given and are not the same, or the picture has no such level.
     """
     asked = ATTENTION if sides is None else sides
     halves = [resolution >> i for i in range(resolution.bit_length())]

@@ -30,9 +30,7 @@ class Pointwise(nn.Conv2d):
 
     def forward(self, input: Float[Tensor, "B i H W"]) -> Float[Tensor, "B o H W"]:
         """Maps each position."""
-        return F.conv2d(
-            input, self.weight, self.bias, dilation=dilation(input, self.weight)
-        )
+        return F.conv2d(input, self.weight, self.bias, dilation=dilation(input, self.weight))
 
 
 class Pointwise1d(nn.Conv1d):
@@ -43,9 +41,7 @@ class Pointwise1d(nn.Conv1d):
 
     def forward(self, input: Float[Tensor, "B i N"]) -> Float[Tensor, "B o N"]:
         """Maps each position."""
-        return F.conv1d(
-            input, self.weight, self.bias, dilation=dilation(input, self.weight)
-        )
+        return F.conv1d(input, self.weight, self.bias, dilation=dilation(input, self.weight))
 
 
 def dilation(x: Float[Tensor, "B i ..."], weight: Float[Tensor, "o i ..."]) -> int:
