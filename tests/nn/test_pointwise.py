@@ -29,7 +29,7 @@ def gradients(layer: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
 def test_they_are_those_of_torch(theirs: nn.Module, ours: nn.Module, chains: int) -> None:
     ours.load_state_dict(theirs.state_dict())
     side = (32, 32) if isinstance(theirs, nn.Conv2d) else (1024,)
-    channels = theirs.weight.shape[1]
+    channels = next(theirs.parameters()).shape[1]
     x = torch.randn(chains, channels, *side, generator=torch.Generator().manual_seed(0))
     for dtype in (torch.float64, torch.float32):
         tolerance = 1e-12 if dtype == torch.float64 else 1e-5
