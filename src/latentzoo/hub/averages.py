@@ -13,7 +13,7 @@ References:
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from latentzoo.errors import CheckpointError
 from latentzoo.hub.arrays import is_array
@@ -24,7 +24,7 @@ STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 """What normalisations count: buffers, with the shapes of the parameters beside them."""
 
 
-def is_unnamed(value: Any) -> bool:
+def is_unnamed(value: Any) -> TypeGuard[Sequence[Any]]:
     """Whether a value is a list of tensors or arrays, and of nothing else."""
     return (
         isinstance(value, (list, tuple))
