@@ -16,6 +16,7 @@ from latentzoo.diagnosis.verdict import Diagnosis, diagnose
 from latentzoo.kernels.anneal import Anneal
 from latentzoo.kernels.types import Function
 from latentzoo.rng import Rng
+from latentzoo.run.directions import Sights
 from latentzoo.run.heading import Heading
 from latentzoo.run.walk import Walk
 
@@ -35,9 +36,9 @@ def states(
     return [z + step * slope * along for step, z in enumerate(found)]
 
 
-def recorded(zs: list[Tensor], given: Tensor | None = None, failed: int = -1) -> Heading:
+def recorded(zs: list[Tensor], sights: Sights | None = None, failed: int = -1) -> Heading:
     """The record of these states; the first chain fails at the step `failed`."""
-    heading = Heading(STEPS, given)
+    heading = Heading(STEPS, sights)
     for step, z in enumerate(zs):
         gone = torch.full((len(z),), -1)
         gone[0] = failed if 0 <= failed <= step else -1
@@ -100,16 +101,26 @@ def test_each_chain_is_looked_at_along_the_other_half() -> None:
 def test_who_follows_looks_along_the_mean_of_both_from_the_half_on() -> None:
     """Then a number of a chain depends on no other: neither on which there are, nor on its place among them."""
     zs = states(0, rate=0.1)
-    given = recorded(states(1, rate=0.1)).mean
-    whole, some = seen(recorded(zs, given)), seen(recorded([z[3:6] for z in zs], given), 3)
+    other = Sights(zs[0][:1].T, zs[0][0], recorded(states(1, rate=0.1)).mean)
+    whole, some = seen(recorded(zs, other)), seen(recorded([z[3:6] for z in zs], other), 3)
     assert np.isnan(whole[:40]).all() and np.isfinite(whole[40:]).all()
     assert np.array_equal(whole[:, 3:6], some, equal_nan=True)
+    assert np.isnan(seen(recorded(zs, other._replace(heading=None)))).all()
 
 
-def test_a_failed_chain_is_left_out_and_few_have_no_heading() -> None:
-    x = seen(recorded(states(0, rate=0.1), failed=45))
-    assert np.isnan(x[50:, 0]).all() and np.isfinite(x[50:, 1:]).all()
-    assert np.isnan(seen(recorded([z[:3] for z in states(0, rate=0.1)]), 3)).all()
+def test_a_failed_chain_is_left_out_and_each_is_still_held_against_the_other_half() -> None:
+    found = [seen(recorded(states(seed, rate=0.1), failed=5)) for seed in range(SEEDS)]
+    assert all(np.isnan(x[50:, 0]).all() and np.isfinite(x[50:, 1:]).all() for x in found)
+    assert sum(left(x[:, 1:]) > 0 for x in found) <= 1
+
+
+def test_where_too_few_live_or_one_fails_meanwhile_there_is_no_heading() -> None:
+    zs = states(0, rate=0.1)
+    assert np.isnan(seen(recorded([z[:3] for z in zs]), 3)).all()
+    assert np.isfinite(seen(recorded([z[:4] for z in zs]), 4)[50:]).all()
+    assert np.isnan(seen(recorded([z[:4] for z in zs], failed=5), 4)).all()
+    assert np.isnan(seen(recorded(zs, failed=45))).all()
+    assert np.isfinite(seen(recorded(zs, failed=55))[50:, 1:]).all()
 
 
 def begun(chains: int = 8) -> Walk:

@@ -44,6 +44,14 @@ def test_a_step_that_overflows_is_never_one_downhill() -> None:
     assert (rough.work[held & (exact > 100)] > 0).all()
 
 
+@pytest.mark.parametrize("steepness", [1e16, 1e18, 1e19])
+def test_a_slope_whose_length_overflows_takes_no_chain_along(steepness: float) -> None:
+    """Lengths of gradients overflow in float32 at 2e19, far below the gradients themselves."""
+    wall = lambda z: steepness * torch.relu(z[:, 0] - 1) ** 4 + z.square().sum(1) / 2
+    walk = known.walked(wall, Anneal(), *range(16), dim=16, steps=80)
+    assert not walk.here.failures and walk.z.isfinite().all()
+
+
 @pytest.mark.parametrize(("chains", "runs"), [(1, 4), (3, 2), (8, 2), (32, 1)])
 def test_it_arrives_within_two_hundred_gradients(chains: int, runs: int) -> None:
     ends, accepts = [], []

@@ -245,7 +245,8 @@ def _way(rows: Rows, kernel: Kernel | None, dim: int) -> dict[str, Any]:
     found["felt"] = felt((rows.phi, rows.norm2), step_size, rows.tested, friction)
     left = lambda followed: unfinished(followed, step_size, rows.tested, friction)
     found["unfinished"] = None if chains < CHAINS else left(rows.known)
-    found["going"] = left([rows.going]) if rows.late(rows.going) else None
+    known = chains >= CHAINS and rows.late(rows.going)
+    found["going"] = left([rows.going]) if known else None
     return found
 
 

@@ -234,10 +234,11 @@ def _missing(found: Numbers, kernel: Kernel) -> Iterator[str]:
                 "where phi is flat, and nothing shows that what it asks for was found; give more chains or more weight"
             )
     if found.identity is not None and found.identity_error is not None:
-        unseen = abs(found.identity - 1) + two_sigma(alive) * found.identity_error
-        if unseen > UNKNOWN:
-            yield f"the spread of the chains is known to {unseen:.0%} only; give more chains or more steps"
-        elif not kernel.adjusted and found.work is None and _doubtful(found, alive):
+        off, chance = abs(found.identity - 1), two_sigma(alive) * found.identity_error
+        untold = not kernel.adjusted and found.work is None
+        if off + chance > UNKNOWN:
+            yield f"the spread of the chains is known to {off + chance:.0%} only; give more chains or more steps"
+        elif untold and off > max(_matters(found), chance):
             yield (
                 f"the spread of the chains is {found.identity:.3f} ± {found.identity_error:.3f} of what gradients say "
                 "it must be, and nothing else tells whether untested steps are right; give more chains, or take anneal"
@@ -249,12 +250,6 @@ def _missing(found: Numbers, kernel: Kernel) -> Iterator[str]:
 def _matters(found: Numbers) -> float:
     """The least deviation from Stein's identity that matters, per dimension."""
     return min(WRONG, MOVED * math.sqrt(2 / found.dim))
-
-
-def _doubtful(found: Numbers, alive: int) -> bool:
-    """Whether the spread is off by what matters, and by more than chance makes it in one of twenty runs."""
-    off, error = abs((found.identity or 1.0) - 1), found.identity_error or 0.0
-    return off > max(_matters(found), two_sigma(alive) * error)
 
 
 def _warm(found: Numbers) -> bool:

@@ -119,9 +119,8 @@ def calm(
     fastest: float,
 ) -> None:
     """Cuts the momentum along a gradient of length `slope` to `fastest`, either way, in place."""
-    over = softshrink(torch.linalg.vecdot(p, grad) / slope, fastest)
-    if over.any():
-        p.addcmul_((over / slope)[:, None], grad, value=-1)
+    over = softshrink(_component(p, grad, slope), fastest)
+    p.addcmul_((over / slope)[:, None], grad, value=-1)
 
 
 def _column(x: float | Tensor) -> float | Tensor:
@@ -137,11 +136,16 @@ def _plus(x: Tensor, a: float | Tensor, y: Tensor, out: Tensor | None = None) ->
 
 
 def _length(x: Tensor) -> Tensor:
-    """The length of each row, (B,), never 0."""
-    return torch.linalg.vector_norm(x, dim=1).clamp_(min=1e-12)
+    """The length of each row, (B,), never 0, and finite where its square is not."""
+    return torch.linalg.vector_norm(x, dim=1).clamp_(1e-12, torch.finfo(x.dtype).max)
+
+
+def _component(p: Tensor, grad: Tensor, slope: Tensor) -> Tensor:
+    """p along a gradient of length `slope`, (B,); what overflows is left out, as no momentum is longer than tens."""
+    return (torch.linalg.vecdot(p, grad) / slope).nan_to_num_(0.0, 0.0, 0.0)
 
 
 def _gain(k: Tensor, grad: Tensor, slope: Tensor, p: Tensor) -> Tensor:
-    """What a kick by u = k grad takes out of the energy, (B,): <u, p> - |u|^2 / 2, which overflows to one side."""
-    u, along = k * slope, torch.linalg.vecdot(p, grad) / slope
-    return u * along.sub_(u, alpha=0.5)
+    """What a kick by u = k grad takes out of the energy, (B,): <u, p> - |u|^2 / 2."""
+    u = k * slope
+    return u * _component(p, grad, slope).sub_(u, alpha=0.5)

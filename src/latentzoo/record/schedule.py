@@ -16,6 +16,7 @@ from latentzoo.kernels.types import Kernel
 from latentzoo.record import layout, plain, spec
 from latentzoo.run import state
 from latentzoo.run.directions import Sights
+from latentzoo.run.heading import WAY
 
 
 def kernel(run: spec.Run) -> Kernel:
@@ -44,7 +45,7 @@ def sights(run: spec.Run) -> Sights | None:
         with safe_open(Path(run.schedule) / layout.STATE, framework="pt") as file:
             alive = file.get_tensor("failed") < 0
             centre = file.get_tensor("state.z")[alive].mean(0)
-            ways = file.get_tensor("heading.way") if "heading.way" in file.keys() else None  # noqa: SIM118
+            ways = file.get_tensor(WAY) if WAY in file.keys() else None  # noqa: SIM118
             heading = None if ways is None else ways.mean(1)
             return Sights(file.get_tensor("directions.basis"), torch.nan_to_num(centre), heading)
     except (FileNotFoundError, SafetensorError):

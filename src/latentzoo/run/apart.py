@@ -126,7 +126,8 @@ class Apart:
         settings = {"schedule": rows, **walk.kernel.learned(walk.here.state)}
         basis, alive = walk.trace.directions.basis, walk.here.failed < 0
         centre = torch.nan_to_num(walk.here.state.z[alive].mean(0))
-        heading = walk.trace.heading.mean
+        going = walk.trace.heading.mean
+        heading = None if going is None else going.cpu()
         sights = None if basis is None else Sights(basis.cpu(), centre.cpu(), heading)
         return Followed(replace(plan.kernel, **settings), sights)  # pyright: ignore
 

@@ -14,7 +14,8 @@ with the heading of the half that b is not in. At the posterior the halves know 
 stays where it is up to chance, in any dimension; along its own heading a half would go back from where chance took it.
 Before the posterior is reached, the mean goes on along x.
 
-A run that follows another looks along the mean of the other's headings, from its half on (`directions.Sights`).
+A run that follows another looks along the mean of the other's headings, from its half on (`directions.Sights`), and
+nowhere if the other has none. Nor has a run headings in which a chain fails while they are taken.
 """
 
 from typing import TYPE_CHECKING
@@ -24,42 +25,55 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentzoo.run.directions import Sights
+
 if TYPE_CHECKING:
     from latentzoo.run.chain import Frame
 
-FEWEST = 4
-"""How many living chains have headings, at least."""
+WAY = "heading.way"
+"""What the headings are called in a state file."""
+FEWEST = 2
+"""How many living chains a half has, at least."""
 
 
 class Heading:
-    """Creates the record of a run along its headings; it stays empty of fewer than four chains.
+    """Creates the record of a run along its headings.
 
     Arguments:
         length: How many steps the run will make.
-        given: Where a run looks that follows another, (D,); None finds that at five eighths.
+        sights: Where a run looks that follows another; None finds that at five eighths.
 
     Attributes:
         way: Along what the even and the odd chains are looked at, (D, 2), once it is known.
     """
 
-    def __init__(self, length: int, given: Float[Tensor, "D"] | None = None) -> None:
+    def __init__(self, length: int, sights: Sights | None = None) -> None:
+        given = None if sights is None else sights.heading
         self.way = None if given is None else given[:, None].repeat(1, 2)
         self._half, self._found = (length + 1) // 2, (5 * length + 5) // 8
-        self._first = self._found if given is None else self._half
+        self._finds, self._first = sights is None, self._half if sights else self._found
         self._began: Float[Tensor, "D 2"] | None = None
         self._rows: list[Float[np.ndarray, "B"]] = []
 
     def append(self, frame: "Frame") -> None:
         """Records one step of all chains; finds the headings where they are due."""
-        z, alive = frame.state.z, frame.failed < 0
-        if self.way is None and 0 < self._half == frame.step and int(alive.sum()) >= FEWEST:
-            self._began = _means(z, alive)
-        if self.way is None and self._began is not None and frame.step == self._found:
-            self.way = _length_one(_means(z, alive) - self._began).flip(1)
-            self._began = None  # a latent may have millions of numbers
+        if self._finds and self.way is None and frame.step in (self._half, self._found):
+            self._find(frame)
         if self.way is not None and frame.step >= self._first:
-            row = torch.where(alive, _along(z, self.way.to(z)), torch.nan)
+            z, alive = frame.state.z, frame.failed < 0
+            self.way = self.way.to(z)
+            row = torch.where(alive, _along(z, self.way), torch.nan)
             self._rows[frame.step - self._first :] = [row.float().cpu().numpy()]
+
+    def _find(self, frame: "Frame") -> None:
+        """Takes where the halves are, and at five eighths where they went since."""
+        mean = _means(frame.state.z, frame.failed < 0)
+        if 0 < self._half == frame.step:
+            self._began = mean
+        if frame.step == self._found and self._began is not None and mean is not None:
+            if not (frame.failed > self._half).any():
+                self.way = _length_one(mean - self._began).flip(1)
+            self._began = None  # a latent may have millions of numbers
 
     def array(self, rows: int, chains: int) -> Float[np.ndarray, "T B"]:
         """The record of a run with so many rows and chains; NaN where nothing was known yet."""
@@ -81,15 +95,17 @@ class Heading:
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Takes the headings and the rows of a state file."""
         self._began = tensors.get("heading.began")
-        self.way = tensors.get("heading.way", self.way)
+        self.way = tensors.get(WAY, self.way)
         rows = tensors.get("heading.along")
         self._rows = [] if rows is None else list(rows.cpu().numpy())
 
 
-def _means(z: Float[Tensor, "B D"], alive: Tensor) -> Float[Tensor, "D 2"]:
-    """The means of the even and of the odd ones of the living chains."""
-    living = z if alive.all() else z[alive]
-    return torch.stack([living[first::2].mean(0) for first in (0, 1)], 1)
+def _means(z: Float[Tensor, "B D"], alive: Tensor) -> Float[Tensor, "D 2"] | None:
+    """The means of the even and of the odd chains that live; None where a half has too few."""
+    halves = [(z[first::2], alive[first::2]) for first in (0, 1)]
+    if min(int(living.sum()) for _, living in halves) < FEWEST:
+        return None
+    return torch.stack([(x if on.all() else x[on]).mean(0) for x, on in halves], 1)
 
 
 def _length_one(x: Float[Tensor, "D 2"]) -> Float[Tensor, "D 2"]:

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from latentzoo.errors import StateError
+from latentzoo.run.heading import WAY
 from latentzoo.run.state import State
 
 GRADIENTS, BASIS, ALONG, DRAWS = "gradients", "directions.basis", "directions.along", "draws"
-BEGAN, WAY, GOING = "heading.began", "heading.way", "heading.along"
+BEGAN, GOING = "heading.began", "heading.along"
 SHARED = (GRADIENTS, BASIS, WAY, "draws.step")
 LOOKS = {BASIS: ALONG, WAY: GOING}
 """Where a run looks, and what it saw there: parts that look elsewhere are not put side by side."""
@@ -23,7 +24,7 @@ CHAIN = {"trace": 2, ALONG: 2, GOING: 1, DRAWS: 1}
 """Which dimension is the chain's, where it is not the first; the first is then that of the steps."""
 APART = (
     "the chains were walked apart and followed no run, so they were not looked at along the directions of their "
-    "gradients"
+    "gradients, nor along where they were going"
 )
 
 
@@ -83,7 +84,7 @@ class Joined:
             }
             if len(known) != 1:
                 self._tensors = {k: v for k, v in self._tensors.items() if k not in (key, seen)}
-                texts["notes"].extend([APART] if key == BASIS else [])
+                texts["notes"] = list(dict.fromkeys([*texts["notes"], APART]))
         return State(self._tensors, texts)
 
     def _place(self, key: str, first: int, value: Tensor) -> None:

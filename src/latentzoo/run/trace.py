@@ -52,7 +52,7 @@ class Trace:
     ) -> None:
         self.seeds, self.names = seeds, names
         self.directions = Directions(length, sights)
-        self.heading = Heading(length, None if sights is None else sights.heading)
+        self.heading = Heading(length, sights)
         self._rows: list[np.ndarray] = []
 
     def append(self, frame: "Frame") -> None:
