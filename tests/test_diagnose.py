@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from latentzoo.diagnosis.convergence import ess_bulk, ess_tail, rhat
-from latentzoo.diagnosis.verdict import Diagnosis, diagnose
+from latentzoo.diagnosis.settled import crossed, lopsided
+from latentzoo.diagnosis.verdict import CROSSING, Diagnosis, diagnose
 from latentzoo.kernels.adam import Adam
 from latentzoo.kernels.anneal import Anneal
 from latentzoo.kernels.mala import MALA
@@ -19,6 +20,7 @@ from latentzoo.kernels.types import Function, Info, Kernel, Point, Potential
 from latentzoo.kernels.ula import ULA
 from latentzoo.rng import Rng
 from latentzoo.run.chain import Failure
+from latentzoo.run.sampling import sample
 from latentzoo.run.trace import Trace
 from latentzoo.run.walk import Walk
 
@@ -240,6 +242,33 @@ def test_untested_steps_are_not_trusted_while_their_spread_is_in_doubt() -> None
         found = diagnose(walk.trace, walk.z, kernel=walk.kernel, state=walk.here.state)
         assert "nothing else tells whether untested steps are right" in "".join(found.missing)
         assert not found.trustworthy
+
+
+def crossing(fall: float, rise: float, seed: int, chains: int = 64) -> np.ndarray:
+    """phi of chains that go from a part of energy 6 to one of 0, and back, by so much a step."""
+    draw, low = np.random.default_rng(seed), np.zeros(chains, bool)
+    rows = []
+    for _ in range(200):
+        change = draw.random(chains) < np.where(low, rise, fall)
+        low = low ^ change
+        rows.append(np.where(low, 0.0, 6.0) + draw.normal(size=chains) * 0.5)
+    return np.stack(rows)
+
+
+def test_chains_that_cross_one_way_are_told_from_those_that_go_and_come() -> None:
+    leaks = [lopsided(*crossed(crossing(0.01, 0.0, seed))) for seed in range(20)]
+    settled = [lopsided(*crossed(crossing(0.03, 0.03, seed))) for seed in range(200)]
+    still = [crossed(np.random.default_rng(seed).normal(size=(200, 64))) for seed in range(20)]
+    assert np.mean(leaks) > CROSSING and np.mean(np.array(settled) > CROSSING) < 0.03
+    assert all(counts == (0, 0) for counts in still)
+
+
+def test_a_mode_that_chains_still_find_is_not_trusted() -> None:
+    """Its probability is .9997 and the prior's there .04; half of the chains are in it by the end."""
+    step = Function(lambda z: -6 * torch.tanh(20 * (z[:, 0] - 1.8)))
+    for seed in range(3):
+        found = sample(step, dim=16, seed=seed, chains=64, steps=200, progress=False).diagnosis
+        assert "still cross" in reasons(found) and not found.trustworthy
 
 
 def test_lost_ancestors_are_named() -> None:

@@ -41,12 +41,14 @@ from latentzoo.diagnosis.gradients import gradients
 from latentzoo.diagnosis.groups import groups
 from latentzoo.diagnosis.left import erring, felt, heat, lost, unfinished
 from latentzoo.diagnosis.rows import Rows
-from latentzoo.diagnosis.settled import CHAINS, apart, moving, unsettled
+from latentzoo.diagnosis.settled import CHAINS, apart, crossed, moving, unsettled
 from latentzoo.diagnosis.traced import Stopped, Traced
 from latentzoo.kernels.types import Kernel, Population
 
 ROWS = 16
 """How many rows of a trace a statement about it needs, its start among them."""
+MOVES = ("relaxing", "drifting", "fell", "rose", "unsettled")
+"""What is told of whether the run still moves."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Numbers:
         energy_spread: The median over its steps of that from chain to chain, which no rare high energy stretches.
         relaxing: Whether phi still moves.
         drifting: Whether |z|^2, or a followed direction, still moves.
+        fell, rose: How many chains crossed into a part of lower energy, and out of it, see `settled.crossed`.
         unsettled: By how much phi may still move, at 95 % confidence, in its standard deviations.
         apart: How far the chains' mean energies are from each other, in how far each chain's moves.
         ranked: The same of the energies' ranks, which a few rare draws do not stretch.
@@ -122,6 +125,8 @@ class Numbers:
     energy_spread: float | None
     relaxing: bool | None
     drifting: bool | None
+    fell: int | None
+    rose: int | None
     unsettled: float | None
     apart: float | None
     ranked: float | None
@@ -195,19 +200,21 @@ def _energy(rows: Rows) -> dict[str, Any]:
     length, chains = phi.shape
     if length == 0 or chains == 0:
         return {"energy": ()} | dict.fromkeys(
-            ("energy_error", "energy_range", "energy_spread", "relaxing", "drifting", "unsettled")
+            ("energy_error", "energy_range", "energy_spread", *MOVES)
         )
     at = [round(part * (length - 1)) for part in (0.5, 0.75, 1.0)]
     error = float(phi[-1].std(ddof=1)) / math.sqrt(chains) if chains > 1 else None
     found = {"energy": tuple(float(phi[row].mean()) for row in at), "energy_error": error}
     if length < ROWS or not rows.arrived[5 * length // 8 :].all():
-        names = ("energy_range", "energy_spread", "relaxing", "drifting", "unsettled")
-        return found | dict.fromkeys(names)
+        return found | dict.fromkeys(("energy_range", "energy_spread", *MOVES))
     others = [*rows.known[1:], *[rows.going] * rows.late(rows.going)]
     moves = [moving(x) for x in others]
     last = phi[3 * length // 4 :]
     spread = float(last.std())
+    fell, rose = crossed(phi)
     return found | {
+        "fell": fell,
+        "rose": rose,
         "energy_range": spread,
         "energy_spread": spread if chains < CHAINS else float(np.median(last.std(1))),
         "relaxing": moving(phi),

@@ -15,6 +15,8 @@ CHAINS = 4
 """How many chains a statement about their mean needs."""
 MATTERS = 0.25
 """The least move of a mean that matters, in standard deviations of a draw."""
+CROSSES = 4.0
+"""How far a chain's energy goes that crosses from one part of the posterior to another, in how far chains move else."""
 
 
 def moving(x: Float[np.ndarray, "T B"]) -> bool | None:
@@ -45,6 +47,29 @@ def unsettled(phi: Float[np.ndarray, "T B"], spread: float) -> float | None:
 def _windows(x: Float[np.ndarray, "T B"]) -> tuple[np.ndarray, np.ndarray]:
     n = len(x)
     return x[13 * n // 16 : 29 * n // 32], x[29 * n // 32 :]
+
+
+def crossed(phi: Float[np.ndarray, "T B"]) -> tuple[int, int]:
+    r"""How many chains fell into another part of the posterior, and how many rose out of one.
+
+    A chain crosses where its mean energy of the last sixteenth of the run differs from that of the sixteenth after
+    five eighths, or after three quarters, by far more than chains move within these. At the posterior a chain that is
+    reversible falls as often as it rises, so that of n crossings :math:`|n_- - n_+| \le 2.5 \sqrt n` but for chance,
+    however few chains cross and however little their mean moves by it. The more lopsided of both counts is given.
+    """
+    n, end = len(phi), phi[15 * len(phi) // 16 :]
+    counts = []
+    for first, last in ((10 * n // 16, 11 * n // 16), (12 * n // 16, 13 * n // 16)):
+        begin = phi[first:last]
+        moves = math.sqrt(float(np.median(begin.var(0) + end.var(0))) / 2)
+        change, far = end.mean(0) - begin.mean(0), max(CROSSES * moves, 1.0)
+        counts.append((int((change < -far).sum()), int((change > far).sum())))
+    return max(counts, key=lambda each: lopsided(*each))
+
+
+def lopsided(fell: int, rose: int) -> float:
+    """By how much more chains fell than rose, or rose than fell, in standard errors."""
+    return abs(fell - rose) / math.sqrt(max(fell + rose, 1))
 
 
 def apart(phi: Float[np.ndarray, "T B"]) -> float:

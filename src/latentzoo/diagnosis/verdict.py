@@ -14,7 +14,7 @@ from torch import Tensor
 
 from latentzoo.diagnosis.groups import CERTAIN
 from latentzoo.diagnosis.numbers import Numbers, measure
-from latentzoo.diagnosis.settled import CHAINS, three_sigma, two_sigma
+from latentzoo.diagnosis.settled import CHAINS, lopsided, three_sigma, two_sigma
 from latentzoo.diagnosis.traced import Stopped, Traced
 from latentzoo.diagnosis.words import BLIND, Diagnosis
 from latentzoo.kernels.types import Kernel
@@ -27,6 +27,10 @@ UNFINISHED = 0.5
 """How much of a move before the tested steps they may leave unfinished, in standard deviations."""
 GOING = 0.25
 """The same of a move of all chains together, of which only what both halves of them share is seen."""
+CROSSING, SUSPECT = 2.5, 2.0
+"""By how many standard errors more chains may cross one way than the other; and where it is too short to tell."""
+FLOW = 0.05
+"""The least part of the chains that matters."""
 WRONG, MOVED = 0.1, 0.5
 """The least deviation from Stein's identity that matters, per dimension; and in standard deviations of |z|^2, which
 in many dimensions is less."""
@@ -108,6 +112,11 @@ def _reasons(found: Numbers, kernel: Kernel, failures: Sequence[Stopped]) -> Ite
         yield (
             f"the chains as a whole were still going somewhere before the tested steps, and up to {found.going:.2f} "
             f"standard deviations of it are left; {_longer(kernel)}"
+        )
+    if _flows(found, CROSSING):
+        yield (
+            f"chains still cross from one part of the posterior to another, {found.fell} to lower energies and "
+            f"{found.rose} to higher ones; {_longer(kernel)}"
         )
     if found.lost is not None and found.lost > LOST:
         yield (
@@ -222,6 +231,11 @@ def _missing(found: Numbers, kernel: Kernel) -> Iterator[str]:
             f"the energy may still move by {found.unsettled:.1f} of its standard deviations, for all that "
             f"{alive} chains and {found.steps} steps can tell; give more of either"
         )
+    elif _flows(found, SUSPECT) and not _flows(found, CROSSING):
+        yield (
+            f"{found.fell} chains crossed to lower energies and {found.rose} to higher ones, which may be chance "
+            "or go on; give more steps"
+        )
     if found.energy_spread is not None and found.energy_range is not None:
         if _warm(found):
             yield (
@@ -245,6 +259,14 @@ def _missing(found: Numbers, kernel: Kernel) -> Iterator[str]:
             )
     elif not kernel.adjusted and found.work is None and found.identity_score is None:
         yield "nothing tells whether the steps are right: they are not tested, and there are no gradients"
+
+
+def _flows(found: Numbers, errors: float) -> bool:
+    """Whether chains cross one way by more than so many standard errors, and are more than few."""
+    if found.fell is None or found.rose is None:
+        return False
+    few = abs(found.fell - found.rose) <= FLOW * (found.chains - found.failed)
+    return lopsided(found.fell, found.rose) > errors and not few
 
 
 def _matters(found: Numbers) -> float:
