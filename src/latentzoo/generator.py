@@ -35,7 +35,8 @@ class Generator(nn.Module, ABC):
         space: The latent space with its named blocks.
         size: The image's height and width in pixels.
         chains: How many chains it is for, if each has a map of its own (a prompt); None for any.
-        assumed: What its file did not say, by the options that would: {"heads or head_width": "8 heads, ..."}.
+        assumed: What its file did not say, by the options that would: {"heads or head_width": "8 heads, ..."}, and
+            what of it was left aside, which no option would: {"left aside": "..."}.
         configuration: The arguments of its family's `build` that file and card say, as plain data.
     """
 
@@ -62,9 +63,14 @@ class Generator(nn.Module, ABC):
         """What its file did not say, in one sentence with the cure; empty if it said all."""
         if not self.assumed:
             return ""
-        each = "; ".join(f"{names}: {said}" for names, said in self.assumed.items())
-        first = next(iter(self.assumed)).split(" or ")[0]
-        return (
+        firsts = {names: names.split(" or ")[0] for names in self.assumed}
+        answered = [names for names, first in firsts.items() if first.isidentifier()]
+        listed = lambda keys: "; ".join(f"{names}: {self.assumed[names]}" for names in keys)
+        beside = listed(names for names in self.assumed if names not in answered)
+        if not answered:
+            return beside
+        each, first = listed(answered), firsts[answered[0]]
+        return (f"{beside}; " if beside else "") + (
             f"what the file does not say is taken for granted ({each}); set it by options ({first}=...), "
             "or join a card to the file (card=NAME)"
         )

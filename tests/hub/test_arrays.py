@@ -75,14 +75,17 @@ def test_what_is_no_number_among_arrays_is_left_aside_and_named(toy, tmp_path):
     np.savez(tmp_path / "a.npz", **numbers, **OTHERS, objects=np.array({"a": 1}, dtype=object))
     (tmp_path / "a.pkl").write_bytes(pickle.dumps(numbers | OTHERS, 2))
     for name, also in (("a.npz", ", objects"), ("a.pkl", "")):
-        with pytest.warns(Assumption, match=f"left aside, .*: text, names, half{also}$"):
+        with pytest.warns(Assumption, match=rf": left aside: .* \(text, names, half{also}\)$"):
             loaded = zoo.load(tmp_path / name)
+        said = f"arrays without plain numbers are no weights (text, names, half{also})"
+        assert loaded.assumed == {"left aside": said}  # and so in check, show and the record
+        assert zoo.described(tmp_path / name)["assumed"] == loaded.assumed
         assert torch.equal(loaded.linear.weight, toy["fc.weight"])
 
 
 def test_a_record_of_that_name_is_no_sentence(toy, tmp_path):
     torch.save({"g_ema": toy, "left aside": {"a": 1}}, tmp_path / "a.pt")
-    assert read(tmp_path / "a.pt").aside == ""
+    assert read(tmp_path / "a.pt").aside == {}
 
 
 PYTHON2 = {

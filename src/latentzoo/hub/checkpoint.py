@@ -34,12 +34,12 @@ class Checkpoint:
         return {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
 
     @property
-    def aside(self) -> str:
-        """What of the file was left aside, in one sentence; empty if nothing was."""
+    def aside(self) -> dict[str, str]:
+        """What of the file was left aside and why, as `Generator.assumed`; empty if nothing was."""
         names = self.records.get(ASIDE)
         if not isinstance(names, list):
-            return ""
-        return f"left aside, as arrays without plain numbers are no weights: {', '.join(map(str, names))}"
+            return {}
+        return {ASIDE: f"arrays without plain numbers are no weights ({', '.join(map(str, names))})"}
 
     def over(self, base: "Checkpoint") -> "Checkpoint":
         """This checkpoint with the tensors of another one wherever it has none of its own.

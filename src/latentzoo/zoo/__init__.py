@@ -125,8 +125,6 @@ def _loaded(
         if folder is not None:
             return pipelines.load(folder, device=device, dtype=dtype, **options)
     plan = Plan.of(x, family=family, card=card, progress=progress)
-    if aside := plan.checkpoint.aside:
-        warnings.warn(f"{x}: {aside}", Assumption, stacklevel=2)
     generator = plan.build(**options).eval().requires_grad_(False)
     if said := generator.assumptions():
         warnings.warn(f"{x}: {said}", Assumption, stacklevel=2)

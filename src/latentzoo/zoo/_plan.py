@@ -120,7 +120,7 @@ class Plan:
             generator, assumed = self.filled(config)
         except CheckpointError as error:
             raise self.blamed(error, given) from error
-        generator.assumed = unanswered({**self.assumed, **assumed}, given)
+        generator.assumed = unanswered({**self.assumed, **assumed}, given) | self.checkpoint.aside
         generator.configuration = self.config
         return generator
 
@@ -196,7 +196,11 @@ class Plan:
             "family": self.family,
             "keys": self.keys,
             "config": self.config,
-            "assumed": dict(generator.assumed),
+            "assumed": {
+                names: said
+                for names, said in generator.assumed.items()
+                if names not in self.checkpoint.aside  # what is not written needs no word
+            },
             "container": "safetensors",
         }
         made |= {
