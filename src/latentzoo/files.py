@@ -51,6 +51,22 @@ def _written(write: Callable[[Path], Any], place: Path) -> None:
         raise OSError(number, os.strerror(number), str(place)) from error
 
 
+def apart(words: str) -> tuple[str, str]:
+    """The file that a user names and the member of this archive that is meant, "" where none is: `FILE#MEMBER`.
+
+    A file whose own name has a # is itself.
+    """
+    file, _, member = words.partition("#")
+    return (words, "") if _exists(words) else (file, member)
+
+
+def _exists(words: str) -> bool:
+    try:
+        return Path(words).exists()
+    except (OSError, ValueError):  # a long text, or one with a zero in it
+        return False
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file atomically, as UTF-8."""
     write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

@@ -19,6 +19,7 @@ from latentzoo import files
 from latentzoo.errors import SpecError
 from latentzoo.record import execute, inputs, layout, places, plain, spec
 from latentzoo.record.folder import RunFolder, is_finished
+from latentzoo.zoo import _find
 from toys import Affine, Bright
 
 HAT = spec.Term(energy="attribute", target="hat=beanie", weight=5.0)
@@ -300,6 +301,19 @@ def test_the_archive_of_an_energys_member_is_hashed(tmp_path: Path) -> None:
     file = f"{tmp_path}/w.zip#net.pth"
     run = record(energies=[spec.Term(energy="attribute", target="hat", model=file)])
     assert dict(inputs.named_files(run)) == {"energies.0.model": tmp_path / "w.zip"}
+
+
+def test_a_file_with_a_hash_in_its_name_is_itself(tmp_path: Path) -> None:
+    """Everywhere where an archive's member may be meant: it was hashed, and neither found nor located."""
+    file = tmp_path / "run#3.pth"
+    file.write_bytes(b"x")
+    (tmp_path / "run").write_bytes(b"y")
+    run = record(schedule=str(file))
+    assert dict(inputs.named_files(run)) == {"schedule": file}
+    assert places.located(run).schedule == str(file)
+    assert files.apart(str(file)) == (str(file), "")
+    assert files.apart(f"{tmp_path}/w.zip#net.pth") == (f"{tmp_path}/w.zip", "net.pth")
+    assert _find.find(str(file), None) == (None, file)
 
 
 def test_the_generators_file_is_hashed_once(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from latentzoo.cli.catalogue import generator_row
 from latentzoo.cli.progress import emit
 from latentzoo.cli.shared import Debug, Json
 from latentzoo.errors import UnknownName
+from latentzoo.files import apart
 from latentzoo.guides import networks
 from latentzoo.zoo import pipelines
 
@@ -87,7 +88,7 @@ def _rows(name: str) -> dict[str, Any]:
         return _family(name)
     if (folder := pipelines.find(name)) is not None:
         return {"name": name, **pipelines.about(folder)}
-    if Path(name.partition("#")[0]).exists():
+    if Path(apart(name)[0]).exists():
         return _file(name)
     raise UnknownName("generator, family, energy, guide or kernel", name, names())
 

@@ -39,7 +39,9 @@ class Checkpoint:
         names = self.records.get(ASIDE)
         if not isinstance(names, list):
             return {}
-        return {ASIDE: f"arrays without plain numbers are no weights ({', '.join(map(str, names))})"}
+        return {
+            ASIDE: f"arrays without plain numbers are no weights ({', '.join(map(str, names))})"
+        }
 
     def over(self, base: "Checkpoint") -> "Checkpoint":
         """This checkpoint with the tensors of another one wherever it has none of its own.

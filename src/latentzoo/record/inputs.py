@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from latentzoo.errors import SpecError
+from latentzoo.files import apart
 from latentzoo.record import origin, places, spec
 from latentzoo.record.experiment import Experiment
 
@@ -66,8 +67,7 @@ def named_files(run: spec.Run) -> Iterator[tuple[str, Path]]:
     for place, words in places.named(run):
         if place == "generator":
             continue
-        path = origin.file_of(words) if place == "init" else Path(words)
-        path = path if path.is_file() else Path(words.partition("#")[0])  # FILE#MEMBER
+        path = origin.file_of(words) if place == "init" else Path(apart(words)[0])
         if path.is_file():
             yield place, path
 

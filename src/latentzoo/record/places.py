@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from latentzoo.files import apart
 from latentzoo.record import origin, spec
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -95,8 +96,10 @@ def _is_picture(words: str) -> bool:
 
 def _whole(words: str) -> str:
     """The whole path of a file or folder that is here; `FILE#MEMBER` keeps its member; other words stay."""
-    path, hash_, member = words.partition("#")
-    return f"{Path(path).resolve()}{hash_}{member}" if _is_file(words) else words
+    if not _is_file(words):
+        return words
+    path, member = apart(words)
+    return f"{Path(path).resolve()}#{member}" if member else str(Path(path).resolve())
 
 
 def _is_file(words: str) -> bool:
@@ -104,7 +107,7 @@ def _is_file(words: str) -> bool:
 
     Nor is a bare word, even where a folder is called so: it is a name, such as `avatar-ldm`.
     """
-    path = words.partition("#")[0]
+    path, _ = apart(words)
     if "/" not in path and not Path(path).suffix:
         return False
     try:

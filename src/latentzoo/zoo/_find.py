@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from latentzoo.errors import CheckpointError, UnknownName
+from latentzoo.files import apart
 from latentzoo.hub import archive, client, fetch
 from latentzoo.hub.card import Card
 from latentzoo.zoo import shelf
@@ -31,7 +32,7 @@ def find(x: str, progress: fetch.Progress | None) -> tuple[Card | None, Path]:
                 f"with `--card {x}`, or lz.load(FILE, card='{x}')"
             )
         return card, place(card.url, progress, mirrors=card.mirrors, sha256=card.sha256)
-    file, _, member = x.partition("#")
+    file, member = apart(x)
     if Path(file).exists():
         return None, archive.unpack(Path(file), member) if member else Path(file)
     if "://" in x:
