@@ -25,6 +25,7 @@ from latentzoo.zoo.pipelines.digest import digest
 from latentzoo.zoo.pipelines.follow import Heard, Trace
 from latentzoo.zoo.pipelines.habits import ours
 from latentzoo.zoo.pipelines.probe import Probe
+from latentzoo.zoo.pipelines.texts import Texts
 
 FLUX, QWEN, REFINED = "FluxPipeline", "QwenImagePipeline", "StableDiffusionXLImg2ImgPipeline"
 HOLE, CONTROL = "StableDiffusionInpaintPipeline", "StableDiffusionControlNetPipeline"
@@ -149,6 +150,13 @@ def test_what_is_not_read_at_one_call_may_be_read_at_the_next(calls, other):
     call(trace, *other[0])
     with pytest.raises(Heard):
         call(trace, *other[1])
+
+
+def test_numbers_in_another_order_in_memory_are_encoded_anew():
+    """Convolutions round them otherwise, which would be taken for an effect."""
+    ear, x = effects.Ear(Texts()), torch.ones(1, 3, 2, 2)
+    seen = [ear.see(torch.Tensor.stride, None, (y,), {}) for y in (x, x.mT, x.mT.contiguous())]
+    assert seen == [x.stride(), x.mT.stride(), x.stride()] and len(ear.seen) == 2
 
 
 def test_a_picture_is_encoded_once_however_many_options_there_are(monkeypatch):
