@@ -4,8 +4,8 @@
         [--gradients N...] [--things N...] [--methods NAME...] [--first N] [--generator NAME]
 
 asks a generator of avatars for each prompt by each method, and lets the held-out judge count. All methods see the same
-streams of noise. Cells are kept in OUT/cells.jsonl, so that a run that was stopped goes on; OUT/compositions.md is the
-table and OUT/compositions.png the figure.
+streams of noise. Cells are kept in OUT/cells.jsonl with all that they were made by, so that a run that was stopped goes
+on, and those of other settings are left out; OUT/compositions.md is the table and OUT/compositions.png the figure.
 
 | column | meaning |
 |---|---|
@@ -51,7 +51,7 @@ Cell = dict[str, Any]
 
 def cells(study: dict[str, Any], known: list[Cell]) -> Iterator[Cell]:
     """The cells that are not known yet, each as soon as it is there: first the first prompt of each count of things."""
-    there = {(c["prompt"], c["method"], c["gradients"]) for c in known}
+    there = {(c["prompt"], c["method"], c["gradients"]) for c in own(study, known)}
     for budget, (things, prompt) in product(study["gradients"], _in_turns(study["prompts"])):
         for method, settings in study["methods"].items():
             gradients = 0 if settings is None else budget
@@ -59,7 +59,21 @@ def cells(study: dict[str, Any], known: list[Cell]) -> Iterator[Cell]:
                 there.add((prompt, method, gradients))
                 found = cell(study, prompt, settings, gradients)
                 named = {"things": things, "prompt": prompt, "method": method}
-                yield {**named, "gradients": gradients, **found}
+                yield {**named, "gradients": gradients, "made_by": made_by(study, method), **found}
+
+
+def own(study: dict[str, Any], known: list[Cell]) -> list[Cell]:
+    """The cells that were made by the settings of this study."""
+    methods = {method: made_by(study, method) for method in study["methods"]}
+    return [
+        c for c in known if c["method"] in methods and c.get("made_by") == methods[c["method"]]
+    ]
+
+
+def made_by(study: dict[str, Any], method: str) -> Cell:
+    """All that decides a cell beside its prompt and its gradients."""
+    shared = {key: study[key] for key in ("generator", "options", "guide", "chains", "seed")}
+    return {**shared, "settings": study["methods"][method]}
 
 
 def _in_turns(prompts: dict[int, list[str]]) -> list[tuple[int, str]]:
@@ -261,6 +275,7 @@ def main() -> None:
                 file.write(json.dumps(one) + "\n")
     except KeyboardInterrupt:
         sys.stderr.write("stopped; this is what there is, and the same command goes on\n")
+    found = own(study, found)
     text = "\n".join([*table(study, found), "", *by_energy(study, found)]) + "\n"
     (given.out / "compositions.md").write_text(text)
     figure(study, found, given.out / "compositions.png")
