@@ -56,3 +56,72 @@ def test_a_file_that_lacks_a_layer_is_refused(tmp_path):
     torch.save({"netG_state_dict": state}, tmp_path / "a.pt")
     with pytest.raises(CheckpointError, match="lacks 4 tensors"):
         zoo.load(tmp_path / "a.pt")
+
+
+def tensors():
+    return {f"main.{name}": tensor for name, tensor in plain().state_dict().items()}
+
+
+def under(prefix, state):
+    return {f"{prefix}{name}": tensor for name, tensor in state.items()}
+
+
+def critic():
+    """The tutorial's discriminator, whose names are `main`, too."""
+    layers = [nn.Conv2d(3, 4, 4, bias=False), nn.LeakyReLU()]
+    layers += [nn.Conv2d(4, 8, 4, bias=False), nn.BatchNorm2d(8), nn.LeakyReLU()]
+    return under("main.", nn.Sequential(*layers, nn.Conv2d(8, 1, 4, bias=False)).state_dict())
+
+
+def raised(state):
+    return {n: t + 1 if t.is_floating_point() else t for n, t in state.items()}
+
+
+def parameters(state):
+    return [t for n, t in state.items() if n.rpartition(".")[2] in ("weight", "bias")]
+
+
+WRAPPED = {
+    "bare": lambda s: s,
+    "a sequence alone": lambda s: {n.removeprefix("main."): t for n, t in s.items()},
+    "of several devices": lambda s: {"netG_state_dict": under("module.", s)},
+    "compiled": lambda s: under("_orig_mod.module.", s),
+    "averaged": lambda s: under("module.", s) | {"n_averaged": torch.tensor(5)},
+    "and optimizer": lambda s: {"model_state_dict": s, "optimizer": {"state": {}, "lr": 0.1}},
+    "and critic": lambda s: {"netG": s, "netD": critic()},
+    "and critic's states": lambda s: {"netG_state_dict": s, "netD_state_dict": critic()},
+}
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_files_as_programs_wrap_them(name, tmp_path):
+    state = tensors()
+    torch.save(WRAPPED[name](state), tmp_path / "G.pt")
+    found = zoo.load(tmp_path / "G.pt")
+    assert torch.equal(found.last.weight, state["main.9.weight"])
+    assert torch.equal(found.layers[0].mean, state["main.1.running_mean"])
+
+
+AVERAGES = {
+    "a list": lambda s: {"netG_avg": parameters(raised(s))},
+    "shadow_params": lambda s: {"ema": {"decay": 0.9, "shadow_params": parameters(raised(s))}},
+    "shadow": lambda s: {"ema": {"shadow": raised(s)}},
+    "ema_G": lambda s: {"ema_G": raised(s)},
+    "netG_ema_state_dict": lambda s: {"netG_ema_state_dict": under("module.", raised(s))},
+}
+
+
+@pytest.mark.parametrize("raw", ["netG_state_dict", "netG"])
+@pytest.mark.parametrize("name", AVERAGES)
+def test_averaged_weights_beside_them_go_first(name, raw, tmp_path):
+    state = tensors()
+    torch.save({raw: state, "netD_state_dict": critic()} | AVERAGES[name](state), tmp_path / "G.pt")
+    found = zoo.load(tmp_path / "G.pt")
+    assert torch.equal(found.last.weight, state["main.9.weight"] + 1)
+    assert torch.equal(found.layers[0].weight, state["main.1.weight"] + 1)
+
+
+def test_a_critic_is_none(tmp_path):
+    torch.save(critic(), tmp_path / "D.pt")
+    with pytest.raises(CheckpointError, match="of no family"):
+        zoo.load(tmp_path / "D.pt")

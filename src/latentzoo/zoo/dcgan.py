@@ -9,6 +9,7 @@ References:
     | (Radford et al., 2015), https://arxiv.org/abs/1511.06434
 """
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -25,7 +26,8 @@ from latentzoo.nn import channels as pictures
 from latentzoo.options import Count
 from latentzoo.space import Space
 
-HOLDER = "netG_state_dict.main"
+KERNEL = re.compile(r"(\d+)\.weight")
+"""A kernel's name: the number of its module in the tutorial's `nn.Sequential`; of three, the others are BN and ReLU."""
 
 
 class DCGAN(Generator):
@@ -79,24 +81,31 @@ def build(widths: Sequence[Count], channels: Count = 3) -> DCGAN:
 
 
 def official(generator: DCGAN) -> list[Rule]:
-    """The rules for the names of PyTorch's tutorial, layers counted through."""
-    rules = [Rule(f"{HOLDER}.{{i}}.num_batches_tracked", None)]
+    """The rules for the names of PyTorch's tutorial inside of its `main`, layers counted through."""
+    rules = [Rule("{i}.num_batches_tracked", None)]
     for k in range(len(generator.layers)):
-        norm, ours = f"{HOLDER}.{3 * k + 1}", f"layers.{k}"
-        rules.append(Rule(f"{HOLDER}.{3 * k}.weight", f"{ours}.conv.weight"))
+        norm, ours = 3 * k + 1, f"layers.{k}"
+        rules.append(Rule(f"{3 * k}.weight", f"{ours}.conv.weight"))
         rules.append(Rule(f"{norm}.running_mean", f"{ours}.mean"))
         rules.append(Rule(f"{norm}.running_var", f"{ours}.variance"))
         rules.append(Rule(f"{norm}.{{t}}", f"{ours}.{{t}}"))
-    return [*rules, Rule(f"{HOLDER}.{3 * len(generator.layers)}.weight", "last.weight")]
+    return [*rules, Rule(f"{3 * len(generator.layers)}.weight", "last.weight")]
 
 
 KEYS = {"official": official}
 
 
 def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """Describes a checkpoint of the tutorial's training loop, `netG_state_dict` and `netD_state_dict`."""
-    kernels = [t for k, t in checkpoint.tensors.items() if k.startswith(HOLDER) and t.ndim == 4]
-    if not kernels:
+    """Describes the tutorial's `nn.Sequential`, every third module of which is a transposed convolution."""
+    kernels = {
+        int(found[1]): tensor.shape
+        for name, tensor in checkpoint.tensors.items()
+        if tensor.ndim == 4 and (found := KERNEL.fullmatch(name))
+    }
+    shapes = [kernels[i] for i in sorted(kernels)]
+    if sorted(kernels) != [3 * k for k in range(len(shapes))] or len(shapes) < 2:
         return None
-    config = {"widths": [t.shape[0] for t in kernels], "channels": kernels[-1].shape[1]}
+    if any(before[1] != after[0] for before, after in pairwise(shapes)):
+        return None
+    config = {"widths": [shape[0] for shape in shapes], "channels": shapes[-1][1]}
     return {"config": config, "keys": "official"}
