@@ -6,6 +6,7 @@ import pickle
 import shutil
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -164,6 +165,22 @@ def persistent(
     return write
 
 
+def tutorial(folder: Path) -> Path:
+    """What PyTorch's tutorial on DCGAN would save of its generator, small."""
+    generator = torch.Generator().manual_seed(0)
+    state: State = {}
+    for k, (i, o) in enumerate(pairwise([5, 8, 6, 4])):
+        state[f"main.{3 * k}.weight"] = torch.randn(i, o, 4, 4, generator=generator) * 0.1
+        state[f"main.{3 * k + 1}.bias"] = torch.randn(o, generator=generator) * 0.1
+        for name in ("weight", "running_var"):
+            state[f"main.{3 * k + 1}.{name}"] = torch.rand(o, generator=generator) + 0.5
+        state[f"main.{3 * k + 1}.running_mean"] = torch.zeros(o)
+        state[f"main.{3 * k + 1}.num_batches_tracked"] = torch.tensor(3)
+    state["main.9.weight"] = torch.randn(4, 3, 4, 4, generator=generator) * 0.1
+    torch.save(state, folder / "G.pt")
+    return folder / "G.pt"
+
+
 FILES: dict[str, tuple[str, Callable[[Path], Path], dict[str, Any]]] = {
     "stylegan2": ("stylegan2", averaged("stylegan2", "s32_d64_m4"), {"truncation": 0.7}),
     "stylegan2-ada": ("stylegan2", pickled("stylegan2_ada.pkl"), {"truncation": 0.7}),
@@ -216,4 +233,5 @@ FILES: dict[str, tuple[str, Callable[[Path], Path], dict[str, Any]]] = {
     "sn_dpm": ("sn_dpm", plain("adpm_unet", "v1"), {"steps": 2}),
     "stylesdf": ("stylesdf", averaged("stylesdf", "ffhq_like"), {}),
     "giraffe_hd": ("giraffe_hd", averaged("giraffe_hd", "ffhq_like"), {}),
+    "dcgan": ("dcgan", tutorial, {}),
 }

@@ -30,7 +30,17 @@ def run(*words):
     return CliRunner().invoke(app, list(map(str, words)))
 
 
-QUICK = ("ldm", "sn_dpm", "ddgan", "diffae", "nvae", "stylegan2-ada", "stylegan_xl", "stylesdf")
+QUICK = (
+    "ldm",
+    "sn_dpm",
+    "ddgan",
+    "diffae",
+    "nvae",
+    "stylegan2-ada",
+    "stylegan_xl",
+    "stylesdf",
+    "dcgan",
+)
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,9 @@ AVERAGES = {
 @pytest.mark.parametrize("name", AVERAGES)
 def test_averaged_weights_beside_them_go_first(name, raw, tmp_path):
     state = tensors()
-    torch.save({raw: state, "netD_state_dict": critic()} | AVERAGES[name](state), tmp_path / "G.pt")
+    torch.save(
+        {raw: state, "netD_state_dict": critic()} | AVERAGES[name](state), tmp_path / "G.pt"
+    )
     found = zoo.load(tmp_path / "G.pt")
     assert torch.equal(found.last.weight, state["main.9.weight"] + 1)
     assert torch.equal(found.layers[0].weight, state["main.1.weight"] + 1)

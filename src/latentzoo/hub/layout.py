@@ -114,13 +114,14 @@ def holder_of(value: Any) -> tuple[str, Any] | None:
         for name, inner in value.items()
         if isinstance(inner, Mapping) and not is_optimizer(inner) and holds_tensors(inner)
     }
-    first = next((name for name in HOLDERS if name in copies), None)
-    if first is None:
-        return None
     cores = {
         name: wrapping.bare(n for n, x in tensors.items() if not wrapping.counts(n, x.size))
         for name, tensors in copies.items()
     }
+    averaged = (n for n in cores if wrapping.is_averaged(n) and is_second(n, cores))
+    first = next((name for name in (*HOLDERS, *averaged) if name in copies), None)
+    if first is None:
+        return None
     own = cores[first].keys()
     alike = {name: core for name, core in cores.items() if core.keys() == own}
     within = {name: core for name, core in cores.items() if wrapping.is_averaged(name) and core}
@@ -133,6 +134,12 @@ def holder_of(value: Any) -> tuple[str, Any] | None:
         return chosen, value[chosen]
     both = (whole, chosen)  # an average of parameters only: buffers are not averaged
     return chosen, {core: copies[n][there] for n in both for core, there in cores[n].items()}
+
+
+def is_second(name: str, cores: Mapping[str, Mapping[str, str]]) -> bool:
+    """Whether an entry is a copy: it has tensors, all of whose names are those of another entry, too."""
+    own = cores[name].keys()
+    return bool(own) and any(own <= core.keys() for n, core in cores.items() if n != name)
 
 
 def with_names(value: Mapping[Any, Any]) -> dict[Any, Any]:
