@@ -20,7 +20,7 @@ LIBRARY = [
 ROOMS = (
     {"errors"},
     {"files", "options", "registry"},
-    {"picture", "space", "rng", "compiling"},
+    {"picture", "place", "space", "rng", "compiling"},
     {"generator"},
     {"hub", "nn"},
     {"kernels", "guides", "diffusion"},

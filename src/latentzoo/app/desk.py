@@ -14,6 +14,7 @@ from latentzoo.app.job import Job
 from latentzoo.app.limits import Limits, private
 from latentzoo.errors import ImageError, SpecError
 from latentzoo.picture import read, to_uint8
+from latentzoo.place import usable
 from latentzoo.record import execute, layout, spec, words
 from latentzoo.record.folder import is_finished, is_started
 from latentzoo.record.saved import SavedRun
@@ -22,7 +23,6 @@ from latentzoo.record.sides import Sides
 from latentzoo.record.worlds import translated
 from latentzoo.report import page
 from latentzoo.run.result import Result
-from latentzoo.run.sampling import usable
 
 VIEWS, ARC = 19, 180.0
 """From how many cameras a chain is shown, over how many degrees."""

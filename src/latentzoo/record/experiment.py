@@ -13,12 +13,13 @@ from latentzoo.energies.base import Energy, PerChain
 from latentzoo.errors import SpecError
 from latentzoo.generator import Encodable, Generator, Restricted, encode
 from latentzoo.kernels.types import Kernel
+from latentzoo.place import number_type, usable
 from latentzoo.posterior import Posterior
 from latentzoo.record import held, origin, places, schedule, spec
 from latentzoo.record.shard import Shard, splittable
 from latentzoo.rng import Rng
 from latentzoo.run.probe import probe
-from latentzoo.run.sampling import seeds, usable
+from latentzoo.run.sampling import seeds
 from latentzoo.run.starts import usual_tries
 from latentzoo.run.strength import Watch, find
 from latentzoo.run.walk import Walk, require_targets
@@ -292,18 +293,3 @@ class Experiment:
 def _networks(run: spec.Run) -> tuple[Any, ...]:
     """What of a record decides which networks are loaded, and how."""
     return tuple(getattr(run, name) for name in NETWORKS)
-
-
-def number_type(name: str) -> torch.dtype:
-    """The number type of networks by name.
-
-    Raises:
-        SpecError: If it is not one of float32, float16, bfloat16, float64.
-    """
-    known = {
-        str(t).removeprefix("torch."): t
-        for t in (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-    }
-    if name not in known:
-        raise SpecError(f"the dtype '{name}' is unknown; give one of {', '.join(known)}")
-    return known[name]

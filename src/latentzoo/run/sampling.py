@@ -11,6 +11,7 @@ from latentzoo import kernels
 from latentzoo.errors import SpecError
 from latentzoo.generator import Generator, required
 from latentzoo.kernels.types import Function, Kernel, Potential
+from latentzoo.place import usable
 from latentzoo.posterior import Posterior
 from latentzoo.rng import Rng
 from latentzoo.run import pieces
@@ -226,24 +227,3 @@ def _given(start: Tensor, chains: int, dim: int) -> Tensor:
             f"start has shape {tuple(start.shape)}; give ({chains}, {dim}) or (1, {dim})"
         )
     return start.expand(chains, -1).clone()
-
-
-def usable(name: torch.device | str) -> torch.device:
-    """The device of a name; "auto" takes an accelerator if there is one.
-
-    Raises:
-        SpecError: If it does not exist or cannot be used.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).split("\n")[0]
-        raise SpecError(
-            f"the device '{name}' cannot be used ({reason}); give cpu, or auto"
-        ) from None
-    return device

@@ -47,7 +47,7 @@ def load(
     family: str | None = None,
     card: str | None = None,
     device: "torch.device | str" = "cpu",
-    dtype: "torch.dtype | None" = None,
+    dtype: "torch.dtype | str | None" = None,
     compile: bool = False,
     progress: "Progress | None" = None,
     **options: Any,
@@ -60,8 +60,8 @@ def load(
             package adds, by its name or as "module:Class"; a pipeline of diffusers itself.
         family: The family of a file, where its tensors do not tell.
         card: The card whose settings a file takes that is given by its path.
-        device: Where the network is put.
-        dtype: The type of its numbers, float32 by default.
+        device: Where the network is put, by its name too; "auto" takes an accelerator if there is one.
+        dtype: The type of its numbers, by its name too: float32 by default, float16, bfloat16, float64.
         compile: Whether the networks are translated by torch.compile when they are first called; see `compiling`.
         progress: Told of every block of a download.
         options: Arguments of the family's `build` (truncation, steps, class_index, ...), before those of the card;
@@ -73,7 +73,8 @@ def load(
 
     Raises:
         UnknownName: If the name, the family, the card or an option does not exist.
-        SpecError: If an option has a value of a wrong type, or a card is joined with what is no file.
+        SpecError: If an option has a value of a wrong type, a card is joined with what is no file, or the device
+            cannot be used.
         CheckpointError: If the file cannot be read safely, or its tensors are not those of the network.
         DownloadError: If the file cannot be had.
     """
@@ -94,15 +95,18 @@ def _loaded(
     family: str | None,
     card: str | None,
     device: "torch.device | str",
-    dtype: "torch.dtype | None",
+    dtype: "torch.dtype | str | None",
     progress: "Progress | None",
     **options: Any,
 ) -> "Generator":
     import torch
 
+    from latentzoo import place
     from latentzoo.zoo import pipelines
     from latentzoo.zoo._plan import Plan
 
+    device = place.usable(device)
+    dtype = None if dtype is None else place.number_type(dtype)
     if not isinstance(x, str | os.PathLike):
         return pipelines.load(x, device=device, dtype=dtype, **options)
     x = os.fspath(x)
