@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -379,3 +379,11 @@ def test_plain_data_is_strict_json() -> None:
     stuck = judged(np.tile(np.arange(8.0), (80, 1)))
     assert stuck.apart == np.inf and stuck.to_dict()["apart"] is None
     assert json.loads(json.dumps(stuck.to_dict(), allow_nan=False))["verdict"] == "not trustworthy"
+
+
+def test_bounds_that_are_upside_down_are_no_answer() -> None:
+    """The least above the most says that the draws are not right, not how much was asked for."""
+    found = replace(judged(wander(80, 16, 0.5)), nats=None, nats_least=3.0, nats_most=2.0)
+    (line,) = (line for line in str(found).splitlines() if line.startswith("how much"))
+    assert "not known: the least, 3 nats, came out above the most, 2, so the draws" in line
+    assert "between 3" in str(replace(found, nats_most=4.0))

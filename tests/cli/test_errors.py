@@ -27,7 +27,10 @@ HAT = "a person with a yellow hat"
             ["sample", "avatar-turbo", "--energy", "clap=x"],
             "unknown energy 'clap'; did you mean 'clip'",
         ),
-        (["sample", "avatar-turbo", "--energy", "yellow"], "has no kind"),
+        (["sample", "avatar-turbo", "--energy", "yellow"], "is no KIND=TARGET"),
+        (["sample", "avatar-turbo", "--energy", "attribute"], "'attribute' is no KIND=TARGET"),
+        (["sample", "avatar-turbo", "--energy", "clip(=hat"], "'clip(=hat' is no KIND=TARGET"),
+        (["sample", ""], "no generator is named"),
         (
             ["sample", "avatar-turbo", "--text", HAT, "--kernel", "mela"],
             "unknown kernel 'mela'; did you mean 'mala'",

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -219,6 +220,21 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="give other --features"):
         Evaluator(features="avatar-judge")(SavedRun(run))
     assert np.isfinite(Evaluator()(SavedRun(run)).numbers["clip"].value)
+
+
+@pytest.mark.parametrize("gone", ["images/00000.png", "images/00001.png", "start/00002.png"])
+def test_pictures_that_are_gone_are_said(tmp_path: Path, gone: str) -> None:
+    """One of them, or all: the others are not those of the chains they would be taken for."""
+    run = write(tmp_path / "a", pictures(3), [[0.9, 0.8, 0.7]])
+    shutil.copytree(run / "images", run / "start")
+    evaluator = Evaluator(held_out=[spec.Term(target="a person with a hat", model="avatar-clip")])
+    (run / gone).unlink()
+    said = f"{Path(gone).parent}: holds 2 pictures of 3 chains, the others are gone; run it again"
+    with pytest.raises(SpecError, match=said):
+        evaluator(SavedRun(run))
+    shutil.rmtree(run / "images")
+    with pytest.raises(SpecError, match="images: holds 0 pictures of 3 chains"):
+        evaluator(SavedRun(run))
 
 
 def test_draws_from_the_prior_are_evaluated_too(

@@ -10,6 +10,7 @@ import typer
 import yaml
 from msgspec import Meta
 from msgspec.structs import FieldInfo
+from rich.text import Text
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -128,3 +129,14 @@ def test_a_shell_completes_the_names_of_generators_and_kernels() -> None:
         }
         done = RUNNER.invoke(app, [], prog_name="latentzoo", env=variables)
         assert wanted in done.output.split(), done.output
+
+
+def test_no_word_of_a_help_is_read_as_markup() -> None:
+    """As `[ray]` is, unless it is written `\\[ray]`."""
+    commands = vars(typer.main.get_command(app))["commands"].values()
+    helps = [
+        option.help for one in commands for option in one.params if getattr(option, "help", "")
+    ]
+    assert any("\\[" in text for text in helps)
+    for text in helps:
+        assert Text.from_markup(text).plain == text.replace("\\[", "[")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,6 +72,31 @@ def test_a_missing_or_broken_file(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("generator: [x")
     with pytest.raises(SpecError, match="not a YAML file"):
         plain.read(tmp_path / "bad.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("generator: x\nseed: 0\nseed: 1\n", "the key 'seed' is here twice, in line 3 again"),
+        (
+            "generator: x\nenergies:\n- {target: a, target: b}\n",
+            "'target' is here twice, in line 3",
+        ),
+    ],
+)
+def test_a_key_that_is_there_twice_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "run.yaml").write_text(text)
+    with pytest.raises(SpecError, match=message) as caught:
+        plain.read(tmp_path / "run.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_key_may_stand_for_one_that_was_merged(tmp_path: Path) -> None:
+    """`<<` brings in the keys of another table, which one's own replace; keys of other types are others."""
+    text = "a: &a {seed: 1, x: 2}\nb: &b {<<: *a, seed: 3}\nc: {<<: *b, x: 4}\n1: one\n'1': text\n"
+    (tmp_path / "some.yaml").write_text(text)
+    read = plain.read_yaml(tmp_path / "some.yaml", "")
+    assert read == yaml.safe_load(text) and read["c"] == {"seed": 3, "x": 4}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from PIL import Image
 
 import latentzoo as lz
 from latentzoo import files
-from latentzoo.errors import SpecError
+from latentzoo.errors import SpecError, StateError
 from latentzoo.record import execute, inputs, layout, places, plain, spec
 from latentzoo.record.folder import RunFolder, is_finished
 from latentzoo.zoo import _find
@@ -154,6 +155,30 @@ def test_a_stopped_run_has_a_report_and_goes_on_from_anywhere(
     assert lz.open("../cut").table.values.shape == (13, 3, 11)
 
 
+def test_a_state_of_other_energies_is_refused(made: Path, tmp_path: Path) -> None:
+    """Whatever their number: each has a column in the trace."""
+    two = [HAT, msgspec.structs.replace(HAT, name="again")]
+    execute.make(record(energies=two), tmp_path / "two")
+    shutil.copy(made / layout.STATE, tmp_path / "two" / layout.STATE)
+    said = "its energies are attribute, those of the run attribute, again"
+    with pytest.raises(StateError, match=said):
+        execute.resume(tmp_path / "two", steps=3)
+
+
+def test_only_a_finished_run_is_followed(tmp_path: Path) -> None:
+    def stop(frame: object, walk: object) -> None:
+        if frame.step == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute.make(record(), tmp_path / "cut", watch=stop)
+    assert layout.read_trace(tmp_path / "cut") is not None
+    with pytest.raises(SpecError, match="there is no finished run here; run or resume it first"):
+        execute.make(record(schedule=str(tmp_path / "cut")), tmp_path / "next")
+    execute.resume(tmp_path / "cut")
+    execute.make(record(schedule=str(tmp_path / "cut")), tmp_path / "next")
+
+
 def test_an_exchanged_input_is_refused(tmp_path: Path) -> None:
     execute.make(record(energies=[], chains=1), tmp_path / "ada")
     picture = tmp_path / "ada.png"
@@ -218,6 +243,15 @@ def test_the_lock_outlives_the_run(made: Path) -> None:
 def test_the_folder_one_stands_in_is_no_run(where: str) -> None:
     with pytest.raises(SpecError, match="a folder of its own"), RunFolder(Path(where)):
         pass
+
+
+def test_where_no_folder_can_be_made_is_said_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "run"
+    with pytest.raises(SpecError) as caught, RunFolder(place):
+        pass
+    said = f"{place}: no folder can be made here (Not a directory); give another --out"
+    assert str(caught.value) == said
 
 
 def test_a_killed_process_leaves_no_half_written_file(tmp_path: Path) -> None:

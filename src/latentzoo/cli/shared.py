@@ -52,7 +52,7 @@ Workers = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="How many processes share the work, the same chains for any number; needs latentzoo[ray]. "
+        help="How many processes share the work, the same chains for any number; needs latentzoo\\[ray]. "
         "Default this one alone.",
         show_default=False,
     ),

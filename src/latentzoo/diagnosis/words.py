@@ -155,6 +155,11 @@ def _strength(found: Diagnosis) -> str:
     if found.nats is None:
         if found.nats_least is None:
             return "not measured: there are too few chains, or no gradients"
+        if found.nats_most is not None and found.nats_least > found.nats_most:
+            return (
+                f"not known: the least, {_number(found.nats_least)} nats, came out above the most, "
+                f"{_number(found.nats_most)}, so the draws are not right or too few; smc tells it closer"
+            )
         return (
             f"between {_number(found.nats_least)} ± {_number(found.nats_least_error)} and {_number(found.nats_most)} ± "
             f"{_number(found.nats_most_error)} nats, if the draws are right; smc tells it closer"

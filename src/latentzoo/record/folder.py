@@ -43,7 +43,8 @@ class RunFolder:
 
     Raises:
         SpecError: If the folder holds a run and `force` is not given, if it holds none and
-            `resume` is, if another process works in it, or if it is no folder of a run's own.
+            `resume` is, if another process works in it, if it is no folder of a run's own, or if
+            none can be made there.
     """
 
     def __init__(self, path: Path, *, force: bool = False, resume: bool = False) -> None:
@@ -70,7 +71,12 @@ class RunFolder:
                 raise SpecError(_taken(self.final))
         self._parents = [p for p in self.final.absolute().parents if not p.exists()]
         self.path = _beside(self.final, f"{os.getpid()}.new")
-        self.path.mkdir(parents=True)
+        try:
+            self.path.mkdir(parents=True)
+        except OSError as error:
+            raise SpecError(
+                f"{self.final}: no folder can be made here ({error.strerror}); give another --out"
+            ) from None
         self._hold(self.path)
         return self
 

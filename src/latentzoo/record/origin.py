@@ -14,7 +14,7 @@ from latentzoo.errors import SpecError
 from latentzoo.record import layout
 from latentzoo.space import Space
 
-OF_RUN = re.compile(r"(?P<folder>.+)#(?P<chain>\d+)", re.DOTALL)
+OF_RUN = re.compile(r"(?P<folder>.+)#(?P<chain>-?\d+)", re.DOTALL)
 
 
 def chain_of(words: str) -> tuple[Path, int] | None:
@@ -45,7 +45,7 @@ def chain(folder: Path, number: int) -> Float[Tensor, "1 D"]:
         SpecError: If it has no such chain.
     """
     z = layout.read_latents(folder)
-    if number >= len(z):
+    if not 0 <= number < len(z):
         raise SpecError(f"{folder}: there is no chain {number}; it has 0 to {len(z) - 1}")
     return z[number : number + 1]
 

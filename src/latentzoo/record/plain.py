@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from latentzoo import options
 from latentzoo.errors import SpecError, UnknownName
+from latentzoo.record import once
 from latentzoo.record.spec import Run, Term
 
 MISSING = re.compile(r"Object missing required field '(\w+)'")
@@ -129,12 +130,17 @@ def read_yaml(path: Path, cure: str) -> Any:
         cure: What to do where there is none, the end of the error.
 
     Raises:
-        SpecError: If the file is missing or is no YAML.
+        SpecError: If the file is missing, is no YAML, or has a key twice.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return once.load(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError):
         raise SpecError(f"{path}: there is no such file; {cure}") from None
+    except once.TwiceError as error:
+        key, line = error.args
+        raise SpecError(
+            f"{path}: the key '{key}' is here twice, in line {line} again; leave one out"
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         line = " ".join(str(error).split())
         raise SpecError(

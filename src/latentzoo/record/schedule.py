@@ -14,6 +14,7 @@ from latentzoo.errors import SpecError
 from latentzoo.kernels.adapt import schedule
 from latentzoo.kernels.types import Kernel
 from latentzoo.record import layout, plain, spec
+from latentzoo.record.folder import is_finished
 from latentzoo.run import state
 from latentzoo.run.directions import Sights
 from latentzoo.run.heading import WAY
@@ -54,7 +55,7 @@ def sights(run: spec.Run) -> Sights | None:
 
 def _finished(folder: Path) -> layout.Table:
     table = layout.read_trace(folder)
-    if table is None:
+    if table is None or not is_finished(folder):
         raise SpecError(f"{folder}: there is no finished run here; run or resume it first")
     return table
 

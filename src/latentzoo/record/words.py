@@ -37,7 +37,8 @@ def term(words: str, *, energy: str = "clip", weight: float | None = None) -> Te
         found = KIND.fullmatch(target)
         if found is None:
             raise SpecError(
-                f"the energy '{words}' has no kind; write KIND=TARGET[:WEIGHT], e.g. attribute=hat_color=yellow:30"
+                f"the energy '{words}' is no KIND=TARGET[:WEIGHT] or KIND(KEY=VALUE)=TARGET[:WEIGHT]; write e.g. "
+                "attribute=hat_color=yellow:30"
             )
         energy, target = found["kind"].strip(), found["target"]
         given = _given(found["options"] or "", words)

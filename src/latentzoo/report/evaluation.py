@@ -29,7 +29,7 @@ from latentzoo.errors import SpecError
 from latentzoo.guides import features as guides
 from latentzoo.guides import perceptual
 from latentzoo.record import spec
-from latentzoo.record.layout import START
+from latentzoo.record.layout import IMAGES, START
 from latentzoo.record.saved import SavedRun
 from latentzoo.report import hacking
 
@@ -114,7 +114,7 @@ class Evaluator:
         """Evaluates a finished run.
 
         Raises:
-            SpecError: If the folder holds no finished run, or no chain of it was kept.
+            SpecError: If the folder holds no finished run, no chain of it was kept, or pictures of it are gone.
         """
         if not saved.finished:
             raise SpecError(f"{saved.path}: there is no finished run here; run or resume it first")
@@ -123,14 +123,13 @@ class Evaluator:
             raise SpecError(
                 f"{saved.path}: every chain of this run failed; there is nothing to evaluate"
             )
-        image = torch.cat([picture.read(saved.pictures()[i]) for i in kept])
+        image = _shown(saved, IMAGES)
         numbers = {name: metrics.mean(values) for name, values in reached(saved, kept).items()}
         for name in self.terms:
             ends = self._rate(name, saved, image)
             numbers |= _means(name, ends)
-            if starts := saved.pictures(START):
-                before = torch.cat([picture.read(starts[i]) for i in kept])
-                begun = self._rate(name, saved, before)
+            if saved.pictures(START):
+                begun = self._rate(name, saved, _shown(saved, START))
                 numbers |= _means(f"{name} at the start", begun)
                 notes += self._hacked(name, saved, (begun[OWN], ends[OWN]), numbers)
         if len(kept) > 1:
@@ -245,6 +244,21 @@ def judged(judge: Energy, image: Float[Tensor, "N 3 H W"]) -> dict[str, Tensor]:
     """An energy of pictures, and what its network reads of them, (N,) each."""
     parts = [{OWN: judge(part), **judge.readings(part)} for part in image.split(BATCH)]
     return {quantity: torch.cat([part[quantity] for part in parts]) for quantity in parts[0]}
+
+
+def _shown(saved: SavedRun, folder: str) -> Float[Tensor, "N 3 H W"]:
+    """The pictures of the chains kept.
+
+    Raises:
+        SpecError: If there are not as many pictures as chains.
+    """
+    paths = saved.pictures(folder)
+    if len(paths) != saved.chains:
+        raise SpecError(
+            f"{saved.path / folder}: holds {len(paths)} pictures of {saved.chains} chains, the others are gone; "
+            "run it again"
+        )
+    return torch.cat([picture.read(paths[i]) for i in saved.kept])
 
 
 def _means(name: str, found: dict[str, Tensor]) -> dict[str, Estimate]:

@@ -9,7 +9,7 @@ two lines can be saved, and holds no more and no less than its frame says.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -296,6 +296,10 @@ class Walk:
         frame, extra = saved.frame, saved.tensors
         if len(frame.failed) != len(self.rng):
             raise StateError(f"it holds {len(frame.failed)} chains, the run has {len(self.rng)}")
+        if (names := tuple(given.texts["names"])) != self.phi.names:
+            raise StateError(
+                f"its energies are {_listed(names)}, those of the run {_listed(self.phi.names)}"
+            )
         self.rng.restore(frame.noise.state())
         self.trace.restore(extra)
         self._start = None if (start := extra.get("start")) is None else lambda: start
@@ -310,6 +314,10 @@ class Walk:
             )
         self.frame = frame
         return frame
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 def length(kernel: Kernel, steps: int, tries: int) -> int:

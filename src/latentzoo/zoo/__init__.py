@@ -73,8 +73,8 @@ def load(
 
     Raises:
         UnknownName: If the name, the family, the card or an option does not exist.
-        SpecError: If an option has a value of a wrong type, a card is joined with what is no file, or the device
-            cannot be used.
+        SpecError: If an option has a value of a wrong type, a card is joined with what is no file, the device
+            cannot be used, or no generator is named.
         CheckpointError: If the file cannot be read safely, or its tensors are not those of the network.
         DownloadError: If the file cannot be had.
     """
@@ -110,6 +110,8 @@ def _loaded(
     if not isinstance(x, str | os.PathLike):
         return pipelines.load(x, device=device, dtype=dtype, **options)
     x = os.fspath(x)
+    if not x.strip():
+        raise SpecError("no generator is named; `latentzoo list` shows those there are")
     if card is None and (entry := _entry(x)) is not None:
         generator = _make(entry, options).eval().requires_grad_(False)
         return generator.to(device=device, dtype=dtype or torch.float32)
