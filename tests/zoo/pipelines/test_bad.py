@@ -1,5 +1,6 @@
 """Bad input at the command line: one line, the fact, the reason and the cure, exit 2."""
 
+import json
 import shutil
 import sys
 import threading
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 
 import latentzoo as lz
 from latentzoo.cli import app
-from latentzoo.errors import SpecError
+from latentzoo.errors import Assumption, SpecError
 from latentzoo.rng import Rng
 from latentzoo.zoo.pipelines.stage import held
 
@@ -56,6 +57,50 @@ def test_what_a_folder_lacks(whole, tmp_path, lost, words):
     path = folder / lost
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     assert words in said(folder)
+
+
+SHAPES = "its settings ask for 'conv_in"
+UNFIT = "do the settings of its components fit it?"
+SCHEDULER, UNET, VAE = "scheduler/scheduler_config.json", "unet/config.json", "vae/config.json"
+EDITED = [
+    (SCHEDULER, {"beta_schedule": "cosine_x"}, UNFIT),
+    (SCHEDULER, {"num_train_timesteps": "1000"}, UNFIT),
+    (UNET, {"act_fn": "foo"}, UNFIT),
+    (UNET, {"in_channels": 7}, SHAPES),
+    (UNET, [], "unet/config.json: not a readable configuration (not an object)"),
+    ("text_encoder/config.json", {"hidden_size": 96}, "settings ask for tensors of other shapes"),
+    ("model_index.json", {"_class_name": None}, "names no pipeline, its _class_name is null"),
+]
+
+
+def edited(folder, file, change):
+    old = json.loads((folder / file).read_text())
+    (folder / file).write_text(json.dumps(change if isinstance(change, list) else old | change))
+    return folder
+
+
+@pytest.mark.parametrize(("file", "change", "words"), EDITED)
+def test_settings_that_do_not_fit_a_whole_folder_are_blamed_for_it(
+    whole, tmp_path, file, change, words
+):
+    folder = shutil.copytree(whole / "StableDiffusionPipeline", tmp_path / "sd")
+    line = said(edited(folder, file, change))
+    assert words in line
+    assert not any(w in line for w in ("complete?", "ignore_mismatched", "connect", "of its own"))
+
+
+@pytest.mark.parametrize("file", [SCHEDULER, VAE])
+def test_a_setting_that_nothing_reads_is_warned_of(whole, tmp_path, file):
+    folder = shutil.copytree(whole / "StableDiffusionPipeline", tmp_path / "sd")
+    edited(folder, file, {"frobnicate": 3})
+    with pytest.warns(Assumption, match="has no settings frobnicate; they are without effect"):
+        lz.load(folder, prompt="a", num_inference_steps=2, height=16, width=16)
+
+
+def test_a_prompt_of_more_than_text(whole):
+    for words in ({"prompt": "a\0b"}, {"prompt": "a", "negative_prompt": "b\0"}):
+        with pytest.raises(SpecError, match="the character NUL"):
+            lz.load(whole / "StableDiffusionPipeline", num_inference_steps=2, **words)
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def read(
         own: Which pictures each prompt has of its own; one number for all.
 
     Raises:
-        SpecError: If a prompt is no text or empty, or there are not as many texts against.
+        SpecError: If a prompt is no text or empty, or holds a NUL, or there are not as many texts against.
     """
     if silent:
         prompts: Any = [None] * len(own)
@@ -91,6 +91,8 @@ def read(
             "one for each, or one for all"
         )
     each = against if several else [against] * len(prompts)
+    if any("\0" in text for text in (*prompts, *each) if isinstance(text, str)):
+        raise SpecError("a prompt holds the character NUL, which is in no text; leave it out")
     places = own if len(own) == len(prompts) else [*own] * len(prompts)
     return tuple(map(Asked, prompts, each, places))
 

@@ -5,6 +5,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from json import JSONDecodeError
 from pathlib import Path
 
 from latentzoo.errors import CheckpointError, LatentzooError, SpecError
@@ -40,6 +41,16 @@ REASONS: Mapping[str, str] = {
     ),
 }
 """What diffusers says, and what it means."""
+SHAPES: Mapping[str, str] = {
+    r"because (\S+) expected shape torch\.Size\((.*?)\), but got torch\.Size\((.*?)\)": (
+        "its settings ask for '{0}' of the shape {1}, its file has {2}"
+    ),
+    r"ignore_mismatched_sizes": "its settings ask for tensors of other shapes than its file has",
+}
+"""What the libraries say of settings that are not those of a network's tensors, and what it means."""
+UNFIT = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, NotImplementedError)
+"""What the libraries raise over settings; over files that are cut or damaged, other errors, or those of `CUT`."""
+CUT = (JSONDecodeError, UnicodeError)
 
 
 @contextmanager
@@ -59,8 +70,14 @@ def unsound(path: Path) -> Iterator[None]:
             f"{path}: needs a package that is not installed ({_short(error)})"
         ) from error
     except Exception as error:  # whatever a file makes its readers do
+        if (meant := _meant(SHAPES, "", str(error))) is not None:
+            raise CheckpointError(
+                f"{path}: {meant}; correct its config.json, or take the one that belongs to the file"
+            ) from error
+        unfit = isinstance(error, UNFIT) and not isinstance(error, CUT)
+        cure = "do the settings of its components fit it?" if unfit else "is it complete?"
         raise CheckpointError(
-            f"{path}: cannot be loaded ({type(error).__name__}: {_short(error)}); is it complete?"
+            f"{path}: cannot be loaded ({type(error).__name__}: {_short(error)}); {cure}"
         ) from error
 
 
@@ -100,7 +117,11 @@ def refused(
 
 def reason(name: str, said: str) -> str | None:
     """What a class means by what it says, in one line; None where that is not known."""
-    found = ((re.search(words, " ".join(said.split())), meant) for words, meant in REASONS.items())
+    return _meant(REASONS, name, said)
+
+
+def _meant(reasons: Mapping[str, str], name: str, said: str) -> str | None:
+    found = ((re.search(words, " ".join(said.split())), meant) for words, meant in reasons.items())
     hits = (meant.format(*match.groups(), name=name) for match, meant in found if match)
     return next(hits, None)
 

@@ -22,6 +22,7 @@ from latentzoo import options
 from latentzoo.errors import CheckpointError, MissingExtra, SpecError, UnknownName
 from latentzoo.hub.folder import read_json
 from latentzoo.zoo.pipelines import gguf, weights
+from latentzoo.zoo.pipelines import settings as told
 from latentzoo.zoo.pipelines.blame import refused, unsound
 from latentzoo.zoo.pipelines.habits import REFUSED
 from latentzoo.zoo.pipelines.lora import adapt, read_loras
@@ -65,6 +66,7 @@ def pipeline(
     own = gguf.denoiser(kind.__name__, index) if packed else None
     if file is None or packed:
         weights.complete(folder, (name for name in index if name != own))
+    told.readable(folder, index)
     loras = [] if lora is None else read_loras(lora if isinstance(lora, list) else [lora])
     settings = {"torch_dtype": dtype or torch.float32}
     with unsound(file or folder), quiet(), at_home(index):
@@ -89,6 +91,7 @@ def pipeline(
                 folder, **parts, **settings, local_files_only=True, trust_remote_code=False
             )
         pipe.set_progress_bar_config(disable=True)
+    told.warn_of_unread(folder, pipe)
     if scheduler is not None:
         pipe.scheduler = exchange(pipe.scheduler, scheduler)
     if loras:
@@ -111,6 +114,10 @@ def describe(folder: Path) -> tuple[Any, dict[str, tuple[str, str]]]:
         )
     record = read_json(path)
     name = record.get("_class_name")
+    if not isinstance(name, str | list):
+        raise CheckpointError(
+            f"{path}: names no pipeline, its _class_name is {json.dumps(name)[:80]}; give diffusers' name of its class"
+        )
     if not isinstance(name, str):
         raise CheckpointError(
             f"{folder}: its pipeline is code of its own ({json.dumps(name)[:80]}), which is not run"

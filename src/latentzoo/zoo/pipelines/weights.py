@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from latentzoo.errors import CheckpointError
+from latentzoo.zoo.pipelines.blame import unsound
 
 WORDLESS = {"tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"}
 """Files of a tokenizer that hold no words."""
@@ -79,7 +80,7 @@ def network(kind: Any, folder: Path, settings: Mapping[str, Any]) -> nn.Module:
         settings: How it is read: torch_dtype, variant, and use_safetensors, whether pickles are refused.
 
     Raises:
-        CheckpointError: If a tensor is missing, surplus or of another shape, or weights are pickled.
+        CheckpointError: If a tensor is missing, surplus or of another shape, weights are pickled or cannot be read.
     """
     safe = any(folder.glob("*.safetensors"))
     if settings["use_safetensors"] and not safe:
@@ -89,12 +90,13 @@ def network(kind: Any, folder: Path, settings: Mapping[str, Any]) -> nn.Module:
             "give use_safetensors=false to read them as tensors" if pickled else "is it complete?"
         )
         raise CheckpointError(f"{folder}: {found}; {cure}")
-    made, told = kind.from_pretrained(
-        folder,
-        **{**settings, "use_safetensors": safe},
-        output_loading_info=True,
-        local_files_only=True,
-    )
+    with unsound(folder):
+        made, told = kind.from_pretrained(
+            folder,
+            **{**settings, "use_safetensors": safe},
+            output_loading_info=True,
+            local_files_only=True,
+        )
     for what, key in WRONG.items():
         if names := sorted(map(str, told.get(key) or ())):
             some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
