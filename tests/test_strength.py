@@ -75,7 +75,8 @@ def test_a_weak_energy_is_measured_by_draws_of_the_prior_alone() -> None:
 
 def test_what_cannot_be_found_is_refused() -> None:
     half = Function(lambda z: torch.sigmoid(20 * z[:, 0]))
-    with pytest.raises(SpecError, match=r"5 nats are out of reach: at .* times these weights"):
+    # Weights of hundreds make a cliff of it: which of both is said there is a matter of rounding.
+    with pytest.raises(SpecError, match=r"5 nats (are out of reach|cannot be found): at .* times"):
         find(half, 5.0, dim=2)
     with pytest.raises(SpecError, match="give a positive one"):
         find(half, 0.0, dim=2)

@@ -35,5 +35,6 @@ def test_the_closed_form_is_that_of_quadrature(target: Tilted) -> None:
     "name", ["two, .9 : .1, reward on the rare", "three, reward on the middle"]
 )
 def test_trusted_weights_of_modes_are_right(name: str) -> None:
-    row = tilted.judged(NAMED[name], "auto", chains=64, steps=120, seeds=4)
+    # At 120 steps chains still jump one way in the tested ones (23 down, 5 up), and half of the runs are refused.
+    row = tilted.judged(NAMED[name], "auto", chains=64, steps=200, seeds=4)
     assert row.trusted >= 3 and row.off < tilted.LIMIT + 2 * row.noise, str(row)

@@ -92,7 +92,11 @@ def test_words_of_any_kind_never_name_a_file_or_a_module(tmp_path: Path) -> None
     ]
     kinds += ["".join(draw.choices(string.printable, k=40)) for _ in range(50)]
     for words in kinds:
-        run = asked(FACE._replace(texts=words, attributes=words), LIMITS, tmp_path)
+        try:
+            run = asked(FACE._replace(texts=words, attributes=words), LIMITS, tmp_path)
+        except SpecError as error:
+            assert "ends in a colon without a weight" in str(error)
+            continue
         for term in run.energies:
             assert term.energy in ("clip", "attribute") and term.model in (
                 "avatar-clip",
