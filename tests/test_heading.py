@@ -101,7 +101,8 @@ def test_each_chain_is_looked_at_along_the_other_half() -> None:
 def test_who_follows_looks_along_the_mean_of_both_from_the_half_on() -> None:
     """Then a number of a chain depends on no other: neither on which there are, nor on its place among them."""
     zs = states(0, rate=0.1)
-    other = Sights(zs[0][:1].T, zs[0][0], recorded(states(1, rate=0.1)).mean)
+    alive = torch.ones(CHAINS, dtype=torch.bool)
+    other = Sights.of(zs[0][:1].T, zs[0], alive, recorded(states(1, rate=0.1)).way)
     whole, some = seen(recorded(zs, other)), seen(recorded([z[3:6] for z in zs], other), 3)
     assert np.isnan(whole[:40]).all() and np.isfinite(whole[40:]).all()
     assert np.array_equal(whole[:, 3:6], some, equal_nan=True)

@@ -40,13 +40,11 @@ from latentzoo.diagnosis.convergence import LONG, ess_bulk, ess_tail, normal_sco
 from latentzoo.diagnosis.gradients import gradients
 from latentzoo.diagnosis.groups import groups
 from latentzoo.diagnosis.left import erring, felt, heat, lost, unfinished
-from latentzoo.diagnosis.rows import Rows
+from latentzoo.diagnosis.rows import ROWS, Rows
 from latentzoo.diagnosis.settled import CHAINS, apart, crossed, moving, unsettled
 from latentzoo.diagnosis.traced import Stopped, Traced
 from latentzoo.kernels.types import Kernel, Population
 
-ROWS = 16
-"""How many rows of a trace a statement about it needs, its start among them."""
 MOVES = ("relaxing", "drifting", "fell", "rose", "unsettled")
 """What is told of whether the run still moves."""
 
@@ -205,10 +203,9 @@ def _energy(rows: Rows) -> dict[str, Any]:
     at = [round(part * (length - 1)) for part in (0.5, 0.75, 1.0)]
     error = float(phi[-1].std(ddof=1)) / math.sqrt(chains) if chains > 1 else None
     found = {"energy": tuple(float(phi[row].mean()) for row in at), "energy_error": error}
-    if length < ROWS or not rows.arrived[5 * length // 8 :].all():
+    if not rows.long:
         return found | dict.fromkeys(("energy_range", "energy_spread", *MOVES))
-    others = [*rows.known[1:], *[rows.going] * rows.late(rows.going)]
-    moves = [moving(x) for x in others]
+    moves = [moving(x) for x in (*rows.followed[1:], rows.going) if rows.late(x)]
     last = phi[3 * length // 4 :]
     spread = float(last.std())
     fell, rose = crossed(phi)
@@ -226,8 +223,7 @@ def _energy(rows: Rows) -> dict[str, Any]:
 def _places(rows: Rows) -> dict[str, Any]:
     """How far apart the chains are in energy, and in how many groups by all that is followed."""
     length, chains = rows.phi.shape
-    long = length >= ROWS and rows.arrived[5 * length // 8 :].all()
-    if not long or chains < CHAINS:
+    if not rows.long or chains < CHAINS:
         return {"apart": None, "ranked": None, "groups": ()}
     last = rows.phi[3 * length // 4 :]
     count = np.bincount(groups([x[5 * length // 8 :] for x in rows.followed]))
@@ -240,8 +236,8 @@ def _places(rows: Rows) -> dict[str, Any]:
 
 def _way(rows: Rows, kernel: Kernel | None, dim: int) -> dict[str, Any]:
     """What the way to the posterior left behind; see `left`."""
-    length, chains = rows.phi.shape
-    if length < ROWS or chains == 0 or not rows.arrived[5 * length // 8 :].all():
+    chains = rows.phi.shape[1]
+    if chains == 0 or not rows.long:
         return dict.fromkeys(("heat", "felt", "lost", "unfinished", "going"))
     found: dict[str, Any] = {"lost": lost(rows.phi, rows.beta, rows.norm2, dim)}
     friction = None if kernel is None else kernel.friction
@@ -251,9 +247,9 @@ def _way(rows: Rows, kernel: Kernel | None, dim: int) -> dict[str, Any]:
     found["heat"] = heat(rows.error, step_size, kept, rows.tested, friction)
     found["felt"] = felt((rows.phi, rows.norm2), step_size, rows.tested, friction)
     left = lambda followed: unfinished(followed, step_size, rows.tested, friction)
-    found["unfinished"] = None if chains < CHAINS else left(rows.known)
-    known = chains >= CHAINS and rows.late(rows.going)
-    found["going"] = left([rows.going]) if known else None
+    many = chains >= CHAINS
+    found["unfinished"] = left(filter(rows.late, rows.followed)) if many else None
+    found["going"] = left([rows.going]) if many and rows.late(rows.going) else None
     return found
 
 

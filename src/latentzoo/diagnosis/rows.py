@@ -7,6 +7,9 @@ from jaxtyping import Bool, Float
 
 from latentzoo.diagnosis.traced import Traced
 
+ROWS = 16
+"""How many rows of a trace a statement about it needs, its start among them."""
+
 
 class Rows(NamedTuple):
     """The living chains' record, each (T, B) but `along`, (T, K, B), and which rows are of what kind, (T,).
@@ -54,14 +57,14 @@ class Rows(NamedTuple):
         return cls._make([*columns, *known])
 
     @property
+    def long(self) -> bool:
+        """Whether there are enough rows, and from five eighths of the run on all are at the posterior's temperature."""
+        return len(self.phi) >= ROWS and bool(self.arrived[5 * len(self.phi) // 8 :].all())
+
+    @property
     def followed(self) -> list[Float[np.ndarray, "T B"]]:
         """The numbers that single chains are followed by: phi, |z|^2, and along the directions."""
         return [self.phi, self.norm2, *self.along.transpose(1, 0, 2)]
-
-    @property
-    def known(self) -> list[Float[np.ndarray, "T B"]]:
-        """Those that are known from five eighths of the run on; phi is the first."""
-        return [x for x in self.followed if self.late(x)]
 
     def late(self, x: Float[np.ndarray, "T B"]) -> bool:
         """Whether x is known from five eighths of the run on."""

@@ -6,7 +6,6 @@ A kernel without a schedule of its own follows in the directions alone.
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 
 from latentzoo import kernels
@@ -44,11 +43,9 @@ def sights(run: spec.Run) -> Sights | None:
         return None
     try:
         with safe_open(Path(run.schedule) / layout.STATE, framework="pt") as file:
-            alive = file.get_tensor("failed") < 0
-            centre = file.get_tensor("state.z")[alive].mean(0)
-            ways = file.get_tensor(WAY) if WAY in file.keys() else None  # noqa: SIM118
-            heading = None if ways is None else ways.mean(1)
-            return Sights(file.get_tensor("directions.basis"), torch.nan_to_num(centre), heading)
+            basis, z, failed = map(file.get_tensor, ("directions.basis", "state.z", "failed"))
+            way = file.get_tensor(WAY) if WAY in file.keys() else None  # noqa: SIM118
+            return Sights.of(basis, z, failed < 0, way)
     except (FileNotFoundError, SafetensorError):
         return None
 

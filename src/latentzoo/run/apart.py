@@ -124,12 +124,11 @@ class Apart:
         _walked(walk, tell)
         rows = schedule(walk.trace.beta, walk.trace.step_size)
         settings = {"schedule": rows, **walk.kernel.learned(walk.here.state)}
-        basis, alive = walk.trace.directions.basis, walk.here.failed < 0
-        centre = torch.nan_to_num(walk.here.state.z[alive].mean(0))
-        going = walk.trace.heading.mean
-        heading = None if going is None else going.cpu()
-        sights = None if basis is None else Sights(basis.cpu(), centre.cpu(), heading)
-        return Followed(replace(plan.kernel, **settings), sights)  # pyright: ignore
+        kernel: Any = replace(plan.kernel, **settings)  # pyright: ignore
+        basis, way = walk.trace.directions.basis, walk.trace.heading.way
+        if basis is None:
+            return Followed(kernel, None)
+        return Followed(kernel, Sights.of(basis, walk.here.state.z, walk.here.failed < 0, way))
 
 
 def _walked(walk: Walk, tell: Tell) -> State:

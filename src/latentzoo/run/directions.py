@@ -57,6 +57,25 @@ class Sights(NamedTuple):
     centre: Float[Tensor, "D"]
     heading: Float[Tensor, "D"] | None = None
 
+    @classmethod
+    def of(
+        cls,
+        basis: Float[Tensor, "D K"],
+        z: Float[Tensor, "B D"],
+        alive: Tensor,
+        way: Float[Tensor, "D 2"] | None,
+    ) -> "Sights":
+        """Where a run has looked, on the CPU.
+
+        Arguments:
+            basis: Its directions.
+            z: Its last states.
+            alive: Which of its chains live, (B,).
+            way: Its headings, see `heading`; None if it has none.
+        """
+        centre = torch.nan_to_num(z[alive].mean(0))
+        return cls(basis.cpu(), centre.cpu(), None if way is None else way.mean(1).cpu())
+
 
 class Directions:
     """Creates the record of a run along its main directions; it stays empty for kernels without gradients.

@@ -51,7 +51,8 @@ class Heading:
         given = None if sights is None else sights.heading
         self.way = None if given is None else given[:, None].repeat(1, 2)
         self._half, self._found = (length + 1) // 2, (5 * length + 5) // 8
-        self._finds, self._first = sights is None, self._half if sights else self._found
+        self._finds = sights is None
+        self._first = self._found if self._finds else self._half
         self._began: Float[Tensor, "D 2"] | None = None
         self._rows: list[Float[np.ndarray, "B"]] = []
 
@@ -79,11 +80,6 @@ class Heading:
         """The record of a run with so many rows and chains; NaN where nothing was known yet."""
         unknown = np.full((rows - len(self._rows), chains), np.nan, np.float32)
         return np.concatenate([unknown, *(row[None] for row in self._rows)])
-
-    @property
-    def mean(self) -> Float[Tensor, "D"] | None:
-        """Where all of them were going, for a run that follows this one."""
-        return None if self.way is None else self.way.mean(1)
 
     def tensors(self, rows: int) -> dict[str, Tensor]:
         """What a state file needs of the first rows of the run; see `restore`."""
