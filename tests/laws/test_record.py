@@ -21,6 +21,7 @@ from latentzoo import compiling, zoo
 from latentzoo.cli import app
 from latentzoo.errors import SpecError
 from latentzoo.record import plain, spec
+from latentzoo.record.decided import FREE
 from latentzoo.run.sampling import seeds
 
 LIGHT = {"energy": "measure", "target": "light.png", "weight": 1.0}
@@ -74,6 +75,8 @@ FIELDS = {
     "dtype": Field("float32", "float64", ("dtype",)),
     "compile": Field(False, True, ("compiled",)),
 }
+SEEN_IN = {"plan": "steps, as planned", "schedule": "kernel.settings.schedule"}
+"""In what a change of a field is seen, if not in itself."""
 REASONS = {
     "record": "what was measured when the run was made; it is compared, and decides nothing"
 }
@@ -132,6 +135,29 @@ def test_every_field_of_a_record_changes_something(field: str) -> None:
         seen("first", seed=5, energies=[{**LIGHT, "weight": 9.0}], **more)
     a, b = (seen(f"run{k}", **{**more, field: value}) for k, value in enumerate((one, other)))
     assert {what: a[what] != b.get(what) for what in changes} == dict.fromkeys(changes, True)
+
+
+@pytest.mark.parametrize("field", [*FIELDS])
+def test_a_record_that_was_changed_by_hand_does_not_go_on(field: str) -> None:
+    """The first steps were made with other settings; what decides no chain may change."""
+    one, other, _, more = FIELDS[field]
+    if field == "schedule":
+        for k, name in enumerate(("first", "second")):
+            seen(name, seed=k, **more)
+        one, other = "first", "second"
+    seen("run", **{**more, field: one})
+    record = Path("run", "run.yaml")
+    told = yaml.safe_load(record.read_text())
+    record.write_text(yaml.safe_dump({**told, field: other, "record": {}}))
+    before = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
+    done = CliRunner().invoke(app, ["resume", "run", "--steps", "3", "--quiet"])
+    if field in FREE and field not in ("device", "steps"):
+        assert done.exit_code == 0, done.output
+        return
+    (line,) = done.output.splitlines()
+    said = f"its first steps were made with {SEEN_IN.get(field, field)}"
+    assert done.exit_code == 2 and (field == "device" or said in line)
+    assert before == {path: path.read_bytes() for path in before}
 
 
 def test_nothing_else_is_listed() -> None:

@@ -20,6 +20,7 @@ from latentzoo import files
 from latentzoo.errors import SpecError, StateError
 from latentzoo.record import execute, inputs, layout, places, plain, spec
 from latentzoo.record.folder import RunFolder, is_finished
+from latentzoo.run import state
 from latentzoo.zoo import _find
 from toys import Affine, Bright
 
@@ -159,10 +160,33 @@ def test_a_state_of_other_energies_is_refused(made: Path, tmp_path: Path) -> Non
     """Whatever their number: each has a column in the trace."""
     two = [HAT, msgspec.structs.replace(HAT, name="again")]
     execute.make(record(energies=two), tmp_path / "two")
-    shutil.copy(made / layout.STATE, tmp_path / "two" / layout.STATE)
+    other, texts = state.read(made / layout.STATE)
+    state.write(tmp_path / "two" / layout.STATE, state.State(other, {**texts, "decided": {}}))
     said = "its energies are attribute, those of the run attribute, again"
     with pytest.raises(StateError, match=said):
         execute.resume(tmp_path / "two", steps=3)
+    shutil.copy(made / layout.STATE, tmp_path / "two" / layout.STATE)
+    with pytest.raises(SpecError, match="first steps were made with energies"):
+        execute.resume(tmp_path / "two", steps=3)
+
+
+def test_a_file_that_moved_is_named_anew_and_the_run_goes_on(tmp_path: Path) -> None:
+    """Files are known by what is in them: so are a picture's place, and where a followed run is."""
+    execute.make(record(kernel=spec.KernelSettings(), steps=24), tmp_path / "first")
+    picture = tmp_path / "ada.png"
+    shutil.copy(tmp_path / "first" / "images" / "00000.png", picture)
+    who = spec.Term(energy="identity", target=str(picture))
+    follow = {"kernel": spec.KernelSettings(), "schedule": str(tmp_path / "first")}
+    execute.make(record(energies=[HAT, who], **follow), tmp_path / "run")
+    picture.rename(tmp_path / "eva.png")
+    (tmp_path / "first").rename(tmp_path / "second")
+    told = (tmp_path / "run" / "run.yaml").read_text()
+    told = told.replace("ada.png", "eva.png").replace(f"{tmp_path}/first", f"{tmp_path}/second")
+    (tmp_path / "run" / "run.yaml").write_text(told)
+    assert execute.resume(tmp_path / "run", steps=2) is not None
+    execute.make(record(kernel=spec.KernelSettings()), tmp_path / "second", force=True)
+    with pytest.raises(SpecError, match="the schedule is another than the record"):
+        execute.resume(tmp_path / "run", steps=2)
 
 
 def test_only_a_finished_run_is_followed(tmp_path: Path) -> None:

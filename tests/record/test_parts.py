@@ -19,7 +19,7 @@ import recorded
 from latentzoo import kernels, zoo
 from latentzoo.cli import app
 from latentzoo.errors import LatentzooError, SpecError
-from latentzoo.record import execute, parts, plain, shard, spec
+from latentzoo.record import execute, parts, plain, shard, spec, workers
 from latentzoo.run.walk import Walk
 
 LIGHT = spec.Term(energy="measure", target="light.png", weight=1.0)
@@ -349,3 +349,17 @@ def test_the_ranks_of_torchrun_take_their_chains() -> None:
     assert "shard 0/2 is made" in done.stdout and "shard 1/2" not in done.stdout
     parts.merge([Path("run")], Path("run"))
     assert differ(Path("run"), Path("whole")) == []
+
+
+def test_a_shard_with_other_settings_than_those_that_are_made_is_not_made() -> None:
+    """The driver's record may be edited between: two halves of two runs are no run."""
+    out, tell = Path("run"), lambda *_: None
+    out.mkdir()
+    Path("run", "run.yaml").touch()
+    making, run = workers.Making(), record()
+    making.do(workers.Piece(run, out, shard.Shard(0, 3)), tell)
+    other = spec.replace(run, energies=[spec.replace(LIGHT, weight=2.0)])
+    with pytest.raises(SpecError, match=r"energies\.0\.weight: 1\.0, and its record says .* 2\.0"):
+        making.do(workers.Piece(other, out, shard.Shard(1, 3)), tell)
+    making.do(workers.Piece(run, out, shard.Shard(1, 3)), tell)
+    assert len([*Path("run", "parts").iterdir()]) == 2

@@ -19,10 +19,12 @@ from msgspec.structs import replace
 
 from latentzoo.errors import SpecError
 from latentzoo.record import inputs, layout, plain, spec
+from latentzoo.record.decided import decided, require_same
 from latentzoo.record.experiment import Experiment
 from latentzoo.record.folder import RunFolder, is_finished, is_started
 from latentzoo.record.shard import Shard
 from latentzoo.record.shard import read as read_shard
+from latentzoo.run import state
 from latentzoo.run.chain import Frame
 from latentzoo.run.result import Result, finish
 from latentzoo.run.strength import Watch as Climb
@@ -144,12 +146,33 @@ def _made(
     """Makes a run from its start, or from its state."""
     if not experiment.run.energies:
         return _drawn(experiment, folder, measured)
+    settings = decided(experiment.resolved, measured["inputs"])
     if folder.state.exists():
         walk = experiment.walk()
+        walk.decided = settings
+        require_same(state.decided(folder.state), settings, source=folder.final)
         walk.resume(folder.state)
     else:
         walk = experiment.begin(notes)
+        walk.decided = settings
     return _walked(experiment, folder, walk, measured, watch)
+
+
+def require_alike(whole: Experiment, path: Path, known: dict[str, str]) -> None:
+    """Refuses to make further shards of a run with other settings than those that are there.
+
+    Arguments:
+        whole: The experiment of all chains.
+        path: The run's folder.
+        known: The hashes of what the experiment is made with.
+
+    Raises:
+        SpecError: If a setting is another.
+    """
+    for part in layout.parts(path):
+        if (part / layout.STATE).exists():
+            now = decided(whole.resolved, known)
+            require_same(state.decided(part / layout.STATE), now, source=path)
 
 
 def of(run: spec.Run) -> Shard | None:
@@ -168,8 +191,8 @@ def holds(path: Path, run: spec.Run) -> bool:
     if not is_started(path):
         return False
     saved, experiment = plain.read(path / layout.RECORD), Experiment(run)
-    decided = lambda record: spec.to_yaml(replace(record, record={}))
-    return decided(saved) == decided(experiment.resolved) and saved.record.get(
+    words = lambda record: spec.to_yaml(replace(record, record={}))
+    return words(saved) == words(experiment.resolved) and saved.record.get(
         "inputs"
     ) == inputs.digests(experiment)
 

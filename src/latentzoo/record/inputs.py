@@ -15,7 +15,7 @@ from torch import nn
 
 from latentzoo.errors import SpecError
 from latentzoo.files import apart
-from latentzoo.record import origin, places, spec
+from latentzoo.record import layout, origin, places, spec
 from latentzoo.record.experiment import Experiment
 
 
@@ -67,9 +67,23 @@ def named_files(run: spec.Run) -> Iterator[tuple[str, Path]]:
     for place, words in places.named(run):
         if place == "generator":
             continue
-        path = origin.file_of(words) if place == "init" else Path(apart(words)[0])
+        path = FILE_OF.get(place, _plain_file)(words)
         if path.is_file():
             yield place, path
+
+
+def _plain_file(words: str) -> Path:
+    return Path(apart(words)[0])
+
+
+def _of_schedule(words: str) -> Path:
+    """The file from which a run is followed."""
+    path = Path(words)
+    return path / layout.STATE if path.is_dir() else path
+
+
+FILE_OF = {"init": origin.file_of, "schedule": _of_schedule}
+"""The file that stands for the words of a place which may name a folder."""
 
 
 def compare_generator(recorded: Mapping[str, str], experiment: Experiment, *, source: str) -> None:

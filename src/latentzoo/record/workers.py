@@ -86,6 +86,7 @@ class Making:
         known = self._hashes(experiment)
         if isinstance(item, Piece):
             _visible(item.out)
+            execute.require_alike(experiment, item.out, known)
             out = item.out / layout.PARTS / item.shard.folder
             return execute.make_part(experiment, item.shard, out, known=known, watch=step)
         if item.run.energies:

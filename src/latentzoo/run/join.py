@@ -155,4 +155,5 @@ def _texts(parts: list[_Part]) -> dict[str, Any]:
         "notes": list(dict.fromkeys(every("notes"))),
         "seeds": every("seeds"),
         "names": parts[0].texts["names"],
+        "decided": parts[0].texts.get("decided", {}),
     }

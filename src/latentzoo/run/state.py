@@ -1,6 +1,8 @@
 """The state of a run: one safetensors file from which every chain goes on, bit for bit."""
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,8 +42,10 @@ def pack(
     notes: tuple[str, ...] = (),
     trace: Trace | None = None,
     tensors: dict[str, Tensor] | None = None,
+    decided: Mapping[str, Any] | None = None,
 ) -> State:
-    """Puts a frame, its trace and further tensors (best states, draws) into a state; none shares memory."""
+    """Puts a frame, its trace, further tensors (best states, draws) and by what the run is decided into a state; no
+    tensors share memory."""
     state = {f"state.{name}": value for name, value in frame.state._asdict().items()}
     info = {f"info.{name}": value for name, value in frame.info._asdict().items()}
     whole = {**state, **info, "failed": frame.failed, **(tensors or {})}
@@ -55,6 +59,7 @@ def pack(
         "notes": notes,
         "seeds": () if trace is None else trace.seeds,
         "names": () if trace is None else trace.names,
+        "decided": dict(decided or {}),
     }
     alone = {name: value.detach().cpu().clone().contiguous() for name, value in whole.items()}
     return State(alone, texts)
@@ -98,10 +103,29 @@ def read(path: Path) -> State:
     Raises:
         StateError: If the file is missing or truncated.
     """
+    with _opened(path) as file:
+        return State({name: file.get_tensor(name) for name in file.keys()}, _texts(file))  # noqa: SIM118
+
+
+def decided(path: Path) -> dict[str, Any]:
+    """Reads by what the run of a state file is decided; empty where it does not tell.
+
+    Raises:
+        StateError: If the file is missing or truncated.
+    """
+    with _opened(path) as file:
+        return _texts(file).get("decided", {})
+
+
+def _texts(file: Any) -> dict[str, Any]:
+    return {key: json.loads(text) for key, text in (file.metadata() or {}).items()}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            texts = {key: json.loads(text) for key, text in (file.metadata() or {}).items()}
-            return State({name: file.get_tensor(name) for name in file.keys()}, texts)  # noqa: SIM118
+            yield file
     except FileNotFoundError:
         raise StateError(f"{path}: there is no state here; was the run started?") from None
     except (SafetensorError, OSError, ValueError) as error:

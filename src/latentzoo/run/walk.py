@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -24,6 +25,8 @@ from latentzoo.run.chain import Frame, advance, start
 from latentzoo.run.directions import Sights
 from latentzoo.run.starts import choose
 from latentzoo.run.trace import Trace
+
+OF_ANOTHER = "this is the state of another run, or of a record that was changed: put back its own"
 
 
 class Counted(Potential):
@@ -91,6 +94,7 @@ class Walk:
     Attributes:
         frame: The frame the chains are at; None before the start.
         notes: What was noticed on the way, in words.
+        decided: By what the run is decided, plain data that is kept in the state; see `record.decided`.
 
     Raises:
         UnknownName: If `best` is not a term.
@@ -133,6 +137,7 @@ class Walk:
         self.best = None if best is None else phi.names.index(best)
         self.frame: Frame | None = None
         self.notes: tuple[str, ...] = ()
+        self.decided: dict[str, Any] = {}
         self._drawn: Callable[[], Tensor] | None = None
         self._start: Callable[[], Tensor] | None = None
         self._best: tuple[Tensor, Tensor] | None = None
@@ -271,7 +276,12 @@ class Walk:
                 "draws.step": torch.tensor(list(kept)),
             }
         return state.pack(
-            frame, seconds=self.seconds, notes=self.notes, trace=self.trace, tensors=extra
+            frame,
+            seconds=self.seconds,
+            notes=self.notes,
+            trace=self.trace,
+            tensors=extra,
+            decided=self.decided,
         )
 
     def resume(self, path: Path) -> Frame:
@@ -295,10 +305,12 @@ class Walk:
         saved = state.unpack(given, self.kernel, self.rng.device)
         frame, extra = saved.frame, saved.tensors
         if len(frame.failed) != len(self.rng):
-            raise StateError(f"it holds {len(frame.failed)} chains, the run has {len(self.rng)}")
+            raise StateError(
+                f"it holds {len(frame.failed)} chains, the run has {len(self.rng)}; {OF_ANOTHER}"
+            )
         if (names := tuple(given.texts["names"])) != self.phi.names:
             raise StateError(
-                f"its energies are {_listed(names)}, those of the run {_listed(self.phi.names)}"
+                f"its energies are {_listed(names)}, those of the run {_listed(self.phi.names)}; {OF_ANOTHER}"
             )
         self.rng.restore(frame.noise.state())
         self.trace.restore(extra)
