@@ -15,7 +15,7 @@ from latentzoo.kernels.types import Kernel
 from latentzoo.record import layout, plain, spec
 from latentzoo.record.folder import is_finished
 from latentzoo.run import state
-from latentzoo.run.directions import Sights
+from latentzoo.run.directions import BASIS, Sights
 from latentzoo.run.heading import WAY
 
 
@@ -43,7 +43,7 @@ def sights(run: spec.Run) -> Sights | None:
         return None
     try:
         with safe_open(Path(run.schedule) / layout.STATE, framework="pt") as file:
-            basis, z, failed = map(file.get_tensor, ("directions.basis", "state.z", "failed"))
+            basis, z, failed = map(file.get_tensor, (BASIS, "state.z", "failed"))
             way = file.get_tensor(WAY) if WAY in file.keys() else None  # noqa: SIM118
             return Sights.of(basis, z, failed < 0, way)
     except (FileNotFoundError, SafetensorError):

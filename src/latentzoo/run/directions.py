@@ -34,14 +34,22 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentzoo.kernels.lowrank import main_directions, width
+from latentzoo.run.rows import Rows
 
 if TYPE_CHECKING:
     from latentzoo.run.chain import Frame
 
+BASIS, ALONG = "directions.basis", "directions.along"
+"""What a state file calls the directions, and the chains along them with Stein's identity."""
 COUNT = 2
 """How many directions are followed, at most."""
 MOST = 64
 """How many chains' gradients they are found from, at most: more would cost and tell little."""
+
+
+def half(length: int) -> int:
+    """The step at the half of a run of so many steps, from which a run that follows another is looked at."""
+    return (length + 1) // 2
 
 
 class Sights(NamedTuple):
@@ -93,8 +101,8 @@ class Directions:
     def __init__(self, length: int, sights: Sights | None = None) -> None:
         self.basis: Float[Tensor, "D K"] | None = None
         self.sights = sights
-        self._half = (length + 1) // 2
-        self._rows: list[Float[np.ndarray, "Q B"]] = []
+        self._half = half(length)
+        self._rows = Rows(self._half)
 
     def append(self, frame: "Frame") -> None:
         """Records one step of all chains, and finds the directions if it is the half's."""
@@ -108,39 +116,30 @@ class Directions:
             centre = None if self.sights is None else self.sights.centre.to(state.z)
             identity = stein(state.z, state.grad, alive, centre)
             row = torch.cat([_along(state.z, self.basis), identity[None]])
-            known = np.where(alive.cpu().numpy(), row.float().cpu().numpy(), np.nan)
-            self._rows[frame.step - self._half :] = [known]
+            self._rows.put(frame.step, torch.where(alive, row, torch.nan))
 
     def _found(self, grad: Float[Tensor, "B D"], like: Tensor) -> Float[Tensor, "D K"]:
         return _basis(grad, like) if self.sights is None else self.sights.basis.to(like)
 
     def array(self, rows: int, chains: int) -> Float[np.ndarray, "T K B"]:
         """The record along the directions, of a run with so many rows and chains; NaN before the half."""
-        return self._padded(rows, chains)[:, :-1]
+        return self._rows.array(rows, 1, chains)[:, :-1]
 
     def identity(self, rows: int, chains: int) -> Float[np.ndarray, "T B"]:
         """The record of Stein's identity; NaN before the half."""
-        return self._padded(rows, chains)[:, -1]
-
-    def _padded(self, rows: int, chains: int) -> Float[np.ndarray, "T Q B"]:
-        if not self._rows:
-            return np.full((rows, 1, chains), np.nan, np.float32)
-        known = np.stack(self._rows)
-        unknown = np.full((rows - len(known), *known.shape[1:]), np.nan, np.float32)
-        return np.concatenate([unknown, known])
+        return self._rows.array(rows, 1, chains)[:, -1]
 
     def tensors(self, rows: int) -> dict[str, Tensor]:
         """What a state file needs of the first rows of the run; see `restore`."""
-        known = self._rows[: max(rows - self._half, 0)]
-        if self.basis is None or not known:
+        along = self._rows.saved(rows)
+        if self.basis is None or along is None:
             return {}
-        along = torch.from_numpy(np.stack(known))
-        return {"directions.basis": self.basis.contiguous(), "directions.along": along}
+        return {BASIS: self.basis.contiguous(), ALONG: along}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Takes the directions and the rows of a state file."""
-        self.basis = tensors.get("directions.basis")
-        self._rows = [] if self.basis is None else list(tensors["directions.along"].cpu().numpy())
+        self.basis = tensors.get(BASIS)
+        self._rows.restore(tensors.get(ALONG))
 
 
 def stein(

@@ -25,13 +25,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentzoo.run.directions import Sights
+from latentzoo.run.directions import Sights, half
+from latentzoo.run.rows import Rows
 
 if TYPE_CHECKING:
     from latentzoo.run.chain import Frame
 
-WAY = "heading.way"
-"""What the headings are called in a state file."""
+BEGAN, WAY, GOING = "heading.began", "heading.way", "heading.along"
+"""What a state file calls where the halves were, the headings, and the chains along them."""
 FEWEST = 2
 """How many living chains a half has, at least."""
 
@@ -50,21 +51,19 @@ class Heading:
     def __init__(self, length: int, sights: Sights | None = None) -> None:
         given = None if sights is None else sights.heading
         self.way = None if given is None else given[:, None].repeat(1, 2)
-        self._half, self._found = (length + 1) // 2, (5 * length + 5) // 8
+        self._half, self._found = half(length), (5 * length + 5) // 8
         self._finds = sights is None
-        self._first = self._found if self._finds else self._half
         self._began: Float[Tensor, "D 2"] | None = None
-        self._rows: list[Float[np.ndarray, "B"]] = []
+        self._rows = Rows(self._found if self._finds else self._half)
 
     def append(self, frame: "Frame") -> None:
         """Records one step of all chains; finds the headings where they are due."""
         if self._finds and self.way is None and frame.step in (self._half, self._found):
             self._find(frame)
-        if self.way is not None and frame.step >= self._first:
+        if self.way is not None and frame.step >= self._rows.first:
             z, alive = frame.state.z, frame.failed < 0
             self.way = self.way.to(z)
-            row = torch.where(alive, _along(z, self.way), torch.nan)
-            self._rows[frame.step - self._first :] = [row.float().cpu().numpy()]
+            self._rows.put(frame.step, torch.where(alive, _along(z, self.way), torch.nan))
 
     def _find(self, frame: "Frame") -> None:
         """Takes where the halves are, and at five eighths where they went since."""
@@ -78,22 +77,18 @@ class Heading:
 
     def array(self, rows: int, chains: int) -> Float[np.ndarray, "T B"]:
         """The record of a run with so many rows and chains; NaN where nothing was known yet."""
-        unknown = np.full((rows - len(self._rows), chains), np.nan, np.float32)
-        return np.concatenate([unknown, *(row[None] for row in self._rows)])
+        return self._rows.array(rows, chains)
 
     def tensors(self, rows: int) -> dict[str, Tensor]:
         """What a state file needs of the first rows of the run; see `restore`."""
-        known = self._rows[: max(rows - self._first, 0)]
-        found = {"began": self._began, "way": self.way}
-        found["along"] = torch.from_numpy(np.stack(known)) if known else None
-        return {f"heading.{key}": x.contiguous() for key, x in found.items() if x is not None}
+        found = {BEGAN: self._began, WAY: self.way, GOING: self._rows.saved(rows)}
+        return {key: x.contiguous() for key, x in found.items() if x is not None}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Takes the headings and the rows of a state file."""
-        self._began = tensors.get("heading.began")
+        self._began = tensors.get(BEGAN)
         self.way = tensors.get(WAY, self.way)
-        rows = tensors.get("heading.along")
-        self._rows = [] if rows is None else list(rows.cpu().numpy())
+        self._rows.restore(tensors.get(GOING))
 
 
 def _means(z: Float[Tensor, "B D"], alive: Tensor) -> Float[Tensor, "D 2"] | None:

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from latentzoo.errors import StateError
-from latentzoo.run.heading import WAY
+from latentzoo.run.directions import ALONG, BASIS
+from latentzoo.run.heading import BEGAN, GOING, WAY
 from latentzoo.run.state import State
 
-GRADIENTS, BASIS, ALONG, DRAWS = "gradients", "directions.basis", "directions.along", "draws"
-BEGAN, GOING = "heading.began", "heading.along"
+GRADIENTS, DRAWS = "gradients", "draws"
 SHARED = (GRADIENTS, BASIS, WAY, "draws.step")
 LOOKS = {BASIS: ALONG, WAY: GOING}
 """Where a run looks, and what it saw there: parts that look elsewhere are not put side by side."""

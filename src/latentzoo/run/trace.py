@@ -9,6 +9,7 @@ from torch import Tensor
 
 from latentzoo.run.directions import Directions, Sights
 from latentzoo.run.heading import Heading
+from latentzoo.run.rows import Rows
 
 if TYPE_CHECKING:
     from latentzoo.run.chain import Frame
@@ -53,16 +54,16 @@ class Trace:
         self.seeds, self.names = seeds, names
         self.directions = Directions(length, sights)
         self.heading = Heading(length, sights)
-        self._rows: list[np.ndarray] = []
+        self._rows = Rows()
 
     def append(self, frame: "Frame") -> None:
         """Records one step of all chains at the frame's own place; what was there is replaced."""
         state, info = frame.state, frame.info
         columns = [state.phi, state.z.square().sum(1), *info, *state.terms.unbind(1)]
-        row = torch.stack(columns).detach().float().cpu().numpy()
+        row = torch.stack(columns)
         if frame.failures:
-            row[:, (frame.failed >= 0).cpu().numpy()] = np.nan
-        self._rows[frame.step :] = [row]
+            row = torch.where(frame.failed >= 0, torch.nan, row)
+        self._rows.put(frame.step, row)
         self.directions.append(frame)
         self.heading.append(frame)
 
@@ -77,12 +78,7 @@ class Trace:
     @property
     def array(self) -> np.ndarray:
         """All columns as one array of shape (T, 6 + K, B)."""
-        width = len(COLUMNS) + len(self.names)
-        return (
-            np.stack(self._rows)
-            if self._rows
-            else np.empty((0, width, len(self.seeds)), np.float32)
-        )
+        return self._rows.array(len(self), len(self.columns), len(self.seeds))
 
     @property
     def terms(self) -> np.ndarray:
@@ -105,8 +101,9 @@ class Trace:
 
     def tensors(self, rows: int) -> dict[str, Tensor]:
         """The first rows of the record, of its directions and headings, for a state file; see `restore`."""
-        trace = torch.from_numpy(np.ascontiguousarray(self.array[:rows]))
-        return {"trace": trace, **self.directions.tensors(rows), **self.heading.tensors(rows)}
+        trace = self._rows.saved(rows)
+        known = {} if trace is None else {"trace": trace}
+        return {**known, **self.directions.tensors(rows), **self.heading.tensors(rows)}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Takes the rows of a state file.
@@ -114,7 +111,7 @@ class Trace:
         Raises:
             KeyError: If it holds no trace.
         """
-        self._rows = list(tensors["trace"].cpu().numpy())
+        self._rows.restore(tensors["trace"])
         self.directions.restore(tensors)
         self.heading.restore(tensors)
 
