@@ -1,24 +1,26 @@
 """Where networks run, and with which numbers: devices and number types by name, or an error in one line."""
 
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from latentzoo.errors import SpecError
 
-NUMBERS = {
-    str(t).removeprefix("torch."): t
-    for t in (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-}
+if TYPE_CHECKING:  # the help of commands has these names, and takes no torch
+    import torch
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+"""Where networks run, in words; one of several is "cuda:1"."""
+NUMBERS = ("float32", "float16", "bfloat16", "float64")
 """The number types of networks."""
 
 
-def usable(name: Any) -> torch.device:
+def usable(name: Any) -> "torch.device":
     """The device of a name; "auto" takes an accelerator if there is one.
 
     Raises:
         SpecError: If it does not exist or cannot be used.
     """
+    import torch
+
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -34,13 +36,15 @@ def usable(name: Any) -> torch.device:
     return device
 
 
-def number_type(name: Any) -> torch.dtype:
+def number_type(name: Any) -> "torch.dtype":
     """The number type of networks, itself or by its name.
 
     Raises:
         SpecError: If it is not one of float32, float16, bfloat16, float64.
     """
+    import torch
+
     plain = str(name).removeprefix("torch.") if isinstance(name, torch.dtype) else name
     if not isinstance(plain, str) or plain not in NUMBERS:
         raise SpecError(f"the dtype '{plain}' is unknown; give one of {', '.join(NUMBERS)}")
-    return NUMBERS[plain]
+    return getattr(torch, plain)

@@ -19,7 +19,7 @@ LIBRARY = [
 
 ROOMS = (
     {"errors"},
-    {"files", "options", "registry"},
+    {"files", "markup", "options", "registry"},
     {"picture", "place", "space", "rng", "compiling"},
     {"generator"},
     {"hub", "nn"},

@@ -15,16 +15,15 @@ import typer
 from msgspec import NODEFAULT, Meta, Struct
 from msgspec.structs import FieldInfo, fields, replace
 
-from latentzoo import kernels, zoo
+from latentzoo import kernels, place, zoo
 from latentzoo.cli import prompts
-from latentzoo.errors import SpecError
 from latentzoo.record import plain, spec, words
 
 Words = Mapping[str, Any]
 NAMES: dict[str, Callable[[], Any]] = {
     "generator": zoo.names,
-    "device": lambda: ["auto", "cpu", "cuda", "mps"],
-    "dtype": lambda: ["float32", "float16", "bfloat16", "float64"],
+    "device": lambda: place.DEVICES,
+    "dtype": lambda: place.NUMBERS,
 }
 """What a shell completes."""
 
@@ -153,21 +152,6 @@ def _kernel(said: Words) -> spec.KernelSettings | None:
     return spec.KernelSettings(name=name, settings=given)
 
 
-def _nats(said: Words) -> float | None:
-    if said["strength"] is None:
-        return None
-    text = str(said["strength"]).strip()
-    try:
-        value = float(text.removesuffix("nats"))
-    except ValueError:
-        value = -1.0
-    if not 0 < value < float("inf"):
-        raise SpecError(
-            f"the strength '{text}' is not an amount of information; write e.g. 12nats"
-        )
-    return value
-
-
 def _options(said: Words) -> dict[str, Any]:
     given = words.table(said["option"] or [], example="--option truncation=0.7")
     return prompts.added(given, said["prompt"], per_chain=said["per_chain"], chains=said["chains"])
@@ -221,7 +205,8 @@ COMPOSED: dict[str, Composed] = {
         _kernel,
     ),
     "strength": Composed(
-        (_parameter("strength", Annotated[str | None, option("strength", min=None)]),), _nats
+        (_parameter("strength", Annotated[str | None, option("strength", min=None)]),),
+        lambda said: said["strength"],
     ),
     "options": Composed(
         (

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from latentzoo import markup
 from latentzoo.errors import CheckpointError
 from latentzoo.hub.folder import LARGEST
 
@@ -33,7 +34,7 @@ def settings(path: Path | None) -> dict[str, Any]:
     try:
         if found.stat().st_size > LARGEST:
             raise ValueError(f"of more than {LARGEST} bytes")
-        value = yaml.safe_load(found.read_text(encoding="utf-8"))  # JSON is YAML
+        value = markup.load(found.read_text(encoding="utf-8"))  # JSON is YAML
         if not isinstance(value, dict):
             raise ValueError("not a table")
     except (ValueError, RecursionError, OSError, yaml.YAMLError) as error:

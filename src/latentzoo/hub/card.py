@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 import yaml
 
+from latentzoo import markup
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.hub.package import Package
 
@@ -102,9 +103,8 @@ def read(path: Path, kind: type[Kind] = Card) -> dict[str, Kind]:
     Raises:
         SpecError, UnknownName: If the file is not sound; it and the card are named.
     """
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        tables = yaml.load(path.read_text(encoding="utf-8"), loader) or {}
+        tables = markup.load(path.read_text(encoding="utf-8"), quick=True) or {}
     except yaml.YAMLError as error:
         raise SpecError(f"{path}: not sound YAML ({' '.join(str(error).split())})") from error
     if not isinstance(tables, dict) or not all(isinstance(t, dict) for t in tables.values()):

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from filelock import FileLock, Timeout
 from msgspec.structs import replace
 
-from latentzoo import files, kernels, picture
+from latentzoo import files, kernels, markup, picture
 from latentzoo.errors import SpecError
 from latentzoo.posterior import Posterior
 from latentzoo.record import layout, plain, spec
@@ -216,7 +215,7 @@ class RunFolder:
 
 def _of_one(record: str) -> str:
     """The record as a picture holds it: without the seeds of all chains, as it tells its own."""
-    run = plain.parse(yaml.safe_load(record))
+    run = plain.parse(markup.load(record))
     told = {key: value for key, value in run.record.items() if key != "seeds"}
     return spec.to_yaml(replace(run, record=told))
 

@@ -13,9 +13,9 @@ import yaml
 from msgspec import Struct
 from msgspec.structs import replace
 
-from latentzoo import options
+from latentzoo import markup, options
 from latentzoo.errors import SpecError, UnknownName
-from latentzoo.record import once
+from latentzoo.record import words
 from latentzoo.record.spec import Run, Term
 
 MISSING = re.compile(r"Object missing required field '(\w+)'")
@@ -48,6 +48,8 @@ def parse(data: Any, *, source: str = "the record", record: type[Run] = Run) -> 
             check_keys(term, Term, f"{source}: energies[{i}]")
     if isinstance(data.get("kernel"), str):
         data = {**data, "kernel": {"name": data["kernel"]}}
+    if isinstance(data.get("strength"), str):
+        data = {**data, "strength": words.nats(data["strength"])}
     run = converted(data, record, source)
     for name in ("strength", "scale"):
         if not options.finite(getattr(run, name)):
@@ -133,19 +135,16 @@ def read_yaml(path: Path, cure: str) -> Any:
         SpecError: If the file is missing, is no YAML, or has a key twice.
     """
     try:
-        return once.load(path.read_text(encoding="utf-8"))
+        return markup.load(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError):
         raise SpecError(f"{path}: there is no such file; {cure}") from None
-    except once.TwiceError as error:
-        key, line = error.args
-        raise SpecError(
-            f"{path}: the key '{key}' is here twice, in line {line} again; leave one out"
-        ) from None
+    except markup.TwiceError as error:
+        raise SpecError(f"{path}: {error}; leave one out") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         line = " ".join(str(error).split())
-        raise SpecError(
-            f"{path}: not a YAML file ({line}); compare it with `latentzoo schema`"
-        ) from None
+        raise SpecError(f"{path}: not a YAML file ({line}); {cure}") from None
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read ({error.strerror}); {cure}") from None
 
 
 def changed(run: Run, values: Mapping[str, Any]) -> Run:

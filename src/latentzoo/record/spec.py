@@ -7,11 +7,10 @@ loss. The command line, `latentzoo run` and the files in a run folder are the sa
 from typing import Annotated, Any
 
 import msgspec
-import yaml
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from latentzoo import kernels
+from latentzoo import kernels, markup, place
 from latentzoo.options import Count, Natural, Positive, Weight
 
 __all__ = ["KernelSettings", "Run", "Term", "replace", "schema", "to_yaml"]
@@ -170,11 +169,11 @@ class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(description="How many chains go through the networks at once; default all."),
     ] = None
     device: Annotated[
-        str, Meta(description="Where the networks run: cpu, cuda, mps, or auto.")
+        str, Meta(description=f"Where the networks run: {', '.join(place.DEVICES)}.")
     ] = "auto"
     dtype: Annotated[
         str,
-        Meta(description="The networks' number type: float32, float16, bfloat16 or float64."),
+        Meta(description=f"The networks' number type: {', '.join(place.NUMBERS)}."),
     ] = "float32"
     compile: Annotated[
         bool,
@@ -198,4 +197,4 @@ def schema() -> dict[str, Any]:
 
 def to_yaml(run: Run) -> str:
     """Writes the complete record, every default included."""
-    return yaml.safe_dump(msgspec.to_builtins(run), sort_keys=False, allow_unicode=True, width=100)
+    return markup.dump(msgspec.to_builtins(run))

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from latentzoo import markup
 from latentzoo.errors import SpecError
 from latentzoo.guides import networks
 from latentzoo.record.spec import Term
@@ -69,7 +70,7 @@ def weighed(words: str, weight: float | None = None) -> tuple[str, float | None]
             "leave the colon out"
         )
     try:
-        target, weight = (target, _number(tail)) if colon else (words, weight)
+        target, weight = (target, markup.number(tail)) if colon else (words, weight)
     except ValueError:
         target = words
     if weight is not None and not 0 <= weight < float("inf"):
@@ -79,9 +80,21 @@ def weighed(words: str, weight: float | None = None) -> tuple[str, float | None]
     return target, weight
 
 
-def _number(text: str) -> float:
-    """A number as Python spells it, or YAML, which writes infinity and NaN with a dot."""
-    return float(re.sub(r"(?i)^(\s*[+-]?)\.(?=(inf|nan)\s*$)", r"\1", text))
+def nats(text: str) -> float:
+    """Reads a strength: `12nats`, or the number alone.
+
+    Raises:
+        SpecError: If it is none, or not above 0.
+    """
+    try:
+        value = markup.number(text.strip().removesuffix("nats"))
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise SpecError(
+            f"the strength '{text.strip()}' is not an amount of information; write e.g. 12nats"
+        )
+    return value
 
 
 def _names_network(energy: str, target: str) -> bool:
@@ -117,8 +130,8 @@ def table(pairs: Iterable[str], *, source: str = "", example: str) -> dict[str, 
         if key.strip() in read:
             raise SpecError(f"the option '{key.strip()}'{source} is given twice; leave one out")
         try:
-            read[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
+            read[key.strip()] = markup.load(value)
+        except (yaml.YAMLError, markup.TwiceError):
             raise SpecError(
                 f"the value '{value}' of the option '{key.strip()}'{source} cannot be read; put it in quotes"
             ) from None

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
-import yaml
 from msgspec import Meta, Struct
 from torch import Tensor
 
@@ -73,8 +72,8 @@ def read(path: Path) -> Study:
         SpecError: If the file is missing, is no YAML, or is not a study.
     """
     try:
-        study = msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")), Study)
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        study = msgspec.convert(plain.read_yaml(path, "experiments/avatars.yaml is one"), Study)
+    except msgspec.ValidationError as error:
         line = str(error).replace("\n", " ")
         raise SpecError(
             f"{path}: not a population study ({line}); compare it with experiments/avatars.yaml"

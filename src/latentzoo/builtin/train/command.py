@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from latentzoo.errors import SpecError, UnknownName
+from latentzoo.record import plain
 
 RECIPES = {
     "autoencoder": "latentzoo.builtin.train.autoencoder:AutoencoderRecipe",
@@ -48,8 +48,8 @@ def read(name: str, config: Path | None = None) -> dict[str, Any]:
     """
     if config is None and name not in names():
         raise UnknownName("recipe", name, names())
-    text = (SHELF / f"{name}.yaml" if config is None else config).read_text()
-    record = yaml.safe_load(text)
+    path = Path(str(SHELF / f"{name}.yaml")) if config is None else config
+    record = plain.read_yaml(path, "write the keys recipe, data, plan and options")
     if not isinstance(record, dict) or set(record) - {"recipe", "data", "plan", "options"}:
         raise SpecError(
             f"recipe '{name}' must be a record with the keys recipe, data, plan and options"

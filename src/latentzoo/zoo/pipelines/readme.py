@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from latentzoo import markup
+
 
 def licence(folder: Path) -> str:
     """The licence that a repository's README declares."""
@@ -32,7 +34,9 @@ def declared(folder: Path) -> dict[str, Any]:
         return {}
     parts = readme.read_text(encoding="utf-8", errors="replace").split("---", 2)
     try:
-        record = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0].strip() else None
+        record = (
+            markup.load(parts[1], quick=True) if len(parts) == 3 and not parts[0].strip() else None
+        )
     except yaml.YAMLError:
         record = None
     return record if isinstance(record, dict) else {}
