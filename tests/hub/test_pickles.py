@@ -120,7 +120,6 @@ UNSOUND = {
     "name of a number": b"\x80\x04K\x01K\x02\x93.",
     "keyword arguments": b"\x80\x04ca\nb\n)}X\x01\x00\x00\x00aK\x01s\x92.",
     "persistent id": b"\x80\x04K\x01Q.",
-    "persistent text": b"\x80\x04Pabc\n.",
     "deep key": pickle.dumps({(((1,),),): 1}),
     "colliding keys": pickle.dumps({i * (2**61 - 1): 1 for i in range(1, 9)}),
 }
@@ -130,6 +129,11 @@ UNSOUND = {
 def test_unsound_programs_are_refused(data):
     with pytest.raises((ValueError, TypeError, LookupError, AttributeError)):
         read(data)
+
+
+def test_a_persistent_id_that_is_a_text_has_a_cure():
+    with pytest.raises(CheckpointError, match="save the file with another pickle_protocol"):
+        read(b"\x80\x04Pabc\n.")
 
 
 def test_operations_are_bounded(monkeypatch):

@@ -11,6 +11,17 @@ from latentzoo.hub import wrapping
 from latentzoo.hub.read import read
 
 
+def plain():
+    """A generator of DCGAN, whose normalisations have statistics."""
+    torch.manual_seed(0)
+    convolutions = [(5, 8, 1, 0), (8, 6, 2, 1), (6, 4, 2, 1), (4, 3, 2, 1)]
+    layers = []
+    for i, o, stride, pad in convolutions:
+        layers += [torch.nn.ConvTranspose2d(i, o, 4, stride, pad, bias=False)]
+        layers += [torch.nn.BatchNorm2d(o), torch.nn.ReLU()] if o > 3 else [torch.nn.Tanh()]
+    return torch.nn.Sequential(*layers).requires_grad_(False)
+
+
 def load(value, tmp_path):
     torch.save(value, tmp_path / "a.pt")
     return zoo.load(tmp_path / "a.pt")
@@ -130,6 +141,80 @@ def test_an_average_that_is_a_list_has_the_names_beside_it(file, toy, tmp_path):
     assert torch.equal(generator.linear.bias, toy["fc.bias"] + 1)
 
 
+def spelt(state, sign="", prefix=""):
+    """An average of the parameters as LitEma names it: a module's buffers may have no dots in their names."""
+    learned = {n: t for n, t in state.items() if not n.endswith(STATISTICS)}
+    return {prefix + n.replace(".", sign): t + 1 for n, t in learned.items()}
+
+
+SPELT = {
+    "beside it, no dots": lambda net: {"model": net, "ema": spelt(net)},
+    "beside it, wrapped": lambda net: {"net": under("module.", net), "shadow": spelt(net, "_")},
+    "numbered": lambda net: {"model": net, "ema": dict(enumerate(spelt(net).values()))},
+    "a list within": lambda net: {"model": net, "ema": {"of": [*spelt(net).values()], "n": 3}},
+    "a list and what it was": lambda net: {
+        "model": net,
+        "ema": {"kept": [t - 1 for t in spelt(net).values()], "averaged": [*spelt(net).values()]},
+    },
+    "among its names": lambda net: (
+        under("model.", net)
+        | spelt(net, prefix="model_ema.")
+        | {"model_ema.decay": torch.tensor(0.9), "d.conv.weight": torch.ones(3)}
+    ),
+    "under none": lambda net: {"state_dict": net | spelt(net, ".", "shadow.")},
+}
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+@pytest.mark.parametrize("layout", SPELT)
+def test_an_average_that_is_spelt_otherwise_has_the_names_and_buffers_beside_it(layout, tmp_path):
+    network = plain()
+    state = {f"main.{name}": tensor for name, tensor in network.state_dict().items()}
+    found = load(SPELT[layout](state), tmp_path).state_dict()
+    torch.save(state | spelt(state, "."), tmp_path / "whole.pt")
+    whole = zoo.load(tmp_path / "whole.pt").state_dict()
+    assert found.keys() == whole.keys() and all(torch.equal(found[n], whole[n]) for n in whole)
+
+
+def test_two_averages_that_are_spelt_otherwise_are_named(tmp_path):
+    state = {f"main.{name}": tensor for name, tensor in plain().state_dict().items()}
+    file = state | spelt(state, prefix="ema.") | spelt(state, prefix="swa.")
+    with pytest.raises(CheckpointError, match=r"several networks .* 'ema\.' and 'swa\.'"):
+        load(file, tmp_path)
+
+
+def test_a_tied_tensor_is_averaged_under_each_of_its_names(tmp_path):
+    """A network tells it once among its parameters, and twice in its state."""
+    w, v = torch.zeros(4, 4), torch.ones(4, 4)
+    state = {"a.weight": w, "mid.weight": v, "b.weight": w, "bn.running_mean": torch.zeros(4)}
+    for average in (
+        {"shadow_params": [w + 5, v + 5]},
+        {"a.weight": w + 5, "mid.weight": v + 5},
+        {"aweight": w + 5, "midweight": v + 5},
+    ):
+        torch.save({"model": state, "ema": average}, tmp_path / "a.pt")
+        found = read(tmp_path / "a.pt").tensors
+        assert {n: float(x.flatten()[0]) for n, x in found.items()} == {
+            **{"a.weight": 5, "b.weight": 5, "mid.weight": 6, "bn.running_mean": 0}
+        }
+
+
+def test_tensors_in_lists_of_tables_have_no_names(toy, tmp_path):
+    with pytest.raises(CheckpointError, match="have no names; save the network's state dict"):
+        load({"layers": [{"weight": toy["fc.weight"]}, {"bias": toy["fc.bias"]}]}, tmp_path)
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_what_torch_itself_cannot_read_again_is_told_with_its_cure(new, toy, tmp_path):
+    kind = {"pickle_protocol": 0, "_use_new_zipfile_serialization": new}
+    torch.save(toy, tmp_path / "a.pt", **kind)
+    with pytest.raises(
+        CheckpointError, match=r"protocol 0, .* save the file with another"
+    ) as caught:
+        zoo.load(tmp_path / "a.pt")
+    assert "\n" not in str(caught.value)
+
+
 HISTORIES = {
     "avg_loss": [torch.ones(()), torch.ones(())],
     "running_losses": [torch.ones(()) for _ in range(3)],  # as many as the network has tensors
@@ -177,7 +262,9 @@ NOT_TOLD = [
 
 @pytest.mark.parametrize("file", NOT_TOLD)
 def test_an_average_whose_names_are_not_to_be_told_is_not_passed_over(file, toy, tmp_path):
-    with pytest.raises(CheckpointError, match="are a list without names, and nothing") as caught:
+    with pytest.raises(
+        CheckpointError, match="names, and nothing beside them tells these surely"
+    ) as caught:
         load(file(toy), tmp_path)
     assert "\n" not in str(caught.value)
 

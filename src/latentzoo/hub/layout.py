@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, no_type_check
 
 from latentzoo.errors import CheckpointError
-from latentzoo.hub import averages, records, wrapping
+from latentzoo.hub import averages, records, respelling, wrapping
 from latentzoo.hub.arrays import Array, as_tensors, holds_tensors, is_array
 from latentzoo.hub.checkpoint import ASIDE
 from latentzoo.hub.machine import Built
@@ -57,7 +57,7 @@ def split(root: Any) -> tuple[dict[str, Declared], dict[str, Any]]:
                 raise ValueError(f"it has two tensors of the name '{name}'")
             tensors[name] = value
     rest = {**beside, **{k: v for k, v in weights.items() if not isinstance(v, Declared)}}
-    if not tensors and any(map(averages.is_unnamed, rest.values())):
+    if not tensors and any(map(in_lists, rest.values())):
         raise CheckpointError(NAMELESS)
     plain = Plain()
     told = plain(
@@ -109,37 +109,30 @@ def holder_of(value: Any) -> tuple[str, Any] | None:
     if not isinstance(value, Mapping):
         return None
     value = with_names(value)
-    copies = {
-        str(name): dict(flatten(inner, "", Trail()))
+    cores = {
+        str(name): core(dict(flatten(inner, "", Trail())))
         for name, inner in value.items()
         if isinstance(inner, Mapping) and not is_optimizer(inner) and holds_tensors(inner)
     }
-    cores = {
-        name: wrapping.bare(n for n, x in tensors.items() if not wrapping.counts(n, x.size))
-        for name, tensors in copies.items()
-    }
     averaged = (n for n in cores if wrapping.is_averaged(n) and is_second(n, cores))
-    first = next((name for name in (*HOLDERS, *averaged) if name in copies), None)
+    first = next((name for name in (*HOLDERS, *averaged) if name in cores), None)
     if first is None:
         return None
     own = cores[first].keys()
-    alike = {name: core for name, core in cores.items() if core.keys() == own}
-    within = {name: core for name, core in cores.items() if wrapping.is_averaged(name) and core}
-    within = {name: core for name, core in within.items() if core.keys() < own}
+    alike = {name: x for name, x in cores.items() if x.keys() == own}
+    within = {name: x for name, x in cores.items() if wrapping.is_averaged(name) and x}
+    within = {name: x for name, x in within.items() if x.keys() < own}
     chosen = wrapping.choose({**alike, **within})
-    whole = next(
-        (name for name, core in cores.items() if core.keys() > cores[chosen].keys()), None
-    )
+    whole = next((x for x in cores.values() if x.keys() > cores[chosen].keys()), None)
     if whole is None or not wrapping.is_averaged(chosen):
         return chosen, value[chosen]
-    both = (whole, chosen)  # an average of parameters only: buffers are not averaged
-    return chosen, {core: copies[n][there] for n in both for core, there in cores[n].items()}
+    return chosen, averages.filled(cores[chosen], whole)
 
 
-def is_second(name: str, cores: Mapping[str, Mapping[str, str]]) -> bool:
+def is_second(name: str, cores: Mapping[str, Mapping[str, Declared]]) -> bool:
     """Whether an entry is a copy: it has tensors, all of whose names are those of another entry, too."""
     own = cores[name].keys()
-    return bool(own) and any(own <= core.keys() for n, core in cores.items() if n != name)
+    return bool(own) and any(own <= x.keys() for n, x in cores.items() if n != name)
 
 
 def with_names(value: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -154,12 +147,52 @@ def with_names(value: Mapping[Any, Any]) -> dict[Any, Any]:
         for name, inner in value.items()
         if averaged and is_state(inner)
     }
-    lists = {
-        name: average
-        for name, inner in averaged.items()
-        if (average := averages.shadow(str(name), inner, states.values())) is not None
+    found = {name: named(str(name), inner, states) for name, inner in averaged.items()}
+    return {**value, **{name: average for name, average in found.items() if average}}
+
+
+def named(
+    name: str, value: Any, states: Mapping[Any, Mapping[str, Declared]]
+) -> dict[str, Declared]:
+    """An averaged entry under the names of its network; empty if it has them already, or is no average.
+
+    Arguments:
+        name: What the file calls the entry.
+        value: The entry.
+        states: The state dicts of the file.
+
+    Raises:
+        CheckpointError: If the names are not to be told.
+    """
+    average = averages.shadow(name, value, states.values())
+    if average is not None:
+        return averages.named(name, average, states)
+    own = core(states.get(name, {}))
+    raw = {
+        n: x
+        for n, state in states.items()
+        if not wrapping.is_averaged(str(n)) and (x := core(state))
     }
-    return {**value} | {n: averages.named(str(n), x, states) for n, x in lists.items()}
+    if any(own.keys() <= state.keys() for state in raw.values()):
+        return {}
+    for state in raw.values():
+        if told := respelling.respelt(sizes(own), sizes(state)):
+            return {there: own[here] for there, here in told.items()}
+    numbered = not any("." in n for n in own)
+    if numbered and any(averages.is_copy([*own.values()], state) for state in raw.values()):
+        return averages.named(name, [*own.values()], raw)
+    return {}
+
+
+def core(state: Mapping[str, Declared]) -> dict[str, Declared]:
+    """A network's tensors without what is counted in it, and by their names without what is wrapped around them."""
+    names = wrapping.bare(n for n, x in state.items() if not wrapping.counts(n, x.size))
+    return {name: state[whole] for name, whole in names.items()}
+
+
+def sizes(state: Mapping[str, Declared]) -> dict[str, tuple[int, ...]]:
+    """The shapes of tensors by their names."""
+    return {name: tensor.size for name, tensor in state.items()}
 
 
 def is_state(value: Any) -> bool:
@@ -170,6 +203,13 @@ def is_state(value: Any) -> bool:
 def is_optimizer(value: Mapping[Any, Any]) -> bool:
     """Whether a dictionary is the state of an optimizer of torch."""
     return value.keys() >= {"state", "param_groups"}
+
+
+def in_lists(value: Any) -> bool:
+    """Whether a value has tensors that lie in lists: names are those of dictionaries."""
+    if isinstance(value, Mapping):
+        return not is_optimizer(value) and any(map(in_lists, value.values()))
+    return averages.is_unnamed(value) or (isinstance(value, list | tuple) and holds_tensors(value))
 
 
 def is_nameless(root: Any) -> bool:

@@ -278,6 +278,12 @@ class Machine:
         ):  # a dictionary's attributes, e.g. the versions in a state dict
             raise TypeError("the pickle sets the state of a plain value")
 
+    def _persid(self, _: str) -> None:
+        raise CheckpointError(
+            "of protocol 0, in which torch.save cannot say where tensors are, so that no program reads them again; "
+            "save the file with another pickle_protocol, the default best"
+        )
+
     def _binpersid(self, _: None) -> None:
         if self.persistent is None:
             raise ValueError("the pickle refers to objects outside of it")

@@ -7,16 +7,12 @@ over the last steps. Averaged weights go first. Where two copies are equally goo
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from math import prod
 
 from latentzoo.errors import CheckpointError
-from latentzoo.hub.checkpoint import Checkpoint
 
 PASSING = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 """Segments of torch.compile and FSDP, which may stand anywhere in a name."""
-LEFT = ("total_ops", "total_params")
-"""What counters of operations (thop) leave behind in modules."""
 COUNTS = {
     *("n_averaged", "num_updates", "decay", "initted", "step"),
     *("global_step", "epoch", "iter", "iteration"),
@@ -31,7 +27,6 @@ BESIDE = re.compile(
     re.IGNORECASE,
 )
 """Networks that are trained with a generator and not needed to draw from it."""
-DEPTH = 6
 
 
 def is_averaged(name: str) -> bool:
@@ -40,19 +35,31 @@ def is_averaged(name: str) -> bool:
     return AVERAGED.search(apart.lower()) is not None
 
 
+def is_beside(first: str) -> bool:
+    """Whether names that begin so are of a network that is not needed to draw: "encoder", "netD"."""
+    return BESIDE.fullmatch(first) is not None
+
+
 def counts(name: str, shape: Sequence[int]) -> bool:
     """Whether a tensor of a file is a counter of `COUNTS`: one number of such a name."""
     return name.rpartition(".")[2] in COUNTS and prod(shape) == 1
 
 
-def bare(names: Iterable[str]) -> dict[str, str]:
-    """The names of a network's tensors without what is wrapped around all of them, and the names as they were."""
+def unwrapped(names: Iterable[str]) -> Iterator[dict[str, str]]:
+    """The names of a network's tensors as they are, then without one of what is wrapped around all of them, two, and so
+    on; each by which a name as it was is known."""
     parts = {name: [part for part in name.split(".") if part not in PASSING] for name in names}
+    yield {".".join(p): name for name, p in parts.items()}
     while parts and all(
         len(p) > 1 and p[0] == next(iter(parts.values()))[0] for p in parts.values()
     ):
         parts = {name: p[1:] for name, p in parts.items()}
-    return {".".join(p): name for name, p in parts.items()}
+        yield {".".join(p): name for name, p in parts.items()}
+
+
+def bare(names: Iterable[str]) -> dict[str, str]:
+    """The names of a network's tensors without what is wrapped around all of them, and the names as they were."""
+    return [*unwrapped(names)][-1]
 
 
 def choose(copies: Iterable[str]) -> str:
@@ -70,53 +77,3 @@ def choose(copies: Iterable[str]) -> str:
             "save the one you mean alone"
         )
     return averaged[0]
-
-
-def layers(checkpoint: Checkpoint) -> Iterator[dict[str, Checkpoint]]:
-    """The networks that a file could mean, by their prefix: as it is, then without one wrapping, two, and so on.
-
-    A wrapping is the first segment of all names, those of `BESIDE` apart; tensors whose name has no dot, as
-    `latent_avg`, belong to each.
-    """
-    uncounted = {n: x for n, x in checkpoint.tensors.items() if not counts(n, x.shape)}
-    yield {"": replace(checkpoint, tensors=uncounted)}
-    tensors = {
-        ".".join(part for part in name.split(".") if part not in PASSING): tensor
-        for name, tensor in uncounted.items()
-        if name.rpartition(".")[2] not in LEFT
-    }
-    whole = {"": replace(checkpoint, tensors=tensors)}
-    if tensors.keys() != uncounted.keys():
-        yield whole
-    for _ in range(DEPTH):
-        whole = {
-            f"{prefix}{name}.": inner
-            for prefix, outer in whole.items()
-            for name, inner in inside(outer).items()
-        }
-        if not whole:
-            return
-        yield whole
-
-
-def inside(checkpoint: Checkpoint) -> dict[str, Checkpoint]:
-    """The networks inside of a file's outermost wrapping, by the first segment of their names.
-
-    Copies of which one is wrapped more often than another, "generator." and "ema.module.", are met at the same depth.
-    """
-    beside = {name: tensor for name, tensor in checkpoint.tensors.items() if "." not in name}
-    groups: dict[str, dict] = {}
-    for name, tensor in checkpoint.tensors.items():
-        first, _, rest = name.partition(".")
-        if rest and not BESIDE.fullmatch(first):
-            groups.setdefault(first, dict(beside))[rest] = tensor
-    names = [bare(group).keys() for group in groups.values()]
-    if any(own != names[0] for own in names):
-        return {}
-    least = min(groups.values(), key=lambda group: sum(map(len, group)), default={})
-    plain = bare(least)
-    even = lambda group: {plain[name]: group[own] for name, own in bare(group).items()}
-    return {
-        first: replace(checkpoint, tensors=group if group.keys() == least.keys() else even(group))
-        for first, group in groups.items()
-    }

@@ -15,7 +15,7 @@ from latentzoo.errors import CheckpointError, SpecError, UnknownName
 from latentzoo.files import write_atomic
 from latentzoo.generator import Generator
 from latentzoo.hub import card as cards
-from latentzoo.hub import compvis, fetch, fit, fragment, wrapping
+from latentzoo.hub import compvis, fetch, fit, fragment, layers, wrapping
 from latentzoo.hub.cache import sha256
 from latentzoo.hub.card import Card
 from latentzoo.hub.checkpoint import Checkpoint
@@ -349,7 +349,7 @@ def network(
     Raises:
         CheckpointError: If there are several networks, or one could be of several families.
     """
-    for layer in wrapping.layers(checkpoint):
+    for layer in layers.layers(checkpoint):
         found = {
             prefix: {name: seen for name in families if (seen := configuration(name, inner))}
             for prefix, inner in layer.items()
