@@ -3,6 +3,7 @@
 import json
 import warnings
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -269,6 +270,18 @@ def test_a_mode_that_chains_still_find_is_not_trusted() -> None:
     for seed in range(3):
         found = sample(step, dim=16, seed=seed, chains=64, steps=200, progress=False).diagnosis
         assert "still cross" in reasons(found) and not found.trustworthy
+
+
+@pytest.mark.parametrize(("off", "told"), [(0.0, False), (0.17, True)])
+def test_a_spread_that_few_chains_leave_open_is_too_short_to_tell(off: float, told: bool) -> None:
+    """In a thousand dimensions 0.17 of it are four standard deviations of |z|^2, which four chains cannot rule out."""
+    trace, z = record(wander(400, 4, 0.8)), Rng(*range(4)).normal(1024)
+    identity = (1 + off) * np.ones(400)[:, None] + 0.02 * np.array([-1, -0.5, 0.5, 1])
+    seen = SimpleNamespace(
+        array=trace.array, along=trace.along, identity=identity, going=trace.going
+    )
+    found = diagnose(seen, z, kernel=Anneal())
+    assert any("spread of the chains is known" in each for each in found.missing) is told
 
 
 def test_lost_ancestors_are_named() -> None:

@@ -1,4 +1,4 @@
-"""What the way to the posterior left behind: modes that were passed and lost, heat of untested steps, and the nats."""
+"""What the way to the posterior left behind, or did not finish: lost modes, heat, short steps; and the nats."""
 
 import math
 
@@ -9,7 +9,11 @@ import torch
 from latentzoo.diagnosis.gradients import pointing
 from latentzoo.diagnosis.left import felt, heat, lost, unfinished
 from latentzoo.diagnosis.nats import bounds
+from latentzoo.diagnosis.settled import ahead, unsettled
+from latentzoo.kernels.auto import Auto
+from latentzoo.kernels.types import Function
 from latentzoo.rng import Rng
+from latentzoo.run.sampling import sample
 
 ROWS, DIM = 64, 8
 
@@ -167,3 +171,31 @@ def test_what_moved_by_chance_or_had_time_to_finish_is_finished() -> None:
     x, step_size, tested = relaxing(4.0, 0.002)
     assert unfinished([x], np.where(tested[:, None], 0.1, step_size), tested, 1.0) < 0.05
     assert unfinished([x], step_size, tested, 1.0) > 0.5
+
+
+@pytest.mark.parametrize("friction", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("step", [0.001, 0.005, 0.02])
+def test_an_energy_that_relaxes_has_as_much_to_go_as_its_last_moves_tell(
+    step: float, friction: float
+) -> None:
+    """Of x e^(-gamma t) there is at the end what was said, or a little less: windows are means of a curve."""
+    rows, h = 400, np.full((400, 4), step)
+    phi = np.exp(-friction * step * np.arange(rows))[:, None].repeat(4, 1)
+    moved = unsettled(phi, 1.0)
+    assert moved is not None
+    told, left = moved * ahead(h, friction), phi[-1, 0]
+    assert 0.99 * left < told < 1.25 * left
+    assert ahead(0 * h, friction) == math.inf
+
+
+@pytest.mark.parametrize("seed", [18, 26, 27])
+def test_steps_that_turn_by_nothing_show_no_rest(seed: int) -> None:
+    """Four chains, whose energies are five times those of the posterior, hardly move by the last steps: these are tiny."""
+    precision = torch.logspace(0, 4, 32)
+    centre = Rng(1).normal(32)
+    phi = lambda z: (precision * (z[:, :32] - centre).square()).sum(1) / 2
+    kernel = Auto(work=0.05, tail=0.1)
+    found = sample(
+        Function(phi), dim=1024, chains=4, steps=50, seed=seed, kernel=kernel, progress=False
+    ).diagnosis
+    assert not found.trustworthy

@@ -4,7 +4,7 @@ Nothing here looks at images: a run says by itself whether it has arrived and wh
 
 * *settled*: the means of phi over the chains between 81 and 91 % of the run and after; their difference is compared
   with the chains' own differences, and with the spread of phi: what many chains see may be too little to matter, and
-  what few do not see may be much; the same for :math:`|z|^2`, along the followed directions, and along where the
+  what few do not see may be much, the more so the less they turned meanwhile; the same for :math:`|z|^2`, along the followed directions, and along where the
   chains were going, see `run.heading`. Both parts are of the certified tail: where steps begin to be tested, a small
   bias of the untested ones goes, and that is no drift;
 * *apart*: stuck chains look settled, so the chains are held against each other: over the last quarter,
@@ -41,11 +41,11 @@ from latentzoo.diagnosis.gradients import gradients
 from latentzoo.diagnosis.groups import groups
 from latentzoo.diagnosis.left import erring, felt, heat, lost, unfinished
 from latentzoo.diagnosis.rows import ROWS, Rows
-from latentzoo.diagnosis.settled import CHAINS, apart, crossed, moving, unsettled
+from latentzoo.diagnosis.settled import CHAINS, ahead, apart, crossed, moving, unsettled
 from latentzoo.diagnosis.traced import Stopped, Traced
 from latentzoo.kernels.types import Kernel, Population
 
-MOVES = ("relaxing", "drifting", "fell", "rose", "unsettled")
+MOVES = ("relaxing", "drifting", "fell", "rose", "unsettled", "ahead")
 """What is told of whether the run still moves."""
 
 
@@ -76,6 +76,7 @@ class Numbers:
         drifting: Whether |z|^2, or a followed direction, still moves.
         fell, rose: How many chains crossed into a part of lower energy, and out of it, see `settled.crossed`.
         unsettled: By how much phi may still move, at 95 % confidence, in its standard deviations.
+        ahead: The same until it rests, as far as the chains turned meanwhile can tell, see `settled`.
         apart: How far the chains' mean energies are from each other, in how far each chain's moves.
         ranked: The same of the energies' ranks, which a few rare draws do not stretch.
         groups: How many chains are in each of the groups that none leaves, the largest first.
@@ -126,6 +127,7 @@ class Numbers:
     fell: int | None
     rose: int | None
     unsettled: float | None
+    ahead: float | None
     apart: float | None
     ranked: float | None
     groups: tuple[int, ...]
@@ -181,7 +183,7 @@ def measure(
         acceptance=_mean(rows.accept[half & tested]),
         work=erring(rows.error, rows.phi, half & ~tested),
         put_back=int((rows.accept[rows.arrived & ~tested] == 0).sum()),
-        **_energy(rows),
+        **_energy(rows, kernel),
         **_places(rows),
         **_averages(rows, cost),
         **_identity(rows),
@@ -192,7 +194,7 @@ def measure(
     )
 
 
-def _energy(rows: Rows) -> dict[str, Any]:
+def _energy(rows: Rows, kernel: Kernel | None) -> dict[str, Any]:
     """The mean energy on the way, its standard error at the end, and whether it still moves."""
     phi = rows.phi
     length, chains = phi.shape
@@ -209,6 +211,8 @@ def _energy(rows: Rows) -> dict[str, Any]:
     last = phi[3 * length // 4 :]
     spread = float(last.std())
     fell, rose = crossed(phi)
+    friction = None if kernel is None else kernel.friction
+    may = None if chains < CHAINS else unsettled(phi, spread)
     return found | {
         "fell": fell,
         "rose": rose,
@@ -216,7 +220,8 @@ def _energy(rows: Rows) -> dict[str, Any]:
         "energy_spread": spread if chains < CHAINS else float(np.median(last.std(1))),
         "relaxing": moving(phi),
         "drifting": None if None in moves else any(moves),
-        "unsettled": None if chains < CHAINS else unsettled(phi, spread),
+        "unsettled": may,
+        "ahead": may * ahead(rows.step_size, friction) if may and friction else None,
     }
 
 

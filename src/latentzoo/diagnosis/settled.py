@@ -2,6 +2,15 @@ r"""Whether the means of a run still move, and how far apart its chains are.
 
 Both parts that are compared lie in the certified tail: where steps begin to be tested, a small bias of the untested
 ones goes, and that is no drift.
+
+Chains that turn by a small angle move little, settled or not. With friction :math:`\gamma` the energy relaxes as
+:math:`e^{-\gamma \vartheta}`, so that of a mean that moved by :math:`\Delta` between two windows, an angle
+:math:`\vartheta` apart, up to
+
+.. math:: \Delta \, \frac{e^{-3 \gamma \vartheta / 2}}{1 - e^{-\gamma \vartheta}}
+
+is left at the end, half a window later. That takes all for a move that chance may have made, which is the more the
+less the chains turned.
 """
 
 import math
@@ -42,6 +51,18 @@ def unsettled(phi: Float[np.ndarray, "T B"], spread: float) -> float | None:
     error = float(change.std(ddof=1)) / math.sqrt(len(change))
     most = abs(float(change.mean())) + two_sigma(len(change)) * error
     return most / spread if spread > 0 else None
+
+
+def ahead(step_size: Float[np.ndarray, "T B"], friction: float) -> float:
+    """How much of a move between the windows may be left at the end, in that move, of chains with a friction.
+
+    Arguments:
+        step_size: The step sizes, as angles.
+        friction: The friction.
+    """
+    turned = sum(float(np.nan_to_num(x.mean(1)).sum()) for x in _windows(step_size)) / 2
+    left = -math.expm1(-friction * turned)
+    return math.exp(-1.5 * friction * turned) / left if left > 0 else math.inf
 
 
 def _windows(x: Float[np.ndarray, "T B"]) -> tuple[np.ndarray, np.ndarray]:

@@ -23,6 +23,8 @@ APART, RANKED, FAR = 2.0, 1.5, 10.0
 """How far apart chains may be, in energy and in its ranks; and in energy, whatever the ranks say."""
 UNSETTLED = 1.0
 """By how many of its standard deviations phi may still move, or be raised by heat, for all that is known."""
+AHEAD = 2.0
+"""The same, where short steps can hardly tell: there each move that chance makes counts as the first part of a long one."""
 UNFINISHED = 0.5
 """How much of a move before the tested steps they may leave unfinished, in standard deviations."""
 GOING = 0.25
@@ -34,8 +36,8 @@ FLOW = 0.05
 WRONG, MOVED = 0.1, 0.5
 """The least deviation from Stein's identity that matters, per dimension; and in standard deviations of |z|^2, which
 in many dimensions is less."""
-UNKNOWN = 0.5
-"""The largest one that may go unseen, per dimension."""
+UNKNOWN, UNSEEN = 0.5, 3.0
+"""The largest one that may go unseen, per dimension; and in standard deviations of |z|^2."""
 ACCEPTANCE = (0.1, 0.5)
 """The least acceptance, where all steps are tested, and where the tested ones certify the others."""
 WORK = 0.5
@@ -231,6 +233,11 @@ def _missing(found: Numbers, kernel: Kernel) -> Iterator[str]:
             f"the energy may still move by {found.unsettled:.1f} of its standard deviations, for all that "
             f"{alive} chains and {found.steps} steps can tell; give more of either"
         )
+    elif found.ahead is not None and found.ahead > AHEAD:
+        yield (
+            f"the last steps are so short that the energy may have up to {found.ahead:.1f} of its standard deviations "
+            f"to go, for all that {alive} chains can tell; give more steps"
+        )
     elif _flows(found, SUSPECT) and not _flows(found, CROSSING):
         yield (
             f"{found.fell} chains crossed to lower energies and {found.rose} to higher ones, which may be chance "
@@ -250,7 +257,7 @@ def _missing(found: Numbers, kernel: Kernel) -> Iterator[str]:
     if found.identity is not None and found.identity_error is not None:
         off, chance = abs(found.identity - 1), two_sigma(alive) * found.identity_error
         untold = not kernel.adjusted and found.work is None
-        if off + chance > UNKNOWN:
+        if off + chance > min(UNKNOWN, UNSEEN * math.sqrt(2 / found.dim)):
             yield f"the spread of the chains is known to {off + chance:.0%} only; give more chains or more steps"
         elif untold and off > max(_matters(found), chance):
             yield (

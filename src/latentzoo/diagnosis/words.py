@@ -85,9 +85,10 @@ def _settled(found: Diagnosis) -> str:
     answer = {None: "too short to tell", True: "no", False: "yes"}
     moves = found.relaxing if found.drifting is None else found.relaxing or found.drifting
     energies = " -> ".join(f"{x:.4g}" for x in found.energy)
+    left = max((x for x in (found.unsettled, found.ahead) if x is not None), default=None)
     return (
         f"{answer[moves]}: energy {energies}{_optional(' ± {:.2g}', found.energy_error)} at 50, 75 and 100 % of the run"
-        + _optional(", at most {:.2g} standard deviations left", found.unsettled)
+        + _optional(", at most {:.2g} standard deviations left", left)
     )
 
 
