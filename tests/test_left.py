@@ -190,7 +190,7 @@ def test_an_energy_that_relaxes_has_as_much_to_go_as_its_last_moves_tell(
 
 @pytest.mark.parametrize("seed", [18, 26, 27])
 def test_steps_that_turn_by_nothing_show_no_rest(seed: int) -> None:
-    """Four chains, whose energies are five times those of the posterior, hardly move by the last steps: these are tiny."""
+    """Four chains at five times the posterior's energies hardly move by the last steps, for these are tiny."""
     precision = torch.logspace(0, 4, 32)
     centre = Rng(1).normal(32)
     phi = lambda z: (precision * (z[:, :32] - centre).square()).sum(1) / 2

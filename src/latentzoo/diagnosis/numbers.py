@@ -4,9 +4,9 @@ Nothing here looks at images: a run says by itself whether it has arrived and wh
 
 * *settled*: the means of phi over the chains between 81 and 91 % of the run and after; their difference is compared
   with the chains' own differences, and with the spread of phi: what many chains see may be too little to matter, and
-  what few do not see may be much, the more so the less they turned meanwhile; the same for :math:`|z|^2`, along the followed directions, and along where the
-  chains were going, see `run.heading`. Both parts are of the certified tail: where steps begin to be tested, a small
-  bias of the untested ones goes, and that is no drift;
+  what few do not see may be much, the more so the less they turned meanwhile; the same for :math:`|z|^2`, along the
+  followed directions, and along where the chains were going, see `run.heading`. Both parts are of the certified tail:
+  where steps begin to be tested, a small bias of the untested ones goes, and that is no drift;
 * *apart*: stuck chains look settled, so the chains are held against each other: over the last quarter,
 
   .. math:: \frac{\mathrm{sd}_b(\bar\phi_b)}{\sqrt{\overline{\mathrm{var}_t(\phi_{tb})}}},

@@ -24,7 +24,7 @@ APART, RANKED, FAR = 2.0, 1.5, 10.0
 UNSETTLED = 1.0
 """By how many of its standard deviations phi may still move, or be raised by heat, for all that is known."""
 AHEAD = 2.0
-"""The same, where short steps can hardly tell: there each move that chance makes counts as the first part of a long one."""
+"""The same, where steps are so short that each move that chance makes counts as the first part of a long one."""
 UNFINISHED = 0.5
 """How much of a move before the tested steps they may leave unfinished, in standard deviations."""
 GOING = 0.25
