@@ -159,7 +159,7 @@ def test_a_stopped_run_has_a_report_and_goes_on_from_anywhere(
 def test_a_state_of_other_energies_is_refused(made: Path, tmp_path: Path) -> None:
     """Whatever their number: each has a column in the trace."""
     two = [HAT, msgspec.structs.replace(HAT, name="again")]
-    execute.make(record(energies=two), tmp_path / "two")
+    execute.make(record(energies=two, seed=lz.open(made).record.seed), tmp_path / "two")
     other, texts = state.read(made / layout.STATE)
     state.write(tmp_path / "two" / layout.STATE, state.State(other, {**texts, "decided": {}}))
     said = "its energies are attribute, those of the run attribute, again"
