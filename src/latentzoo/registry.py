@@ -1,7 +1,7 @@
 """What there is by name: the modules of the package's folders, and what other packages add to them.
 
-Adding a kernel, an energy or a family is adding a file: nothing lists them by hand. The name is the file's, the
-description the first line of its docstring; both are read from the source without importing it.
+Adding a kernel, an energy or a family is adding a file, or a folder: nothing lists them by hand. The name is its own,
+the description the first line of its docstring; both are read from the source without importing it.
 
 Another package adds its own by entry points of the groups `latentzoo.generators`, `latentzoo.energies`,
 `latentzoo.kernels` and `latentzoo.guides`:
@@ -81,7 +81,7 @@ def entries(
     package: str, *, base: str | None = None, function: str | None = None
 ) -> dict[str, Entry]:
     """Finds the modules of a package that define a class with a given base, or a function of a
-    given name.
+    given name; a module that is a folder may define it in one of its files, and import it.
 
     Arguments:
         package: The package's name, e.g. "latentzoo.kernels".
@@ -89,17 +89,19 @@ def entries(
         function: The name of the function, e.g. "build".
     """
     found = {}
-    for path in sorted(folder(package).glob("*.py")):
-        if path.stem.startswith("_"):
+    here = folder(package)
+    sources = {path.stem: path for path in here.glob("*.py")}
+    sources |= {path.parent.name: path for path in here.glob("*/__init__.py")}
+    for name, path in sorted(sources.items()):
+        if name.startswith("_"):
             continue
         text = path.read_text(encoding="utf-8")
         if not any(word in text for word in (base, function) if word):  # quicker than to parse it
             continue
-        tree = ast.parse(text)
-        symbol = next(filter(None, (_symbol(node, base, function) for node in tree.body)), None)
-        if symbol is not None:
-            module = f"{package}.{path.stem}"
-            found[path.stem] = Entry(path.stem, module, symbol, _summary(tree))
+        tree, module = ast.parse(text), f"{package}.{name}"
+        symbols = (_symbol(node, base, function, module) for node in tree.body)
+        if (symbol := next(filter(None, symbols), None)) is not None:
+            found[name] = Entry(name, module, symbol, _summary(tree))
     return found
 
 
@@ -240,7 +242,9 @@ def _summary(tree: ast.Module) -> str:
     return (ast.get_docstring(tree) or "").split("\n")[0].rstrip(".")
 
 
-def _symbol(node: ast.stmt, base: str | None, function: str | None) -> str | None:
+def _symbol(node: ast.stmt, base: str | None, function: str | None, module: str) -> str | None:
     if isinstance(node, ast.ClassDef) and base is not None:
         return node.name if any(ast.unparse(b) == base for b in node.bases) else None
+    if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{module}."):
+        return function if function in {alias.name for alias in node.names} else None
     return node.name if isinstance(node, ast.FunctionDef) and node.name == function else None

@@ -7,7 +7,8 @@ from scipy.stats import norm, truncnorm
 from latentzoo.errors import SpecError
 from latentzoo.hub.keys import translate
 from latentzoo.zoo import biggan_deep
-from latentzoo.zoo.biggan_deep import SpectralConv, statistics_row, truncated
+from latentzoo.zoo.biggan_deep import statistics_row, truncated
+from latentzoo.zoo.biggan_deep.spectral import SpectralConv
 from laws import obey, official, randomise
 
 TINY = {

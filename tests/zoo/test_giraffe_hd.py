@@ -8,7 +8,7 @@ from views import gradient, load, poses, see, sizes_agree
 from latentzoo.errors import SpecError
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.rng import Rng
-from latentzoo.views.camera import Camera
+from latentzoo.views.camera import Camera, upright
 from latentzoo.zoo import giraffe_hd
 from latentzoo.zoo.giraffe_hd import PARTS, Box, Codes
 from laws import obey, randomise
@@ -124,9 +124,7 @@ def test_turning_the_camera_is_turning_the_object_and_leaves_the_background():
     generator, z = tiny(), Rng(1).normal(22)
     scene = generator.scene(generator.space.split(z))
     network, angle = generator.network, 40.0
-    pose = lambda azimuth: giraffe_hd.upright(
-        Camera(azimuth, 5.0, 10.0, 2.7, (0.0, 0.0, 0.0)).pose(z)
-    )
+    pose = lambda azimuth: upright(Camera(azimuth, 5.0, 10.0, 2.7, (0.0, 0.0, 0.0)).pose(z))
     box = lambda turn: Box(
         torch.full((1, 3), 0.3), torch.zeros(1, 3), giraffe_hd.turn(torch.tensor([turn]))
     )
@@ -143,7 +141,7 @@ def test_an_object_outside_of_its_box_is_not_there():
     scene = generator.scene(generator.space.split(z))
     aside = scene._replace(place=torch.tensor([[0.0, 9.0, 0.0]]))
     box = Box(aside.scale, aside.place, torch.eye(3)[None])
-    pose = giraffe_hd.upright(generator.camera.pose(z))
+    pose = upright(generator.camera.pose(z))
     near, behind = generator.network.render(*aside[:2], pose, 0.09, box)
     assert (near == 0).all() and (behind != 0).any()
 

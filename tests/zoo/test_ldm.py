@@ -10,6 +10,7 @@ from latentzoo.hub.keys import Rule, translate
 from latentzoo.rng import Rng
 from latentzoo.zoo import ldm
 from latentzoo.zoo.ldm import chain
+from latentzoo.zoo.ldm.official import LEFT
 from laws import obey, official, randomise
 
 UNET = {"width": 32, "mult": (1, 2), "depth": 1, "attention": (2,), "head_width": 16}
@@ -199,7 +200,7 @@ def test_tables_and_leftovers_of_the_training_are_passed_over():
     names = ["ddim_sigmas", "ddim_alphas", "lvlb_weights", "logvar", "loss.logvar"]
     names += ["first_stage_model.loss.discriminator.main.0.weight"]
     state = {name: torch.ones(1) for name in names}
-    assert translate(state, [Rule(key, None) for key in ldm.LEFT]) == {}
+    assert translate(state, [Rule(key, None) for key in LEFT]) == {}
 
 
 def test_the_card_of_imagenet_is_of_the_published_size():

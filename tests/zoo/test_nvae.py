@@ -8,7 +8,8 @@ from latentzoo.errors import SpecError
 from latentzoo.hub.keys import translate
 from latentzoo.rng import Rng
 from latentzoo.zoo import nvae
-from latentzoo.zoo.nvae import Cell, NormedConv, mean
+from latentzoo.zoo.nvae import mean
+from latentzoo.zoo.nvae.cells import Cell, NormedConv
 from laws import obey, official, randomise
 
 TINY = {"groups": [2, 1], "width": 8, "side": 2, "latents": 2, "cells": 1, "post": [2]}

@@ -9,7 +9,7 @@ from latentzoo.errors import LatentzooError, SpecError
 from latentzoo.hub.keys import translate
 from latentzoo.rng import Rng
 from latentzoo.zoo import sn_dpm
-from latentzoo.zoo.sn_dpm import SNDPM, trajectory
+from latentzoo.zoo.sn_dpm import SNDPM, UNet, trajectory
 from laws import obey, official, randomise
 
 TINY = {"resolution": 8, "ch": 32, "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [4]}
@@ -22,13 +22,13 @@ def tiny(**options):
     return generator
 
 
-class Exact(torch.nn.Module):
+class Exact(UNet):
     """The optimal heads for pixels that are independent normals of mean m and variance v."""
 
-    m, v, heads, channels = 0.1, 0.04, 2, 3
+    m, v = 0.1, 0.04
 
     def __init__(self, head, size):
-        super().__init__()
+        super().__init__(resolution=size[0], ch=32, ch_mult=[1])
         self.head, self.size = head, size
         self.schedule = Discrete.from_betas(linear_betas())
 

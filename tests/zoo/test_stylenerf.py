@@ -10,6 +10,9 @@ from latentzoo.nn import volume
 from latentzoo.rng import Rng
 from latentzoo.views.camera import Camera
 from latentzoo.zoo import stylenerf
+from latentzoo.zoo.stylenerf.field import outside
+from latentzoo.zoo.stylenerf.levels import Doubling
+from latentzoo.zoo.stylenerf.official import read
 from laws import obey, official, randomise
 
 TINY = {
@@ -80,14 +83,14 @@ def test_options_may_stand_flat_in_older_files():
     flat = {**synthesis}
     for group in ("camera_kwargs", "renderer_kwargs"):
         flat |= flat.pop(group) | {group: {}}
-    assert stylenerf.read({**config, "synthesis_kwargs": flat}) == stylenerf.read(config)
+    assert read({**config, "synthesis_kwargs": flat}) == read(config)
 
 
 def test_options_that_are_not_known_are_named():
     config, _ = official("stylenerf", "ffhq_like")
     synthesis = {**config["synthesis_kwargs"], "upsample_mode": "pixelshuffle"}
     with pytest.raises(SpecError, match="upsample_mode = pixelshuffle"):
-        stylenerf.read({**config, "synthesis_kwargs": synthesis})
+        read({**config, "synthesis_kwargs": synthesis})
 
 
 def test_files_without_magnitudes_are_taken():
@@ -107,9 +110,7 @@ def test_cards_build_their_files():
 def test_points_outside_lie_on_the_ray_at_their_inverse_distance(inverse):
     pose = volume.look_at(torch.tensor([[0.3, -0.2, 0.9]]).double())
     origin, direction = volume.rays(pose, 0.2 * volume.pixels(4, like=pose)[None])
-    points = stylenerf.outside(origin, direction, torch.tensor([inverse], dtype=torch.float64))[
-        :, :, 0
-    ]
+    points = outside(origin, direction, torch.tensor([inverse], dtype=torch.float64))[:, :, 0]
     torch.testing.assert_close(points[..., :3].norm(dim=2), torch.ones(1, 16).double())
     assert (points[..., 3] == inverse).all()
     place = points[..., :3] / inverse
@@ -146,7 +147,7 @@ def test_alpha_blends_the_last_level_in():
 
 
 def test_doubling_without_its_layers_repeats_and_filters():
-    doubling = stylenerf.Doubling(4)
+    doubling = Doubling(4)
     doubling.widen.weight.data.zero_()
     x = torch.randn(1, 4, 5, 5)
     repeated = torch.nn.functional.interpolate(x, scale_factor=2)

@@ -4,7 +4,8 @@ import torch
 from latentzoo.errors import SpecError
 from latentzoo.hub.keys import translate
 from latentzoo.zoo import styleswin
-from latentzoo.zoo.styleswin import Upsample, WindowAttention
+from latentzoo.zoo.styleswin.blocks import WindowAttention
+from latentzoo.zoo.styleswin.network import Upsample
 from laws import obey, official, randomise
 
 

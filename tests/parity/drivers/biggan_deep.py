@@ -16,7 +16,7 @@ def build(config: dict[str, Any]) -> BigGANDeep:
 
 
 def rules(network: BigGANDeep, config: dict[str, Any]) -> list[Rule]:
-    return biggan_deep.official(network)
+    return biggan_deep.KEYS["official"](network)
 
 
 def manifest(config: dict[str, Any]) -> tuple[BigGANDeep, list[Rule]]:

@@ -11,16 +11,17 @@ from latentzoo.hub.keys import Rule
 from latentzoo.views.camera import Camera
 from latentzoo.zoo import eg3d
 from latentzoo.zoo.eg3d import EG3D
+from latentzoo.zoo.eg3d.official import read
 
 OUTPUTS = {"jitter": "_jit", "trunc": "_t07"}
 
 
 def build(config: dict[str, Any]) -> EG3D:
-    return eg3d.build(**eg3d.read(config), fov=eg3d.diagonal(18.837))
+    return eg3d.build(**read(config), fov=eg3d.diagonal(18.837))
 
 
 def rules(generator: EG3D, config: dict[str, Any]) -> list[Rule]:
-    return eg3d.official(generator)
+    return eg3d.KEYS["official"](generator)
 
 
 def manifest(config: dict[str, Any]) -> tuple[EG3D, list[Rule]]:

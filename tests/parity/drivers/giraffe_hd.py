@@ -10,17 +10,18 @@ from latentzoo.hub.keys import Rule
 from latentzoo.views.camera import Camera, upright
 from latentzoo.zoo import giraffe_hd
 from latentzoo.zoo.giraffe_hd import PARTS, Box, Codes, GiraffeHD
+from latentzoo.zoo.giraffe_hd.official import read
 
 LAYERS = ("image", "fg_image", "bg_image", "fg_raw", "fg_residual", "fg_mask")
 ENDS = {"generate_temperature": "_temp07", "generate_inject": "_inject"}
 
 
 def build(config: dict[str, Any]) -> GiraffeHD:
-    return giraffe_hd.build(**giraffe_hd.read(config))
+    return giraffe_hd.build(**read(config))
 
 
 def rules(generator: GiraffeHD, config: dict[str, Any]) -> list[Rule]:
-    return giraffe_hd.official(generator)
+    return giraffe_hd.KEYS["official"](generator)
 
 
 def manifest(config: dict[str, Any]) -> tuple[GiraffeHD, list[Rule]]:
@@ -59,7 +60,7 @@ def call(
         }
     if name == "wrapper":
         map_options = {key: options[key] for key in ("temperature",) if key in options}
-        ranges = giraffe_hd.read(config)
+        ranges = read(config)
         ranges = {key: ranges[key] for key in ("fov", "heights", "turns", "scales", "places")}
         wrapped = GiraffeHD(network, inject=options["inject_index"], **ranges, **map_options)
         return {"wrapper_image": wrapped.to(inputs["z"])(inputs["z"])}

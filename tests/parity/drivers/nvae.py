@@ -36,7 +36,7 @@ def build(config: dict[str, Any]) -> NVAE:
 
 
 def rules(network: NVAE, config: dict[str, Any]) -> list[Rule]:
-    return nvae.official(network)
+    return nvae.KEYS["official"](network)
 
 
 def manifest(config: dict[str, Any]) -> tuple[NVAE, list[Rule]]:

@@ -12,16 +12,18 @@ from latentzoo.nn.volume import pixels, rays
 from latentzoo.views.camera import Camera, upright
 from latentzoo.zoo import stylenerf
 from latentzoo.zoo.stylenerf import StyleNeRF
+from latentzoo.zoo.stylenerf.field import outside
+from latentzoo.zoo.stylenerf.official import read
 
 ENDS = {"generate": "image", "generate_alpha": "image_alpha", "generate_trunc": "image_t07"}
 
 
 def build(config: dict[str, Any]) -> StyleNeRF:
-    return stylenerf.build(**stylenerf.read(config))
+    return stylenerf.build(**read(config))
 
 
 def rules(generator: StyleNeRF, config: dict[str, Any]) -> list[Rule]:
-    return stylenerf.official(generator)
+    return stylenerf.KEYS["official"](generator)
 
 
 def manifest(config: dict[str, Any]) -> tuple[StyleNeRF, list[Rule]]:
@@ -83,7 +85,7 @@ def call(
             "pixels": plane.expand(len(pose), -1, -1),
             "ray_vector": direction,
             "camera_world": origin,
-            "bg_points": stylenerf.outside(origin, direction, inverse).flatten(1, 2),
+            "bg_points": outside(origin, direction, inverse).flatten(1, 2),
         }
     z = inputs["z"].requires_grad_(name.startswith("grad"))
     ws = network.styles(z, psi)

@@ -10,6 +10,7 @@ from latentzoo.hub.keys import Rule
 from latentzoo.views.camera import Camera
 from latentzoo.zoo import stylesdf
 from latentzoo.zoo.stylesdf import StyleSDF
+from latentzoo.zoo.stylesdf.official import read
 
 OUTPUTS = {
     "generate": ("image", "thumb_full"),
@@ -21,11 +22,11 @@ OUTPUTS = {
 
 
 def build(config: dict[str, Any]) -> StyleSDF:
-    return stylesdf.build(**stylesdf.read(config))
+    return stylesdf.build(**read(config))
 
 
 def rules(generator: StyleSDF, config: dict[str, Any]) -> list[Rule]:
-    return stylesdf.official(generator)
+    return stylesdf.KEYS["official"](generator)
 
 
 def manifest(config: dict[str, Any]) -> tuple[StyleSDF, list[Rule]]:

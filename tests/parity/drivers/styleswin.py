@@ -16,7 +16,7 @@ def build(config: dict[str, Any]) -> StyleSwin:
 
 
 def rules(network: StyleSwin, config: dict[str, Any]) -> list[Rule]:
-    return styleswin.official(network)
+    return styleswin.KEYS["official"](network)
 
 
 def manifest(config: dict[str, Any]) -> tuple[StyleSwin, list[Rule]]:
