@@ -66,18 +66,23 @@ def kept(f: Callable[[Tensor], Tensor], x: Tensor, network: nn.Module) -> Turn:
     return turn
 
 
-def unet(way: Callable[..., Turn]) -> Turn:
-    """The U-Net of a latent diffusion on 64 x 64 x 3 codes, of width 96, with random weights."""
+def latent_diffusion() -> Any:
+    """One whose U-Net is of width 96, on 64 x 64 x 3 codes, with random weights."""
     from latentzoo.zoo import ldm
 
     network: dict[str, Any] = {"width": 96, "mult": [1, 2, 3, 4], "depth": 2}
     network |= {"attention": [8, 4, 2], "heads": None, "head_width": 32}
     stage = {"channels": 3, "latent": 3, "width": 32, "mult": [1, 2, 4], "depth": 1}
-    model = ldm.build(
+    return ldm.build(
         unet=network | {"modulate": False, "resample": False},
         first_stage=stage | {"attention": [], "codebook": 16},
         size=64,
     ).requires_grad_(False)
+
+
+def unet(way: Callable[..., Turn]) -> Turn:
+    """Its U-Net."""
+    model = latent_diffusion()
     f = lambda x: model.eps(x, torch.full((1,), 500.0))
     x = torch.randn(1, 3, 64, 64)
     return way(f, x, model) if way is kept else way(f, x)
@@ -151,12 +156,6 @@ def guided_at_once(count: int) -> Turn:
         (x - h / 2 * grad + h**0.5 * torch.randn_like(x)).detach()
 
     return turn
-
-
-def steps(recompute: bool, chains: int = 1) -> Turn:
-    """The gradient of 10 steps of a latent diffusion, computed again in the backward pass or kept for it."""
-    generator = lz.load("avatar-ldm", steps=10, recompute=recompute)
-    return gradient(generator, torch.randn(chains, generator.space.dim))
 
 
 def resize(side: int) -> Turn:

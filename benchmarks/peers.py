@@ -32,7 +32,35 @@ PAIRS: dict[str, tuple[str, str, str | None]] = {
     "8 copies, eight together": ("copies(256, 8, together=8)", "copies(256, 8)", HERE),
     "a step with 50 copies, one batch": ("guided(50)", "guided_at_once(50)", HERE),
     "the same, copies together": ("guided(50, 50)", "guided_at_once(50)", HERE),
-    "10 steps again, kept": ("steps(True)", "steps(False)", HERE),
+    "avatar-ldm, 10 steps again": (
+        "steps('avatar-ldm', True)",
+        "steps('avatar-ldm', False)",
+        HERE,
+    ),
+    "avatar-ldm, 10 steps lean": (
+        "steps('avatar-ldm', 'lean')",
+        "steps('avatar-ldm', False)",
+        HERE,
+    ),
+    "avatar-ldm, 4 chains, lean": (
+        "steps('avatar-ldm', 'lean', 4)",
+        "steps('avatar-ldm', False, 4)",
+        HERE,
+    ),
+    "the U-Net, MB kept lean": ("kept(lean=True)", "kept(lean=False)", HERE),
+    "3 steps of the U-Net lean": ("wide('lean')", "wide(False)", HERE),
+    "the same, MB at the peak": ("at_peak(wide('lean'))", "at_peak(wide(False))", HERE),
+    "3 steps of the U-Net again": ("wide(True)", "wide(False)", HERE),
+    "again, MB at the peak": ("at_peak(wide(True))", "at_peak(wide(False))", HERE),
+    "torch's selective": ("selective(network(), START)", "wide(False)", HERE),
+    "torch's selective, MB": (
+        "at_peak(selective(network(), START))",
+        "at_peak(wide(False))",
+        HERE,
+    ),
+    "torch's selective, avatar-ldm": ("selective(*avatars())", "narrow(False)", HERE),
+    "lean, avatar-ldm's U-Net": ("narrow('lean')", "narrow(False)", HERE),
+    "again, avatar-ldm's U-Net": ("narrow(True)", "narrow(False)", HERE),
     "resize, 1024 px, interpolate": ("resize(1024)", "interpolate(1024)", HERE),
     "StyleGAN2, 1 chain": ("stylegan2(1)", "stylegan2(1)", None),
     "StyleGAN2, 4 chains": ("stylegan2(4)", "stylegan2(4)", None),
@@ -80,10 +108,11 @@ def serve(load: str) -> None:
     import torch
 
     import loads
+    import steps
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    turn = eval(load, dict(vars(loads)))
+    turn = eval(load, vars(loads) | vars(steps))
     for _ in sys.stdin:
         began = time.process_time()
         found = turn()

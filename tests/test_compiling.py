@@ -102,8 +102,8 @@ def test_a_run_is_the_same_at_one_shape_whichever_chains_stop(traced: None) -> N
     assert not counters["graph_break"]
 
 
-@pytest.mark.parametrize("recompute", [pytest.param(False, marks=pytest.mark.slow), True])
-def test_a_diffusion_s_networks_are_graphs(traced: None, recompute: bool) -> None:
+@pytest.mark.parametrize("recompute", [pytest.param(False, marks=pytest.mark.slow), True, "lean"])
+def test_a_diffusion_s_networks_are_graphs(traced: None, recompute: bool | str) -> None:
     torch.manual_seed(0)
     generator = ldm.build(
         unet={**UNET, "modulate": False, "resample": False},

@@ -9,7 +9,7 @@ from latentzoo.diffusion import memory
 from latentzoo.diffusion.memory import fold
 from latentzoo.errors import LatentzooError, SpecError
 
-CHOICES = ["auto", "sqrt", True]
+CHOICES = ["auto", "lean", "sqrt", True]
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def calls(recompute, steps=16, *, backward=True):
 def test_what_is_run_again():
     """True runs all steps twice; sqrt walks each segment once more to find its states."""
     assert calls(False) == 16
-    assert calls("auto") == 16
+    assert calls("auto") == calls("lean") == 16
     assert calls(True, backward=False) == 16
     assert calls(True) == 2 * 16
     assert calls("sqrt") == 3 * 16

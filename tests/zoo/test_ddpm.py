@@ -122,7 +122,7 @@ def test_a_class_is_told_as_diffusers_tells_it(tmp_path, classes):
         load(ddpm, folder, class_index=5 if "num_class_embeds" in classes else -1)
 
 
-@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("recompute", [False, True, "lean"])
 def test_the_gradient_of_a_network_that_attends_has_a_gradient(tmp_path, unet, recompute):
     """Which torch's kernel of attention for processors has not."""
     folder = repository(tmp_path / "repo", unet, diffusers.DDPMScheduler(**PLAIN))

@@ -5,12 +5,15 @@ r"""Many steps, differentiated in the memory of one.
 The gradient of :math:`x_T` needs what every step saved for its backward pass: T times the
 network's activations. A step may be *forgotten*: it is run without a trace, and once more, from
 :math:`x_i`, when the backward pass reaches it. The gradient is the same; one forward pass is paid
-for each forgotten step.
+for each forgotten step. Or it is kept *lean* (`latentzoo.diffusion.kept`): in less than half of the
+memory, for what its normalisations and activations cost once more.
 
     | True     all steps are forgotten: the memory of one step, and T states
     | "sqrt"   so are all states but every sqrt(T)-th: two more forward passes instead of one
-    | False    no step is forgotten
-    | "auto"   the first steps are kept, as many as a quarter of the free memory holds
+    | "lean"   all steps are kept lean
+    | False    all steps are kept whole
+    | "auto"   the first steps are kept, as many as a quarter of the free memory holds: whole in the first
+    |          quarter of that, lean in the rest
 
 Gradients with respect to the start, and to what a single step reads, are bit for bit the same
 whatever is chosen. Where several steps read one tensor from outside, its gradient is a sum that
@@ -31,18 +34,20 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 
+from latentzoo.diffusion.kept import Kept
 from latentzoo.errors import LatentzooError, SpecError
 
 X = TypeVar("X", bound=Tensor | tuple[Tensor, ...])
 Item = TypeVar("Item")
 Recompute = bool | str
-"""True, False, "auto" or "sqrt"; what the families take as their argument `recompute`."""
+"""True, False, "auto", "lean" or "sqrt"; what the families take as their argument `recompute`."""
 
 SHARE = 0.25
 """The part of the free memory that "auto" may fill."""
+WHOLE = 0.25
+"""The part of that in which it keeps steps whole."""
 NEAR = 1e-2
 """How near, relative and absolute, a step that is run again must come to where it went."""
 
@@ -63,11 +68,11 @@ def fold(
         The last state.
 
     Raises:
-        SpecError: If `recompute` is none of the four choices.
+        SpecError: If `recompute` is none of the five choices.
     """
-    if recompute not in ("auto", "sqrt", True, False):
+    if recompute not in ("auto", "sqrt", "lean", True, False):
         raise SpecError(
-            f"recompute={recompute!r} is unknown; choose 'auto', 'sqrt', True or False"
+            f"recompute={recompute!r} is unknown; choose 'auto', 'sqrt', 'lean', True or False"
         )
     if recompute is False or not torch.is_grad_enabled():
         for item in items:
@@ -88,28 +93,32 @@ class Budget:
     """Creates the memory that the steps of one forward pass share, whatever each of them is.
 
     Arguments:
-        recompute: True, False or "auto", see above.
+        recompute: True, False, "auto" or "lean", see above.
         device: Where the steps run.
 
     Raises:
-        SpecError: If `recompute` is none of the three.
+        SpecError: If `recompute` is none of the four.
     """
 
     def __init__(self, recompute: Recompute, device: torch.device) -> None:
-        if recompute not in ("auto", True, False):
+        if recompute not in ("auto", "lean", True, False):
             raise SpecError(
-                f"recompute={recompute!r} is unknown here; choose 'auto', True or False"
+                f"recompute={recompute!r} is unknown here; choose 'auto', 'lean', True or False"
             )
         share = SHARE * _free(device) if recompute == "auto" else 0.0
-        self.bytes, self._kept = math.inf if recompute is False else share, _Kept()
+        limits = {"auto": (WHOLE * share, share), "lean": (0.0, math.inf)}
+        limits |= {True: (0.0, 0.0), False: (math.inf, math.inf)}
+        self.whole, self.bytes = limits[recompute]
+        self._kept = Kept()
 
     def run(self, step: Callable[[X, Item], X], x: X, item: Item) -> X:
         """Runs `step(x, item)`, a pure function as for `fold`, and keeps what is saved for its
         gradient while there is room; the last of all such steps tells how much it is."""
         if not torch.is_grad_enabled():
             return step(x, item)
-        if self._kept.bytes + self._kept.last < self.bytes:
-            with self._kept:
+        bytes = self._kept.bytes + self._kept.last
+        if bytes < self.bytes:
+            with self._kept.step(lean=bytes >= self.whole):
                 return step(x, item)
         return _forget(step, x, item)
 
@@ -129,30 +138,6 @@ def _free(device: torch.device) -> float:
     except OSError:
         pass
     return 0.0
-
-
-class _Kept:
-    """The bytes that all steps so far, and the last of them, saved for their backward passes."""
-
-    def __init__(self) -> None:
-        self.bytes = self.last = 0
-        self.storages: set[int] = set()
-
-    def __enter__(self) -> None:
-        self.last = 0
-        self.hooks = saved_tensors_hooks(self.pack, lambda tensor: tensor)
-        self.hooks.__enter__()
-
-    def __exit__(self, *reason: Any) -> None:
-        self.hooks.__exit__(*reason)
-        self.bytes += self.last
-
-    def pack(self, tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in self.storages:
-            self.storages.add(storage.data_ptr())
-            self.last += storage.nbytes()
-        return tensor.detach()  # autograd restores its place in the graph; without it, a cycle
 
 
 def _forget(step: Callable[[X, Item], X], x: X, item: Item) -> X:

@@ -109,10 +109,11 @@ def test_text_encoders_leave_unless_they_must_stay(made):
     assert held(pipe) == before, "the user's pipeline lost a part"
 
 
-def test_a_recomputed_gradient_is_the_same_bit_for_bit(made):
+@pytest.mark.parametrize("recompute", [True, pytest.param("lean", marks=pytest.mark.slow)])
+def test_a_recomputed_gradient_is_the_same_bit_for_bit(made, recompute):
     about, pipe, generator, *_ = made
     prompt = about.prompt if takes_text(pipe) else None
-    again = TextToImage(pipe, prompt, recompute=True, **about.call)
+    again = TextToImage(pipe, prompt, recompute=recompute, **about.call)
     z = Rng(1, 2).normal(generator.space.dim)
     gradients = []
     for g in (generator, again):
