@@ -208,7 +208,7 @@ def checkpoint(kind: str, what: str, layers: int = 32) -> Turn:
     return load if what == "seconds" else lambda: peak(load) * 1024 / path.stat().st_size
 
 
-def peak(load: Callable[[], None]) -> float:
+def peak(load: Turn) -> float:
     """The KB by which a load raises the most memory that a process of its own holds."""
     resident = lambda word: int(re.findall(rf"{word}:\s+(\d+)", STATUS.read_text())[0])
     end, start = os.pipe()

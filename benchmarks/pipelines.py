@@ -93,7 +93,7 @@ def overhead(steps: int = 20, repeats: int = 15) -> float:
     return statistics.median(seconds[generator]) / statistics.median(seconds[own])
 
 
-def peak(steps: int, recompute: bool, queue) -> None:
+def peak(steps: int, recompute: bool | str, queue) -> None:
     """Peak MB of a gradient above what is held before, tiny SDXL, two chains of 64 x 64 pixels."""
     import tiny
 
@@ -109,7 +109,7 @@ def peak(steps: int, recompute: bool, queue) -> None:
 def cost() -> None:
     print(f"overhead of the map, 20 steps of tiny FLUX: {overhead():.2f} times the own call")
     context = multiprocessing.get_context("spawn")
-    for recompute in (True, False):
+    for recompute in (True, "lean", False):
         found = []
         for steps in (2, 20):
             queue = context.Queue()

@@ -1,7 +1,7 @@
 """What `peers.py` measures of steps of a diffusion: what each keeps for the gradient, and what is computed again."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch.utils.checkpoint import (
 )
 
 import latentzoo as lz
+from latentzoo.builtin.ldm import LatentDiffusion
 from latentzoo.builtin.networks import blocks
 from latentzoo.diffusion.kept import Kept
 from latentzoo.diffusion.memory import Recompute, fold
@@ -94,9 +95,8 @@ def network() -> Step:
 
 def avatars() -> tuple[Step, Tensor]:
     """A step with the U-Net of the built-in latent diffusion, and a start."""
-    model = lz.load("avatar-ldm")
-    start = torch.randn(1, *model.space["start"])
-    return lambda x, i: x + 0.1 * model.eps(x, torch.full((1,), 100.0 * i)), start
+    network = cast(LatentDiffusion, lz.load("avatar-ldm")).denoiser
+    return lambda x, i: x + 0.1 * network(x, torch.full((1,), 0.1 * i)), torch.randn(1, 4, 16, 16)
 
 
 START = torch.randn(1, 3, 64, 64)

@@ -45,7 +45,7 @@ STEPS: dict[str, Callable[[Tensor], Tensor]] = {
     "scaled": lambda x: CONV(film(CONV(x))),
     "changed in place": lambda x: CONV(in_place(CONV(x))),
     "changed later": lambda x: CONV(changed_later(CONV(x))),
-    "named": lambda x: CONV(F.silu(F.group_norm(input=CONV(x), num_groups=2, weight=NORM.weight))),
+    "named": lambda x: CONV(F.silu(F.group_norm(input=CONV(x), num_groups=2))),
     "trained": nn.Sequential(nn.GroupNorm(2, 8), nn.SiLU(), nn.Conv2d(8, 8, 3, padding=1)),
 }
 
@@ -57,7 +57,8 @@ def gradients(step: Callable[[Tensor], Tensor], *, lean: bool, order: int = 1) -
         y = step(x).square().sum()
     found = torch.autograd.grad(y, [x, *weights], create_graph=order == 2)
     if order == 2:
-        found = torch.autograd.grad(sum(g.square().sum() for g in found), [x, *weights])
+        length = torch.stack([g.square().sum() for g in found]).sum()
+        found = torch.autograd.grad(length, [x, *weights])
     return [*found]
 
 

@@ -72,7 +72,7 @@ class TextToImage(Generator):
             the pipeline reads no text; `call` then holds the class, or one for each chain, or what
             else it makes pictures of.
         recompute: Which networks' calls are run again for the gradient, see
-            `latentzoo.diffusion.memory`: "auto", True or False.
+            `latentzoo.diffusion.memory`: "auto", "lean", True or False.
         chunk: How many pictures are decoded at once.
         call: Arguments of the pipeline's call, by its names: num_inference_steps, guidance_scale,
             height, width, ...; a list as negative_prompt, or as a picture, has one for each prompt.
