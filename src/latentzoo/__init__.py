@@ -1,5 +1,4 @@
-"""latentzoo: every pre-trained image generator as one map from a Gaussian, guided by sampling its
-latent posterior.
+"""latentzoo: every pre-trained image generator as one map from a Gaussian, guided by its posterior.
 
 The public names are in `__init__.pyi`, and nowhere else. They are imported when they are first used, so that
 `import latentzoo` stays quick and torch is loaded only when something needs it.

@@ -113,15 +113,17 @@ def module(name: str, known: dict[str, Path]) -> str | None:
 
 
 def test_files_are_read_in_one_go_and_functions_fit_on_a_screen() -> None:
-    """Families alone may be longer: each is the whole of one official network."""
+    """Of a family's `build` what it does: its signature and docstring name every setting."""
     for path in FILES:
-        if room(path) == "zoo":
+        if path.parent.name == "pipelines":
             continue
         text = path.read_text()
         assert len(text.splitlines()) <= 350, path
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                lines = (node.end_lineno or 0) - node.lineno + 1
+                settings = room(path) == "zoo" and node.name == "build"
+                first = node.body[1].lineno if settings and node.body[1:] else node.lineno
+                lines = (node.end_lineno or 0) - first + 1
                 assert lines <= 60 or path.parent.name == "builtin", f"{path}: {node.name}"
 
 

@@ -89,3 +89,10 @@ def test_every_error_is_announced(path: Path) -> None:
         and (missing := {e for e in raised(node) if e not in said.partition("Raises:")[2]})
     }
     assert not silent
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_first_line_of_a_module_is_a_whole_sentence(path: Path) -> None:
+    """A listing shows it alone."""
+    first = (ast.get_docstring(ast.parse(path.read_text())) or ".").split("\n")[0]
+    assert first.endswith((".", "?", ":"))

@@ -11,7 +11,7 @@ import pytest
 
 from latentzoo import energies, kernels, options, zoo
 from latentzoo.errors import SpecError, UnknownName
-from latentzoo.zoo import _plan
+from latentzoo.zoo import _settings
 
 WRONG: tuple[Any, ...] = (
     "0,7",
@@ -57,7 +57,7 @@ KERNELS = [
     if setting != "budget"  # the run's
 ]
 MADE = {
-    "family": _plan.accept,
+    "family": _settings.accept,
     "energy": lambda kind, given: energies.load(kind, "target", **given),
     "kernel": lambda name, given: kernels.load(name, **given),
 }
@@ -156,7 +156,7 @@ def test_an_option_that_a_family_does_not_have_is_answered_with_those_it_has(fam
     assert not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())
     name = next(iter(known))
     with pytest.raises(UnknownName, match=f"'{name}'"):
-        _plan.accept(family, {f"{name}x": 1})
+        _settings.accept(family, {f"{name}x": 1})
 
 
 def outer(a: int, *, b: float = 1.0, **rest: Any) -> Any:

@@ -12,7 +12,7 @@ from latentzoo import zoo
 from latentzoo.hub import fit
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import translate
-from latentzoo.zoo import _plan
+from latentzoo.zoo import _family
 
 MANIFESTS = yaml.safe_load((check.HERE / "manifests.yaml").read_text())
 OFFICIAL = [n for n in zoo.names() if not (zoo.card(n).url or "").startswith("package:")]
@@ -60,7 +60,7 @@ def test_a_card_loads_its_file(name):
     state = {key: tensor(key, *rest) for key, *rest in told["state"]}
     records = json.loads(json.dumps(told.get("records", {})))
     file = Checkpoint(state, records, None, card.container)
-    found = _plan.network(file, [card.family])
+    found = _family.network(file, [card.family])
     assert found is not None, "the family does not recognise it"
     _, seen, inner = found
     with torch.device("meta"), fit.uninitialised():

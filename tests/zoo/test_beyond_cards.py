@@ -19,7 +19,7 @@ from latentzoo.hub.keys import Rule
 from latentzoo.nn.style import SynthesisLayer
 from latentzoo.nn.truncation import truncate
 from latentzoo.rng import Domain, Rng
-from latentzoo.zoo import _plan, shelf
+from latentzoo.zoo import _family, _plan, shelf
 from laws import PARITY, randomise
 
 sys.path.insert(0, str(PARITY))
@@ -28,7 +28,7 @@ sys.path.insert(0, str(PARITY))
 def made(tensors, records=None, **options):
     """The map of official tensors and records."""
     file = Checkpoint(tensors, records or {})
-    name, seen, inner = _plan.recognise(file, None)
+    name, seen, inner = _family.recognise(file, None)
     return _plan.Plan(name, seen["keys"], seen["config"], inner, None).build(**options)
 
 
@@ -48,7 +48,7 @@ def test_mappings_of_eg3d_have_the_widths_of_their_tensors():
     shapes = [tuple(G.network.mapping[f"fc{i}"].weight.shape) for i in range(layers)]
     assert shapes == [(o, i) for i, o in pairwise(widths)]
     assert G(Rng(0).normal(G.space.dim)).isfinite().all()
-    _, seen, _ = _plan.network(Checkpoint(tensors), ["eg3d"])  # without records
+    _, seen, _ = _family.network(Checkpoint(tensors), ["eg3d"])  # without records
     assert seen["config"]["embed_features"] == 9 and seen["config"]["mapping_features"] == 13
 
 
@@ -63,7 +63,7 @@ def test_a_bare_state_of_any_size_asks_for_what_its_tensors_do_not_tell(family, 
     """With the scene of the constructor's arguments it has all that they say; and each of these it asks for."""
     tensors, arguments = official.state(family, card)
     said = shelf.family(family).read(arguments)
-    _, seen, inner = _plan.network(Checkpoint(tensors), [family])
+    _, seen, inner = _family.network(Checkpoint(tensors), [family])
     answers = {name: value for name, value in said.items() if name in seen["assumed"]}
     own, plain = seen["config"] | answers, lambda x: list(x) if isinstance(x, tuple) else x
     differ = {n for n, x in said.items() if x is not None and plain(own.get(n)) != plain(x)}
@@ -83,7 +83,7 @@ def test_refiners_of_giraffe_hd_with_kernels_of_one_pixel():
     three = made({**tensors, **wide}, {"args": {**config, "refine_kernal_size": 3}})
     z = Rng(0).normal(one.space.dim)
     torch.testing.assert_close(one(z), three(z), atol=1e-5, rtol=1e-5)
-    seen = _plan.network(Checkpoint({**tensors, **middle}), ["giraffe_hd"])[1]["config"]
+    seen = _family.network(Checkpoint({**tensors, **middle}), ["giraffe_hd"])[1]["config"]
     assert seen["refine_kernel"] == 1
 
 
@@ -265,7 +265,7 @@ def test_an_error_is_not_its_own_cause(tmp_path, monkeypatch):
         odd = CheckpointError(said)
         monkeypatch.setattr("latentzoo.zoo.diffae.infer", Mock(side_effect=odd))
         with pytest.raises(CheckpointError, match=r"a\.pt: is odd$") as caught:
-            _plan.configuration("diffae", file)
+            _family.configuration("diffae", file)
         assert isinstance(caught.value.__cause__, cause or type(None))
 
 

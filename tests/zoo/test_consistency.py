@@ -10,7 +10,7 @@ from latentzoo import zoo
 from latentzoo.diffusion.consistency import indices
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.rng import Rng
-from latentzoo.zoo import _plan, consistency, consistency_diffusers
+from latentzoo.zoo import _family, consistency, consistency_diffusers
 from laws import obey, official, randomise
 
 TINY = {
@@ -87,7 +87,7 @@ def test_a_file_tells_its_network_and_is_not_guided_diffusion(card):
     import check
 
     config, file = official("consistency", card)
-    family, seen, _ = _plan.recognise(file, None)
+    family, seen, _ = _family.recognise(file, None)
     told = check.driver("consistency").settings(config)
     assert family == "consistency"
     unsaid = {"head_width", "resolution"}

@@ -10,7 +10,7 @@ from latentzoo.diffusion.precondition import EDM, VE, VP, Boundary, Improved
 from latentzoo.errors import CheckpointError, SpecError, UnknownName
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.rng import Rng
-from latentzoo.zoo import _plan, edm
+from latentzoo.zoo import _family, edm
 from laws import PARITY, obey, official, randomise
 
 TINY = {"resolution": 8, "width": 8, "mult": [1, 2], "depth": 1, "attention": [4], "steps": 3}
@@ -119,7 +119,7 @@ def test_a_file_without_records_tells_its_network(card):
     import check
 
     config, file = official("edm", card)
-    family, seen, _ = _plan.recognise(file, None)
+    family, seen, _ = _family.recognise(file, None)
     told = check.driver("edm").settings(config)
     unsaid = {"path", "scales", "head_width"}
     assert family == "edm" and set(seen["assumed"]) == unsaid

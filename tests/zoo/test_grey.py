@@ -29,7 +29,7 @@ from latentzoo.generator import Encodable, Generator
 from latentzoo.hub.read import read
 from latentzoo.nn.channels import coloured, seen
 from latentzoo.rng import Rng
-from latentzoo.zoo import _plan, stylegan2, styleswin
+from latentzoo.zoo import _family, _plan, stylegan2, styleswin
 
 # networks of random weights make pictures of any range, and the probe says so
 pytestmark = pytest.mark.filterwarnings("ignore:the generator's images run from")
@@ -160,7 +160,7 @@ def made(name: str, tmp_path: Path, channels: int) -> Generator:
         for part, more in (grey.more or {"unet": unet}).items():
             records[part] = records.get(part, {}) | more
     file = replace(file, tensors=tensors, records=records)
-    seen = _plan.recognise(file, whole(name))
+    seen = _family.recognise(file, whole(name))
     return _plan.Plan(seen[0], seen[1]["keys"], seen[1]["config"], seen[2], None).build(
         **grey.options
     )

@@ -6,7 +6,7 @@ from latentzoo import zoo
 from latentzoo.errors import CheckpointError, SpecError, UnknownName
 from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.rng import Rng
-from latentzoo.zoo import _plan, guided_diffusion
+from latentzoo.zoo import _family, guided_diffusion
 from laws import obey, official, randomise
 
 TINY = {
@@ -81,7 +81,7 @@ def test_options_out_of_range(options, error, match):
 @pytest.mark.parametrize("card", ["classes_updown", "grey_plain"])
 def test_a_file_tells_its_network(card):
     config, file = official("guided_diffusion", card)
-    family, seen, _ = _plan.recognise(file, None)
+    family, seen, _ = _family.recognise(file, None)
     assert family == "guided_diffusion"
     import check
 

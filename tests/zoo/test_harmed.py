@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from latentzoo.errors import CheckpointError
-from latentzoo.zoo import _plan
+from latentzoo.zoo import _family, _plan
 from laws import official
 
 FILES = {
@@ -34,11 +34,11 @@ def test_harmed_files_end_in_one_error(family, harm):
     HARM[harm](file.tensors, name)
     file = replace(file, path=Path("harmed.pt"))
     with pytest.raises(CheckpointError, match=r"^harmed\.pt: "):
-        found, seen, network = _plan.recognise(file, family)
+        found, seen, network = _family.recognise(file, family)
         _plan.Plan(found, seen["keys"], seen["config"], network, None).build()
 
 
 @pytest.mark.parametrize("family", FILES)
 def test_a_file_is_of_one_family(family):
     _, file = official(*FILES[family][:2])
-    assert _plan.recognise(file, None)[0] == family
+    assert _family.recognise(file, None)[0] == family

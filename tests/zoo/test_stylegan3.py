@@ -8,7 +8,7 @@ from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import translate
 from latentzoo.nn.alias_free import plan
 from latentzoo.rng import Rng
-from latentzoo.zoo import _plan, stylegan3
+from latentzoo.zoo import _family, _plan, stylegan3
 from laws import obey, official, randomise
 
 PLAN = plan(16, 4, channel_base=64, channel_max=6)
@@ -60,7 +60,7 @@ def test_options_out_of_range(options, fact):
 @pytest.mark.parametrize("card", ["t16_uncond", "r16_cond_grey"])
 def test_a_file_without_records_tells_its_network(card):
     _, file = official("stylegan3", card)
-    family, seen, _ = _plan.recognise(file, None)
+    family, seen, _ = _family.recognise(file, None)
     assert family == "stylegan3"
     generator = stylegan3.build(**seen["config"])
     meta = {k: torch.empty_like(v, device="meta") for k, v in file.tensors.items()}

@@ -13,7 +13,7 @@ from latentzoo import zoo
 from latentzoo.errors import CheckpointError, SpecError
 from latentzoo.nn import levels
 from latentzoo.rng import Rng
-from latentzoo.zoo import _plan, consistency, ddgan, diffae, edm, guided_diffusion, sn_dpm
+from latentzoo.zoo import _settings, consistency, ddgan, diffae, edm, guided_diffusion, sn_dpm
 
 
 def test_sides_that_halve():
@@ -175,7 +175,7 @@ def test_sides_of_attention_that_are_not_the_levels_are_refused(make):
 
 def test_steps_of_ddgan_beyond_all_reason():
     with pytest.raises(SpecError, match=r"steps=1000000.*<= 1000"):
-        _plan.accept("ddgan", {"steps": 1_000_000})
+        _settings.accept("ddgan", {"steps": 1_000_000})
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,4 @@
-"""Other sides: a found latent from a fan of cameras, and energies that look from several cameras
-at once.
+"""Other sides: a found latent from a fan of cameras, and energies that look from several at once.
 
 The scene is made once and photographed from every camera. `Views` shows the pictures side by side
 as one image, `EachView` rates each of them with an energy and takes the mean, so that a posterior

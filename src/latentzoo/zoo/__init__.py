@@ -1,8 +1,9 @@
 """The zoo: every generator by its name, or from a file, an address or a Hugging Face id.
 
-A family is a module here with `build`, `KEYS` and `infer`; a card in `cards/*.yaml` names a checkpoint of it. Nothing
-lists either: adding a family adds two files. Other packages add theirs by entry points, see `latentzoo.registry`: a
-package laid out as this one, or a single map. Names and cards are read without torch.
+A family is a module here with `build`, `KEYS` and `infer`, or a folder that imports them from its own files; a card in
+`cards/*.yaml` names a checkpoint of it. Nothing lists either: adding a family adds two files. Other packages add theirs
+by entry points, see `latentzoo.registry`: a package laid out as this one, or a single map. Names and cards are read
+without torch.
 """
 
 import os

@@ -15,7 +15,7 @@ from latentzoo.errors import CheckpointError, SpecError, UnknownName
 from latentzoo.files import write_atomic
 from latentzoo.generator import Generator
 from latentzoo.hub import card as cards
-from latentzoo.hub import compvis, fetch, fit, fragment, layers, wrapping
+from latentzoo.hub import fetch, fit
 from latentzoo.hub.cache import sha256
 from latentzoo.hub.card import Card
 from latentzoo.hub.checkpoint import Checkpoint
@@ -25,7 +25,9 @@ from latentzoo.hub.safe import CARD
 from latentzoo.nn.style import DRAWN, NOISE
 from latentzoo.rng import Domain, Rng
 from latentzoo.zoo import shelf
+from latentzoo.zoo._family import network, recognise
 from latentzoo.zoo._find import find, place
+from latentzoo.zoo._settings import accept, merged, require_names, unanswered
 
 
 @dataclass(frozen=True)
@@ -250,120 +252,3 @@ def drawn(generator: Generator) -> dict[str, Tensor]:
     own = {name: x for name, x in generator.state_dict().items() if name.endswith(NOISE)}
     maps = Rng(0, domain=Domain.MAP)
     return {name: maps.normal(*x.shape)[0].to(x) for name, x in own.items()}
-
-
-def accept(family: str, given: Mapping[str, Any]) -> None:
-    """Checks options against the annotations of a family's `build`.
-
-    Raises:
-        UnknownName: If there is no such option.
-        SpecError: If a value is of a wrong type, or out of range.
-    """
-    known = options.parameters(shelf.family(family).build)
-    shown = f"latentzoo show {family}"
-    options.check(given, known, owner=f"the family '{family}'", shown=shown)
-
-
-def require_names(family: str, config: Mapping[str, Any]) -> None:
-    """Checks the names of a configuration.
-
-    Raises:
-        UnknownName: If the family's `build` does not have one.
-    """
-    known = options.parameters(shelf.family(family).build)
-    any_name = any(p.kind is p.VAR_KEYWORD for p in known.values())
-    for name in config:
-        if name not in known and not any_name:
-            raise UnknownName(f"option of the family '{family}'", name, known)
-
-
-def merged(config: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration with options over it; of a table, such as `scheduler`, only the keys that are given."""
-    both = {
-        name: {**config[name], **value}
-        for name, value in given.items()
-        if isinstance(value, Mapping) and isinstance(config.get(name), Mapping)
-    }
-    return {**config, **given, **both}
-
-
-def unanswered(assumed: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, str]:
-    """What is still taken for granted when some options are given, also inside of tables."""
-    tables = (value for value in given.values() if isinstance(value, Mapping))
-    answers = {*given, *(name for table in tables for name in table)}
-    return {
-        names: said for names, said in assumed.items() if not answers & set(names.split(" or "))
-    }
-
-
-def configuration(family: str, checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """What a family reads from a file; None if it is of another one, or lacks tensors that tell.
-
-    Raises:
-        CheckpointError: If it is of the family, and not to be followed.
-    """
-    try:
-        return shelf.family(family).infer(checkpoint)
-    except CheckpointError as error:
-        if str(error).startswith(path := str(checkpoint.path)):
-            raise
-        raise CheckpointError(f"{path}: {error}") from error
-    except (LookupError, ValueError, TypeError, ArithmeticError):
-        return None
-
-
-def recognise(
-    checkpoint: Checkpoint, family: str | None
-) -> tuple[str, dict[str, Any], Checkpoint]:
-    """Sees of which family a file is, with which configuration, and which of its tensors are the network's.
-
-    Raises:
-        CheckpointError: If it is of none, or could be of several, or makes pictures of texts.
-    """
-    compvis.refuse_texts(checkpoint.tensors, source=str(checkpoint.path))
-    if family is None:
-        compvis.refuse_parts(checkpoint.tensors, source=str(checkpoint.path))
-    candidates = [family] if family is not None else list(shelf.families())
-    if (plan := network(checkpoint, candidates)) is not None:
-        return plan
-    some = ", ".join(list(checkpoint.tensors)[:4])
-    scheduler = (checkpoint.records.get("scheduler") or {}).get("_class_name")
-    if family is None and scheduler is not None:
-        raise CheckpointError(
-            f"{checkpoint.path}: no family reads its networks with its scheduler, {scheduler}"
-        )
-    if family is None and (part := fragment.told(checkpoint)):
-        raise CheckpointError(f"{checkpoint.path}: the file holds {part}")
-    if family is not None:
-        fact = f"is not of the family '{family}': it has the tensors {some}, ..."
-    else:
-        fact = f"is of no family that is known: it has the tensors {some}, ...; families: {', '.join(candidates)}"
-    raise CheckpointError(f"{checkpoint.path}: {fact}")
-
-
-def network(
-    checkpoint: Checkpoint, families: Iterable[str]
-) -> tuple[str, dict[str, Any], Checkpoint] | None:
-    """The network of a file that is of one of the families, whatever is wrapped around it; None if there is none.
-
-    Raises:
-        CheckpointError: If there are several networks, or one could be of several families.
-    """
-    for layer in layers.layers(checkpoint):
-        found = {
-            prefix: {name: seen for name in families if (seen := configuration(name, inner))}
-            for prefix, inner in layer.items()
-        }
-        found = {prefix: plans for prefix, plans in found.items() if plans}
-        if not found:
-            continue
-        try:
-            prefix = wrapping.choose(list(found))
-        except CheckpointError as error:
-            raise CheckpointError(f"{checkpoint.path}: {error}") from error
-        plans = found[prefix]
-        if len(plans) > 1:
-            fact = f"could be of the families {', '.join(plans)}; say which with family="
-            raise CheckpointError(f"{checkpoint.path}: {fact}")
-        return *plans.popitem(), layer[prefix]
-    return None

@@ -23,7 +23,7 @@ References:
 from latentzoo.zoo.eg3d.config import build
 from latentzoo.zoo.eg3d.map import EG3D, ELEVATION, diagonal, label, view
 from latentzoo.zoo.eg3d.network import EG3DNetwork
-from latentzoo.zoo.eg3d.official import KEYS, infer
+from latentzoo.zoo.eg3d.official import KEYS, infer, read
 
 __all__ = [
     "EG3D",
@@ -34,5 +34,6 @@ __all__ = [
     "diagonal",
     "infer",
     "label",
+    "read",
     "view",
 ]

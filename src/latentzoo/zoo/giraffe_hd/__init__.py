@@ -27,7 +27,7 @@ References:
 from latentzoo.zoo.giraffe_hd.config import build
 from latentzoo.zoo.giraffe_hd.map import PARTS, GiraffeHD, turn
 from latentzoo.zoo.giraffe_hd.network import Box, Codes, GiraffeHDNetwork
-from latentzoo.zoo.giraffe_hd.official import KEYS, infer
+from latentzoo.zoo.giraffe_hd.official import KEYS, infer, read
 
 __all__ = [
     "KEYS",
@@ -38,5 +38,6 @@ __all__ = [
     "GiraffeHDNetwork",
     "build",
     "infer",
+    "read",
     "turn",
 ]

@@ -1,5 +1,4 @@
-r"""What one run of a pipeline shows before the first step: its draws, which of them matter, and
-whether its networks' gradients are those of its networks.
+r"""What one run of a pipeline shows before the first step: its draws, and whether gradients are its networks'.
 
 Networks are run once for each shape of their inputs; where they would run again they give the same
 again. The picture is then not the right one, but the way from each draw to it is: a value that was

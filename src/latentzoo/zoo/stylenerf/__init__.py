@@ -24,6 +24,6 @@ References:
 from latentzoo.zoo.stylenerf.config import build
 from latentzoo.zoo.stylenerf.map import StyleNeRF
 from latentzoo.zoo.stylenerf.network import StyleNeRFNetwork
-from latentzoo.zoo.stylenerf.official import KEYS, infer
+from latentzoo.zoo.stylenerf.official import KEYS, infer, read
 
-__all__ = ["KEYS", "StyleNeRF", "StyleNeRFNetwork", "build", "infer"]
+__all__ = ["KEYS", "StyleNeRF", "StyleNeRFNetwork", "build", "infer", "read"]

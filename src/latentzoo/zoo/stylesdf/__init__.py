@@ -24,6 +24,6 @@ References:
 from latentzoo.zoo.stylesdf.config import build
 from latentzoo.zoo.stylesdf.map import StyleSDF
 from latentzoo.zoo.stylesdf.network import StyleSDFNetwork
-from latentzoo.zoo.stylesdf.official import KEYS, infer
+from latentzoo.zoo.stylesdf.official import KEYS, infer, read
 
-__all__ = ["KEYS", "StyleSDF", "StyleSDFNetwork", "build", "infer"]
+__all__ = ["KEYS", "StyleSDF", "StyleSDFNetwork", "build", "infer", "read"]
