@@ -95,7 +95,7 @@ def test_what_is_there_stays(folder: Path) -> None:
         ([folder], folder.parent / "mine", "there already"),
         ([folder, folder], folder.parent / "set", "rename one"),
         ([], folder.parent / "set", "at least one"),
-        ([folder.parent / "nowhere"], folder.parent / "set", "no such file"),
+        ([folder.parent / "nowhere"], folder.parent / "set", "no run here"),
     ]:
         with pytest.raises(SpecError, match=said):
             lz.to_dataset(runs, out)

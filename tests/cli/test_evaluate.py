@@ -60,7 +60,7 @@ def write(
         for step, values in enumerate(clip):
             for chain, value in enumerate(values):
                 table.writerow([step, chain, chain, 500 * value, 1, 1, 1, 1, 1, value])
-    verdict = {"trustworthy": True, "words": ["fine"]}
+    verdict = {"verdict": "trustworthy", "trustworthy": True, "words": ["fine"]}
     (folder / "diagnosis.json").write_text(json.dumps(verdict))
     return folder
 

@@ -106,6 +106,11 @@ def resume(
             )
         if steps:
             run = extended(run, steps)
+        if run.energies and not folder.state.exists() and (path / layout.LATENTS).exists():
+            raise SpecError(
+                f"{path}: its {layout.STATE} is gone, from which it would go on; put it back, or make the run again: "
+                f"`latentzoo run {path / layout.RECORD} --out NEW`"
+            )
         experiment = Experiment(run, of(run)) if like is None else like.sharing(run, of(run))
         measured = measure(experiment)
         inputs.compare(run.record.get("inputs", {}), measured["inputs"], source=str(path))

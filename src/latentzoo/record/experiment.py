@@ -265,6 +265,11 @@ class Experiment:
         if init is None:
             return z
         run = origin.chain_of(init)
+        if run is None and not Path(init).exists():
+            raise SpecError(
+                f"{init}: there is no such picture, and no run folder before a #; give the path of a picture, or "
+                "RUN#CHAIN"
+            )
         if run is None:
             return self.encoded(Path(init)).to(z)
         return origin.latent(*run, self.generator.space).to(z).expand_as(z).clone()

@@ -184,6 +184,7 @@ class RunFolder:
         tensors = {"z": result.z, "start": result.start}
         if result.draws is not None:
             tensors["draws"] = result.draws
+        (self.path / layout.EVALUATION).unlink(missing_ok=True)  # that of an earlier length
         texts = {"seeds": str(list(result.trace.seeds)), "record": record}
         if result.generator is not None:
             texts |= layout.space_text(result.generator.space)

@@ -18,6 +18,7 @@ pilot/                 the run whose schedule the others follow, where workers m
 
 import csv
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,9 +28,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from latentzoo.errors import StateError
+from latentzoo.errors import SpecError, StateError
 from latentzoo.files import write_atomic
-from latentzoo.run.trace import TERM, Trace
+from latentzoo.run.trace import COLUMNS, INDEX, TERM, Trace
 from latentzoo.space import Space
 
 RECORD = "run.yaml"
@@ -42,6 +43,7 @@ EVALUATION = "evaluation.json"
 STATE = "state.safetensors"
 LOCK = ".lock"
 PARTS, PILOT = "parts", "pilot"
+PICTURE = re.compile(r"\d{5,}")
 NAMES = (
     *(
         RECORD,
@@ -105,14 +107,36 @@ def read_trace(folder: Path) -> Table | None:
     """Reads the trace of a finished or a stopped run, or of what there is of a run in shards; None if it has made
     no step."""
     try:
-        with (folder / TRACE).open(newline="", encoding="utf-8") as file:
-            header, *rows = csv.reader(file)
-    except FileNotFoundError:
+        return _table(folder / TRACE)
+    except (FileNotFoundError, NotADirectoryError):
         return _stopped(folder) or _in_parts(folder)
-    values = np.array(rows, dtype=float).reshape(len(rows), len(header))
-    chains = int(values[:, 1].max()) + 1 if len(values) else 0
-    seeds = tuple(int(row[header.index("seed")]) for row in rows[:chains])
-    return Table(header, values.reshape(-1, max(chains, 1), len(header)), seeds)
+
+
+def _table(file: Path) -> Table:
+    """Reads trace.csv, which must be whole: every chain at every step.
+
+    Raises:
+        FileNotFoundError: If it is not there.
+        StateError: If it is not whole.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8") as lines:
+            header, *rows = [*csv.reader(lines)] or [[]]
+        if header[: len(INDEX) + len(COLUMNS)] != [*INDEX, *COLUMNS]:
+            raise ValueError(f"its columns begin with {', '.join(header[:4])[:60] or 'nothing'}")
+        if any(len(row) != len(header) for row in rows):
+            raise ValueError("a row is cut")
+        values = np.array(rows, dtype=float).reshape(len(rows), len(header))
+        chains = int(values[:, 1].max()) + 1 if rows else 1
+        grid = values.reshape(-1, chains, len(header))
+        steps, index = np.indices(grid.shape[:2])
+        if not (np.array_equal(grid[:, :, 0], steps) and np.array_equal(grid[:, :, 1], index)):
+            raise ValueError("rows are missing, or in another order")
+        return Table(header, grid, tuple(int(row[2]) for row in rows[:chains]))
+    except (ValueError, csv.Error) as error:
+        raise StateError(
+            f"{file}: not a whole trace ({str(error)[:100]}); move it away, and that of {STATE} is read, if it is there"
+        ) from None
 
 
 def parts(folder: Path) -> list[Path]:
@@ -138,10 +162,10 @@ def _stopped(folder: Path) -> Table | None:
     try:
         with safe_open(folder / STATE, framework="np") as file:
             rows, metadata = file.get_tensor("trace"), file.metadata() or {}
-    except (FileNotFoundError, SafetensorError):
+        trace = Trace(tuple(json.loads(metadata["seeds"])), tuple(json.loads(metadata["names"])))
+        steps, _, chains = rows.shape
+    except (OSError, SafetensorError, KeyError, ValueError):
         return None
-    trace = Trace(tuple(json.loads(metadata["seeds"])), tuple(json.loads(metadata["names"])))
-    steps, _, chains = rows.shape
     index = np.stack(
         [
             np.broadcast_to(np.arange(steps)[:, None], (steps, chains)),
@@ -152,6 +176,20 @@ def _stopped(folder: Path) -> Table | None:
     )
     values = np.concatenate([index, rows.transpose(0, 2, 1)], axis=2)
     return Table(trace.header(), values, trace.seeds)
+
+
+def pictures(folder: Path) -> list[Path]:
+    """The pictures of chains in a folder, in their order; whatever else lies there is somebody else's.
+
+    Raises:
+        SpecError: If there is one of a later chain, and one is gone.
+    """
+    found = {int(p.stem): p for p in folder.glob("*.png") if PICTURE.fullmatch(p.stem)}
+    if found and max(found) >= len(found):
+        raise SpecError(
+            f"{folder}: holds {len(found)} pictures of {max(found) + 1} chains, the others are gone; run it again"
+        )
+    return [found[i] for i in range(len(found))]
 
 
 def write_latents(path: Path, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> None:
@@ -205,6 +243,24 @@ def read_space(folder: Path) -> Space:
     return Space(**{name: tuple(shape) for name, shape in blocks.items()})
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Reads a JSON file of the folder; None if it is not there."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+def read_json(path: Path, *keys: str) -> dict[str, Any] | None:
+    """Reads a JSON file of the folder; None if it is not there.
+
+    Arguments:
+        path: The file.
+        keys: What it tells, at least.
+
+    Raises:
+        StateError: If it is no table with these keys.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        value, why = None, str(error)
+    else:
+        why = f"no table with {', '.join(keys)}"
+    if not isinstance(value, dict) or not value.keys() >= {*keys}:
+        raise StateError(f"{path}: not what a run writes there ({why}); move it away") from None
+    return value

@@ -220,9 +220,7 @@ def _measured(result: Result, parts: Sequence[Part], told: dict[str, Any]) -> di
 
 def _pictures(parts: Sequence[Part]) -> Pictures:
     """The pictures that the shards drew."""
-    drawn = lambda name: [
-        path for part in parts for path in sorted((part.path / name).glob("*.png"))
-    ]
+    drawn = lambda name: [path for part in parts for path in layout.pictures(part.path / name)]
     paths = {name: drawn(name) for name in (layout.IMAGES, layout.START)}
     return {
         name: np.stack([picture.read_uint8(path) for path in some])

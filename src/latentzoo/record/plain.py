@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from latentzoo import markup, options
 from latentzoo.errors import SpecError, UnknownName
 from latentzoo.record import words
-from latentzoo.record.spec import Run, Term
+from latentzoo.record.spec import Measured, Run, Term
 
 MISSING = re.compile(r"Object missing required field '(\w+)'")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -51,6 +51,7 @@ def parse(data: Any, *, source: str = "the record", record: type[Run] = Run) -> 
     if isinstance(data.get("strength"), str):
         data = {**data, "strength": words.nats(data["strength"])}
     run = converted(data, record, source)
+    converted(run.record, Measured, f"{source}: record")
     for name in ("strength", "scale"):
         if not options.finite(getattr(run, name)):
             raise SpecError(f"{source}: '{name}' is not finite; give a number")

@@ -38,7 +38,15 @@ class SavedRun:
 
     @cached_property
     def record(self) -> spec.Run:
-        """The run's record; that of a shard where only shards are there."""
+        """The run's record; that of a shard where only shards are there.
+
+        Raises:
+            SpecError: If there is none, or it is none.
+        """
+        if not self._record.exists():
+            raise SpecError(
+                f"{self.path}: there is no run here; look for a folder with a run.yaml"
+            )
         return plain.read(self._record)
 
     @cached_property
@@ -59,12 +67,12 @@ class SavedRun:
     @cached_property
     def diagnosis(self) -> dict[str, Any] | None:
         """What the sample is worth; None for draws from the prior, and after a kill."""
-        return layout.read_json(self.path / layout.DIAGNOSIS)
+        return layout.read_json(self.path / layout.DIAGNOSIS, "verdict", "trustworthy", "words")
 
     @cached_property
     def evaluation(self) -> dict[str, Any] | None:
         """What `latentzoo evaluate` found, if it was asked."""
-        return layout.read_json(self.path / layout.EVALUATION)
+        return layout.read_json(self.path / layout.EVALUATION, "numbers")
 
     @cached_property
     def table(self) -> layout.Table:
@@ -74,7 +82,7 @@ class SavedRun:
             SpecError: If the run has made no step.
         """
         table = layout.read_trace(self.path)
-        if table is None:
+        if table is None or (self.record.energies and not len(table.values)):
             raise SpecError(f"{self.path}: there is no run here that has begun; run or resume it")
         return table
 
@@ -117,10 +125,13 @@ class SavedRun:
         return self.table.column(name)
 
     def pictures(self, folder: str = layout.IMAGES) -> list[Path]:
-        """The pictures of the chains, in the order of the trace: `images`, or `start` for where they began."""
-        found = sorted((self.path / folder).glob("*.png"))
-        return found or [
-            p for part in layout.parts(self.path) for p in sorted((part / folder).glob("*.png"))
+        """The pictures of the chains, in the order of the trace: `images`, or `start` for where they began.
+
+        Raises:
+            SpecError: If one of them is gone.
+        """
+        return layout.pictures(self.path / folder) or [
+            p for part in layout.parts(self.path) for p in layout.pictures(part / folder)
         ]
 
     @property

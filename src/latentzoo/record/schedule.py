@@ -9,7 +9,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from latentzoo import kernels
-from latentzoo.errors import SpecError
+from latentzoo.errors import SpecError, StateError
 from latentzoo.kernels.adapt import schedule
 from latentzoo.kernels.types import Kernel
 from latentzoo.record import layout, plain, spec
@@ -66,5 +66,8 @@ def followed(folder: Path, table: layout.Table) -> dict[str, Any]:
     record = plain.read(folder / layout.RECORD).kernel
     walked = kernels.load(record.name, **record.settings)
     rows = schedule(table.column("beta"), table.column("step_size"))
-    saved = state.unpack(state.read(folder / layout.STATE), walked)
+    try:
+        saved = state.unpack(state.read(folder / layout.STATE), walked)
+    except StateError as error:
+        raise StateError(f"{folder}: its schedule cannot be followed: {error}") from error
     return {"schedule": rows, **walked.learned(saved.frame.state)}

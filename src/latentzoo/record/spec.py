@@ -4,7 +4,7 @@ A record is frozen, has a default for all but the generator, and goes to YAML an
 loss. The command line, `latentzoo run` and the files in a run folder are the same record.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 import msgspec
 from msgspec import Meta, Struct
@@ -54,6 +54,22 @@ class KernelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     settings: Annotated[
         dict[str, Any], Meta(description="The kernel's settings (`latentzoo show KERNEL`).")
     ] = {}
+
+
+class Measured(TypedDict, total=False):
+    """What of a record's measurements is read again, where it is there."""
+
+    finished: bool
+    python: bool
+    seeds: list[int]
+    inputs: dict[str, str]
+    versions: dict[str, str]
+    assumed: dict[str, str]
+    shard: str
+    shards: int
+    workers: int
+    gradients: float
+    seconds: float
 
 
 class Run(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

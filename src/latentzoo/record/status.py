@@ -131,7 +131,7 @@ def _state(path: Path) -> tuple[int, float, int]:
         with safe_open(path, framework="np") as file:
             said = file.metadata() or {}
             return int(said["step"]), float(said["seconds"]), len(json.loads(said["failures"]))
-    except (OSError, SafetensorError, KeyError):
+    except (OSError, SafetensorError, KeyError, ValueError):
         return 0, 0.0, 0
 
 

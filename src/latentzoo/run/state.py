@@ -86,8 +86,13 @@ def unpack(saved: State, kernel: Kernel, device: torch.device | str = "cpu") -> 
         notes = tuple(map(str, saved.texts["notes"]))
         return Saved(frame, float(saved.texts["seconds"]), notes, tensors)
     except (KeyError, TypeError, ValueError) as error:
+        why = (
+            f"there is no {error}"
+            if isinstance(error, KeyError)
+            else f"no {kernel.State.__name__}"
+        )
         raise StateError(
-            f"a state of another kernel or version ({error}); run it with the one that made it"
+            f"a state of another kernel or version ({why}); run it with the one that made it"
         ) from error
 
 

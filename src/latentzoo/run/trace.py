@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from latentzoo.run.chain import Frame
 
 COLUMNS = ("phi", "norm2", "accept", "step_size", "beta", "error")
+INDEX = ("step", "chain", "seed")
+"""What the rows of a table begin with."""
 TERM = "term."
 """What the columns of the energies begin with, so that no name of one meets another column's."""
 
@@ -123,7 +125,7 @@ class Trace:
 
     def header(self) -> list[str]:
         """The names of the columns of `rows`."""
-        return ["step", "chain", "seed", *self.columns]
+        return [*INDEX, *self.columns]
 
     @property
     def columns(self) -> list[str]:
