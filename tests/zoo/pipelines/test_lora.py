@@ -87,6 +87,11 @@ def test_a_tensor_that_is_not_the_networks_is_an_error(made, tmp_path, change, w
         ({"path": "FILE", "weight": float("nan")}, SpecError, "not readable"),
         ({"path": "FILE", "weight": float("inf")}, SpecError, "not readable"),
         ("", SpecError, "not readable"),
+        ({"path": None}, SpecError, "not readable"),
+        ({"path": "FILE", "name": "hat.v2"}, SpecError, "name 'hat.v2' is no name of a part"),
+        ({"path": "FILE", "name": " "}, SpecError, "name ' ' is no name of a part"),
+        ({"path": "FILE", "name": None}, SpecError, "name None is no name of a part"),
+        ({"path": "FILE", "name": 3}, SpecError, "name 3 is no name of a part"),
         ([{"path": "FILE", "name": "a"}] * 2, SpecError, "two LoRAs are called a, a"),
     ],
 )

@@ -12,6 +12,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +33,8 @@ def read_loras(given: Sequence[str | Mapping[str, Any]]) -> list[Lora]:
 
     Raises:
         MissingExtra: If peft is not installed.
-        SpecError: If a table lacks the path, has another key, or a weight that is no number; or two have one name.
+        SpecError: If a table lacks the path, has another key, a weight that is no number, or a name that is none of a
+            part of a network; or two have one name.
         CheckpointError: If nothing is at the path.
     """
     try:
@@ -51,18 +53,25 @@ def _read(given: str | Mapping[str, Any], place: int) -> Lora:
     known = isinstance(table, Mapping) and {"path"} <= {*table} <= {"path", "name", "weight"}
     weight: Any = table.get("weight", 1.0) if known else None
     number = isinstance(weight, int | float) and not isinstance(weight, bool)
-    if not known or not str(table["path"]).strip() or not number or not math.isfinite(weight):
+    there: Any = table.get("path") if known else None
+    placed = isinstance(there, str | PathLike) and str(there).strip()
+    if not placed or not number or not math.isfinite(weight):
         raise SpecError(
             f"the LoRA {given!r} is not readable; give a path, or {{path: ..., name: ..., weight: 0.8}}"
         )
-    path = Path(str(table["path"]))
+    name: Any = table.get("name", f"lora{place}")
+    if not isinstance(name, str) or not name.strip() or "." in name:
+        raise SpecError(
+            f"the LoRA's name {name!r} is no name of a part of a network; give a text without a dot, or leave name out"
+        )
+    path = Path(there)
     if not path.exists():
         raise CheckpointError(f"{path}: there is no such LoRA; check the path")
-    if path.is_dir() and len(there := sorted(p.name for p in path.glob("*.safetensors"))) > 1:
+    if path.is_dir() and len(files := sorted(p.name for p in path.glob("*.safetensors"))) > 1:
         raise CheckpointError(
-            f"{path}: there are several LoRAs, {', '.join(there[:4])}; give the file of one"
+            f"{path}: there are several LoRAs, {', '.join(files[:4])}; give the file of one"
         )
-    return Lora(path, str(table.get("name", f"lora{place}")), float(weight))
+    return Lora(path, name, float(weight))
 
 
 def adapt(pipe: Any, loras: Sequence[Lora], *, safe: bool = True) -> None:
