@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -33,34 +34,50 @@ PAIRS: dict[str, tuple[str, str, str | None]] = {
     "a step with 50 copies, one batch": ("guided(50)", "guided_at_once(50)", HERE),
     "the same, copies together": ("guided(50, 50)", "guided_at_once(50)", HERE),
     "avatar-ldm, 10 steps again": (
-        "steps('avatar-ldm', True)",
-        "steps('avatar-ldm', False)",
+        "steps.steps('avatar-ldm', True)",
+        "steps.steps('avatar-ldm', False)",
         HERE,
     ),
     "avatar-ldm, 10 steps lean": (
-        "steps('avatar-ldm', 'lean')",
-        "steps('avatar-ldm', False)",
+        "steps.steps('avatar-ldm', 'lean')",
+        "steps.steps('avatar-ldm', False)",
         HERE,
     ),
     "avatar-ldm, 4 chains, lean": (
-        "steps('avatar-ldm', 'lean', 4)",
-        "steps('avatar-ldm', False, 4)",
+        "steps.steps('avatar-ldm', 'lean', 4)",
+        "steps.steps('avatar-ldm', False, 4)",
         HERE,
     ),
-    "the U-Net, MB kept lean": ("kept(lean=True)", "kept(lean=False)", HERE),
-    "3 steps of the U-Net lean": ("wide('lean')", "wide(False)", HERE),
-    "the same, MB at the peak": ("at_peak(wide('lean'))", "at_peak(wide(False))", HERE),
-    "3 steps of the U-Net again": ("wide(True)", "wide(False)", HERE),
-    "again, MB at the peak": ("at_peak(wide(True))", "at_peak(wide(False))", HERE),
-    "torch's selective": ("selective(network(), START)", "wide(False)", HERE),
+    "the U-Net, MB kept lean": ("steps.kept(lean=True)", "steps.kept(lean=False)", HERE),
+    "3 steps of the U-Net lean": ("steps.wide('lean')", "steps.wide(False)", HERE),
+    "the same, MB at the peak": (
+        "steps.at_peak(steps.wide('lean'))",
+        "steps.at_peak(steps.wide(False))",
+        HERE,
+    ),
+    "3 steps of the U-Net again": ("steps.wide(True)", "steps.wide(False)", HERE),
+    "again, MB at the peak": (
+        "steps.at_peak(steps.wide(True))",
+        "steps.at_peak(steps.wide(False))",
+        HERE,
+    ),
+    "torch's selective": (
+        "steps.selective(steps.network(), steps.START)",
+        "steps.wide(False)",
+        HERE,
+    ),
     "torch's selective, MB": (
-        "at_peak(selective(network(), START))",
-        "at_peak(wide(False))",
+        "steps.at_peak(steps.selective(steps.network(), steps.START))",
+        "steps.at_peak(steps.wide(False))",
         HERE,
     ),
-    "torch's selective, avatar-ldm": ("selective(*avatars())", "narrow(False)", HERE),
-    "lean, avatar-ldm's U-Net": ("narrow('lean')", "narrow(False)", HERE),
-    "again, avatar-ldm's U-Net": ("narrow(True)", "narrow(False)", HERE),
+    "torch's selective, avatar-ldm": (
+        "steps.selective(*steps.avatars())",
+        "steps.narrow(False)",
+        HERE,
+    ),
+    "lean, avatar-ldm's U-Net": ("steps.narrow('lean')", "steps.narrow(False)", HERE),
+    "again, avatar-ldm's U-Net": ("steps.narrow(True)", "steps.narrow(False)", HERE),
     "resize, 1024 px, interpolate": ("resize(1024)", "interpolate(1024)", HERE),
     "StyleGAN2, 1 chain": ("stylegan2(1)", "stylegan2(1)", None),
     "StyleGAN2, 4 chains": ("stylegan2(4)", "stylegan2(4)", None),
@@ -82,6 +99,11 @@ PAIRS: dict[str, tuple[str, str, str | None]] = {
     "anneal 256 x 512, ten lines": ("walk('anneal', 256, 512)", "ten_lines(256, 512)", HERE),
     "a file of torch.save": (
         "checkpoint('torch', 'seconds')",
+        "checkpoint('torch', 'seconds')",
+        None,
+    ),
+    "its checksum alone": (
+        "checkpoint('torch', 'checksum')",
         "checkpoint('torch', 'seconds')",
         None,
     ),
@@ -108,11 +130,11 @@ def serve(load: str) -> None:
     import torch
 
     import loads
-    import steps
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    turn = eval(load, vars(loads) | vars(steps))
+    names = {"steps": import_module("steps")} if "steps." in load else {}  # of this build alone
+    turn = eval(load, vars(loads) | names)
     for _ in sys.stdin:
         began = time.process_time()
         found = turn()
