@@ -27,6 +27,8 @@ from latentzoo.errors import SpecError
 
 AHEAD = 2**14
 """How many numbers of a chain are sooner drawn again than its state is read: that takes as long."""
+SINGLE = np.dtype(np.float32)
+"""In what numbers are drawn; numpy takes the finished type sooner than its class."""
 MANY = 2**20
 """How many numbers the threads of torch draw together; numpy's generators run beside each other."""
 
@@ -105,8 +107,8 @@ class Rng:
 
     def _draw(self, law: str, shape: tuple[int, ...]) -> Tensor:
         self._log.note(_Draw(law, shape, self._part))
-        rows = np.empty((len(self), *shape), dtype=np.float32)
-        fill = lambda stream, row: getattr(stream, law)(out=row, dtype=np.float32)
+        rows = np.empty((len(self), *shape), SINGLE)
+        fill = lambda stream, row: getattr(stream, law)(None, SINGLE, row)
         pairs = self._streams, rows.reshape(len(self), -1)
         threads = min(torch.get_num_threads(), len(self)) if rows.size >= MANY else 1
         if threads > 1:
@@ -128,12 +130,12 @@ class Rng:
 
     def state(self) -> Int64[Tensor, "B 13"]:
         """Reads where each stream stands, as whole numbers of shape (B, 13): see `restore`."""
-        rows = []
-        for stream in self._streams:
+        rows = np.empty((len(self), 13), np.uint64)
+        for row, stream in zip(rows, self._streams, strict=True):
             s = stream.bit_generator.state
-            words = [*s["state"]["counter"], *s["state"]["key"], *s["buffer"]]
-            rows.append([*words, s["buffer_pos"], s["has_uint32"], s["uinteger"]])
-        return torch.from_numpy(np.array(rows, dtype=np.uint64).reshape(-1, 13).view(np.int64))
+            row[:4], row[4:6], row[6:10] = s["state"]["counter"], s["state"]["key"], s["buffer"]
+            row[10:] = s["buffer_pos"], s["has_uint32"], s["uinteger"]
+        return torch.from_numpy(rows.view(np.int64))
 
     def at(self, state: Int64[Tensor, "B 13"]) -> "Rng":
         """The streams where `state` found them; what is drawn there does not advance them here."""

@@ -111,7 +111,7 @@ class Directions:
         state, alive = frame.state, frame.failed < 0
         if 0 < self._half == frame.step and state.grad.shape[1] and alive.any():
             grad = state.grad if alive.all() else state.grad[alive]
-            self.basis = self._found(grad[:MOST], like=state.z)
+            self.basis = columns(self._found(grad[:MOST], like=state.z))
         if self.basis is not None:
             centre = None if self.sights is None else self.sights.centre.to(state.z)
             identity = stein(state.z, state.grad, alive, centre)
@@ -138,7 +138,8 @@ class Directions:
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Takes the directions and the rows of a state file."""
-        self.basis = tensors.get(BASIS)
+        basis = tensors.get(BASIS)
+        self.basis = None if basis is None else columns(basis)
         self._rows.restore(tensors.get(ALONG))
 
 
@@ -168,8 +169,14 @@ def _stein(z: Tensor, grad: Tensor, centre: Tensor | None, alive: Tensor) -> Flo
         return (z - centre).mul_(z + grad).sum(1)
     count = int(alive.sum())
     others = count / (count - 1) if count > 1 else 1.0
-    centre = z[alive].mean(0) * others if count > 1 else torch.zeros_like(z[0])
+    living = z if count == len(z) else z[alive]  # to choose among them is to copy them
+    centre = living.mean(0) * others if count > 1 else torch.zeros_like(z[0])
     return (z * others).sub_(centre).mul_(z + grad).sum(1)
+
+
+def columns(x: Float[Tensor, "D K"]) -> Float[Tensor, "D K"]:
+    """The same matrix, each column in one piece: a latent is multiplied by it in half the time."""
+    return x.T.contiguous().T
 
 
 def _along(z: Float[Tensor, "B D"], basis: Float[Tensor, "D K"]) -> Float[Tensor, "K B"]:

@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentzoo.run.directions import Sights, half
+from latentzoo.run.directions import Sights, columns, half
 from latentzoo.run.rows import Rows
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Heading:
 
     def __init__(self, length: int, sights: Sights | None = None) -> None:
         given = None if sights is None else sights.heading
-        self.way = None if given is None else given[:, None].repeat(1, 2)
+        self.way = None if given is None else columns(given[:, None].expand(-1, 2))
         self._half, self._found = half(length), (5 * length + 5) // 8
         self._finds = sights is None
         self._began: Float[Tensor, "D 2"] | None = None
@@ -72,7 +72,7 @@ class Heading:
             self._began = mean
         if frame.step == self._found and self._began is not None and mean is not None:
             if not (frame.failed > self._half).any():
-                self.way = _length_one(mean - self._began).flip(1)
+                self.way = columns(_length_one(mean - self._began).flip(1))
             self._began = None  # a latent may have millions of numbers
 
     def array(self, rows: int, chains: int) -> Float[np.ndarray, "T B"]:
@@ -87,7 +87,8 @@ class Heading:
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Takes the headings and the rows of a state file."""
         self._began = tensors.get(BEGAN)
-        self.way = tensors.get(WAY, self.way)
+        if WAY in tensors:
+            self.way = columns(tensors[WAY])
         self._rows.restore(tensors.get(GOING))
 
 
