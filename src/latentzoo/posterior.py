@@ -59,7 +59,7 @@ class Posterior(Potential):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        if micro_batch is not None and micro_batch < 1:
+        if micro_batch is not None and (not isinstance(micro_batch, int) or micro_batch < 1):
             raise SpecError(
                 f"micro_batch is {micro_batch}; give a positive number of chains, or none for all"
             )

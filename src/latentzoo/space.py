@@ -47,8 +47,13 @@ class Space:
             Each block with shape (B, *shape), in the order of the blocks.
 
         Raises:
-            SpecError: If `z` has another number of coordinates.
+            SpecError: If `z` is no tensor of real numbers, or has another number of coordinates.
         """
+        if not (isinstance(z, Tensor) and z.is_floating_point()):
+            kind = z.dtype if isinstance(z, Tensor) else type(z).__name__
+            raise SpecError(
+                f"a latent is a tensor of real numbers, and this is {kind}; give z.float()"
+            )
         if z.ndim != 2 or z.shape[1] != self.dim:
             raise SpecError(
                 f"a latent of shape {tuple(z.shape)} does not fit {self!r}; give (B, {self.dim})"

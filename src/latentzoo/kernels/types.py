@@ -141,6 +141,11 @@ class Function(Potential):
         z = z.detach()
         with torch.set_grad_enabled(gradient):
             phi = self.phi(z.requires_grad_(gradient))
+        if not isinstance(phi, Tensor):
+            raise EnergyError(
+                f"the potential returned a {type(phi).__name__} for latents {tuple(z.shape)}; return a tensor, "
+                f"({len(z)},)"
+            )
         if phi.shape != z.shape[:1]:
             raise EnergyError(
                 f"the potential returned shape {tuple(phi.shape)} for latents {tuple(z.shape)}; return ({len(z)},)"

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentzoo import kernels
+from latentzoo import kernels, options
 from latentzoo.errors import SpecError
 from latentzoo.generator import Generator, required
 from latentzoo.kernels.types import Function, Kernel, Potential
-from latentzoo.place import usable
+from latentzoo.place import number_type, usable
 from latentzoo.posterior import Posterior
 from latentzoo.rng import Rng
 from latentzoo.run import pieces
@@ -53,7 +53,7 @@ def sample(
     *,
     dim: int | None = None,
     chains: int = 16,
-    steps: int = 200,
+    steps: options.Natural = 200,
     seed: int = 0,
     stream: int = 0,
     kernel: Kernel | str | None = None,
@@ -63,7 +63,7 @@ def sample(
     strength: float | None = None,
     start: Float[Tensor, "B D"] | None = None,
     device: torch.device | str | None = None,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | str = torch.float32,
     progress: bool = True,
     watch: Callable[[Frame], Any] | None = None,
     log: Log | None = None,
@@ -85,7 +85,7 @@ def sample(
         strength: How strong the guidance is, in nats; None takes the weights as they are.
         start: Where the chains begin, (B, D) or (1, D); None draws from the prior.
         device: Where the latents live; None takes the generator's. The networks stay where they are.
-        dtype: The number type of the latents, float32 or float64; networks keep theirs.
+        dtype: The number type of the latents, float32 or float64, by its name too; networks keep theirs.
         progress: Whether a bar, or lines in a log, are shown on standard error.
         watch: Called with every frame.
         log: Called after every step with its mean numbers by name, and the step; see `tracker`.
@@ -94,6 +94,11 @@ def sample(
     Raises:
         SpecError, EnergyError: If what is given, or its potential, cannot be used; see `probe`.
     """
+    plain = {"chains": chains, "steps": steps, "seed": seed, "stream": stream, "kernel": kernel}
+    plain |= {"best": best, "tries": tries, "keep": keep, "strength": strength, "dim": dim}
+    known = options.parameters(sample)
+    options.check({**plain, "workers": workers}, known, owner="sample", shown="help(lz.sample)")
+    dtype = number_type(dtype)
     rng = Rng(*seeds(seed, chains, stream), device=usable(device or _home(target)), dtype=dtype)
     if isinstance(target, Generator):
         return _drawn(target, rng)
@@ -205,7 +210,10 @@ def _potential(
         cure = "load it first: lz.load(NAME)" if isinstance(target, str) else "give a lz.Posterior"
         raise SpecError(f"{target!r} cannot be sampled; {cure}")
     phi = target if isinstance(target, Potential) else Function(target)
-    dim = getattr(phi, "dim", None) if dim is None else dim
+    own = getattr(phi, "dim", None)
+    if None not in (dim, own) and dim != own:
+        raise SpecError(f"dim is {dim}, and the potential's latent has {own}; leave out dim")
+    dim = own if dim is None else dim
     if dim is None:
         raise SpecError(
             "a bare potential does not know its latent's dimension; give dim= (an nn.Module that makes "
@@ -222,6 +230,10 @@ def _home(target: Any) -> torch.device:
 
 
 def _given(start: Tensor, chains: int, dim: int) -> Tensor:
+    if not isinstance(start, Tensor):
+        raise SpecError(
+            f"start is a {type(start).__name__}; give a tensor, ({chains}, {dim}) or (1, {dim})"
+        )
     if start.shape[1:] != (dim,) or len(start) not in (1, chains):
         raise SpecError(
             f"start has shape {tuple(start.shape)}; give ({chains}, {dim}) or (1, {dim})"

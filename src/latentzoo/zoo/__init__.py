@@ -114,6 +114,8 @@ def _loaded(
     if not x.strip():
         raise SpecError("no generator is named; `latentzoo list` shows those there are")
     if card is None and (entry := _entry(x)) is not None:
+        if family is not None:
+            raise SpecError(f"{x} is a map of a package, of no family; leave out family={family}")
         generator = _make(entry, options).eval().requires_grad_(False)
         return generator.to(device=device, dtype=dtype or torch.float32)
     if x not in names() and card is None:

@@ -62,9 +62,20 @@ class Plan:
         """Finds and reads what a user named, see `latentzoo.zoo.load`.
 
         Raises:
-            SpecError: If a card is given with the name of another card.
+            SpecError: If a card is given with the name of another card, or a family with a card of another.
             CheckpointError: If the container is not that of the card.
         """
+        plan = cls._found(x, family, card, progress)
+        if family not in (None, plan.family):
+            raise SpecError(
+                f"{x} is of the family '{plan.family}' by its card; leave out family={family}"
+            )
+        return plan
+
+    @classmethod
+    def _found(
+        cls, x: str, family: str | None, card: str | None, progress: fetch.Progress | None
+    ) -> "Plan":
         told, path = find(x, progress)
         if told is not None and card is not None:
             raise SpecError(f"'{x}' is a card itself; give card='{card}' with a file of your own")
