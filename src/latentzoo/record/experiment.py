@@ -260,7 +260,11 @@ class Experiment:
         return self.begun(self.rng.normal(self.generator.space.dim))
 
     def begun(self, z: Tensor) -> Tensor:
-        """Where the chains begin, (B, D): at `init`, or at the draws `z`."""
+        """Where the chains begin, (B, D): at `init`, or at the draws `z`.
+
+        Raises:
+            SpecError: If there is nothing at `init`.
+        """
         init = self.run.init
         if init is None:
             return z

@@ -62,6 +62,7 @@ def followed(folder: Path, table: layout.Table) -> dict[str, Any]:
 
     Raises:
         SpecError: If its chains shared no schedule.
+        StateError: If its state is gone, or of another kernel.
     """
     record = plain.read(folder / layout.RECORD).kernel
     walked = kernels.load(record.name, **record.settings)

@@ -1,6 +1,6 @@
 r"""The main job in one call: draw latents from the posterior, and say what they are worth."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -24,6 +24,12 @@ from latentzoo.run.starts import usual_tries
 from latentzoo.run.strength import find
 from latentzoo.run.trace import Trace
 from latentzoo.run.walk import Walk
+
+PLAIN = (
+    *("dim", "chains", "steps", "seed", "stream", "kernel", "best", "tries", "keep", "strength"),
+    "workers",
+)
+"""The arguments of `sample` that are plain values."""
 
 
 def seeds(seed: int, chains: int, stream: int = 0) -> tuple[int, ...]:
@@ -94,12 +100,7 @@ def sample(
     Raises:
         SpecError, EnergyError: If what is given, or its potential, cannot be used; see `probe`.
     """
-    plain = {"chains": chains, "steps": steps, "seed": seed, "stream": stream, "kernel": kernel}
-    plain |= {"best": best, "tries": tries, "keep": keep, "strength": strength, "dim": dim}
-    known = options.parameters(sample)
-    options.check({**plain, "workers": workers}, known, owner="sample", shown="help(lz.sample)")
-    dtype = number_type(dtype)
-    rng = Rng(*seeds(seed, chains, stream), device=usable(device or _home(target)), dtype=dtype)
+    rng = _streams(locals())
     if isinstance(target, Generator):
         return _drawn(target, rng)
     phi, dim = _potential(target, dim)
@@ -113,6 +114,19 @@ def sample(
     if workers is not None and _unwatched(watch, log):
         return _shared(walk, first, dim=dim, steps=steps, workers=workers, progress=progress)
     return _walked(walk, first, dim, progress=progress, watch=watch, log=log)
+
+
+def _streams(given: Mapping[str, Any]) -> Rng:
+    """The noise of a run, whose arguments are of the types that `sample` says.
+
+    Raises:
+        SpecError: If one is not.
+    """
+    plain = {name: given[name] for name in PLAIN}
+    options.check(plain, options.parameters(sample), owner="sample", shown="help(lz.sample)")
+    place = usable(given["device"] or _home(given["target"]))
+    of = seeds(given["seed"], given["chains"], given["stream"])
+    return Rng(*of, device=place, dtype=number_type(given["dtype"]))
 
 
 def _scaled(
