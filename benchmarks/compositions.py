@@ -223,11 +223,13 @@ def figure(study: dict[str, Any], found: list[Cell], path: Path) -> None:
     for shift, (method, settings) in enumerate(study["methods"].items()):
         of = {n: _of(found, n, method, 0 if settings is None else first) for n in counts}
         of = {n: cells for n, cells in of.items() if cells}
+        if not of:
+            continue
         seen = [[x for c in cells for x in c["success"]] for cells in of.values()]
         share = [_mean([float(x) for x in s]) for s in seen]
         bounds = [wilson(sum(s), len(s)) for s in seen]
-        error = [[y - b[0] for y, b in zip(share, bounds, strict=True)]]
-        error += [[b[1] - y for y, b in zip(share, bounds, strict=True)]]
+        error = [[max(y - b[0], 0.0) for y, b in zip(share, bounds, strict=True)]]
+        error += [[max(b[1] - y, 0.0) for y, b in zip(share, bounds, strict=True)]]
         places = [n + 0.07 * (shift - 2.5) for n in of]
         axes.errorbar(places, share, yerr=error, marker="o", capsize=3, label=method)
     asked = [{c["prompt"] for c in found if c["things"] == n} for n in counts]
