@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from latentzoo.errors import SpecError, UnknownName
-from latentzoo.zoo.pipelines import pictures, ranges, schedules
+from latentzoo.zoo.pipelines import ip_adapter, pictures, ranges, schedules
 from latentzoo.zoo.pipelines.habits import CALL, EVERYWHERE, INSTEAD, ours
 
 WORDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
@@ -26,8 +26,6 @@ CLEANERS = ("bs4", "ftfy")
 """What diffusers cleans a caption by; where it is missing, it only says so in its log."""
 SAID = re.compile(r"(negative_)?prompt_\d+")
 """Further texts of a call, one for all prompts."""
-ADAPTED = re.compile(r"(negative_)?ip_adapter_image(_embeds)?")
-"""What is shown to an IP-Adapter."""
 
 
 def complete(pipe: Any, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,7 +48,8 @@ def complete(pipe: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     ranges.layers(pipe, given)
     schedules.judge(pipe, given)
     pictures.judge(kind, given)
-    _packages(pipe, given)
+    ip_adapter.judge(pipe, given)
+    _packages(given)
     return {**habits(type(pipe), given), **given}
 
 
@@ -107,23 +106,13 @@ def as_numbers(value: Any, hint: Any = None) -> Any:
     return float(value) if type(value) is int and float in read and int not in read else value
 
 
-def _packages(pipe: Any, given: Mapping[str, Any]) -> None:
+def _packages(given: Mapping[str, Any]) -> None:
     """Looks whether what an argument needs is there, without which it would do nothing."""
     if given.get("clean_caption") and not all(map(find_spec, CLEANERS)):
         raise SpecError(
             "the option clean_caption needs packages without which the text would stay as it is; install "
             "beautifulsoup4 and ftfy by pip, or leave it out"
         )
-    seeing = any(
-        getattr(part, "encoder_hid_proj", None) is not None
-        for part in (getattr(pipe, "unet", None), getattr(pipe, "transformer", None))
-    )
-    for name in given:
-        if ADAPTED.fullmatch(name) and given[name] is not None and not seeing:
-            raise SpecError(
-                f"{name} is seen by no IP-Adapter, as {type(pipe).__name__} has none; put one into the pipeline by its "
-                "load_ip_adapter, and hand the pipeline over"
-            )
 
 
 def fits(value: Any, hint: Any) -> bool:

@@ -202,9 +202,20 @@ def _colours(name: str, x: Any) -> None:
 
 def _numbers(name: str, x: Any) -> None:
     """A code, which has other channels than a picture, may have any numbers."""
-    values = torch.as_tensor(x).double() if isinstance(x, Tensor | np.ndarray) else torch.empty(0)
-    if not values.numel():
+    if not isinstance(x, Tensor | np.ndarray):
         return
+    shape, least_axes = tuple(x.shape), 2 if name in MASKS or isinstance(x, np.ndarray) else 3
+    if not all(shape) or x.ndim < least_axes:
+        raise SpecError(
+            f"{name} has shape {shape}, which is no picture's; give colours, height and width, none of them 0"
+        )
+    values = torch.as_tensor(x)
+    if isinstance(x, Tensor) and not values.is_floating_point():
+        raise SpecError(
+            f"{name} is a tensor of {str(x.dtype).removeprefix('torch.')}; give numbers from 0 to 1, by "
+            f"{name}.float() / 255 where they are bytes"
+        )
+    values = values.double()
     if isinstance(x, Tensor) and x.ndim == 3 and x.shape[0] not in COLOURS and x.shape[-1] == 3:
         raise SpecError(
             f"{name} has shape {tuple(x.shape)}, and a tensor's colours come first; give {name}.movedim(-1, 0)"
