@@ -23,26 +23,15 @@ References:
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from latentzoo.kernels.adam import AdamState
 from latentzoo.kernels.types import Info, Kept, Kernel, Potential
 from latentzoo.options import Count, Positive
 from latentzoo.rng import Rng
-
-
-class DnoState(NamedTuple):
-    """A point, the moving averages of the slope and its square (B, D), and the `clock` (B,)."""
-
-    z: Tensor
-    phi: Tensor
-    grad: Tensor
-    terms: Tensor
-    mean: Tensor
-    square: Tensor
-    clock: Tensor
 
 
 def improbability(z: Tensor, piece: int) -> Tensor:
@@ -76,21 +65,16 @@ class Dno(Kernel):
     orders: Count = 8
     forget: tuple[Kept, Kept] = (0.9, 0.999)
     samples: ClassVar[bool] = False
-    State: ClassVar[type[Any]] = DnoState
+    State: ClassVar[type[Any]] = AdamState
 
-    def init(self, phi: Potential, z: Tensor, rng: Rng) -> DnoState:
-        zero = torch.zeros_like(z)
-        clock = torch.ones(len(z), dtype=torch.long, device=z.device)
-        return DnoState(*phi.evaluate(z), zero, zero, clock)
+    def init(self, phi: Potential, z: Tensor, rng: Rng) -> AdamState:
+        return AdamState.begin(phi.evaluate(z))
 
-    def step(self, phi: Potential, state: DnoState, rng: Rng) -> tuple[DnoState, Info]:
-        (a, b), t = self.forget, state.clock[:, None]
+    def step(self, phi: Potential, state: AdamState, rng: Rng) -> tuple[AdamState, Info]:
         slope = state.grad + self.gamma * self._slope(state.z, rng)
-        mean = a * state.mean + (1 - a) * slope
-        square = b * state.square + (1 - b) * slope**2
-        z = state.z - self.step_size * (mean / (1 - a**t)) / ((square / (1 - b**t)).sqrt() + 1e-8)
         info = Info.unadjusted(state.phi, step_size=self.step_size)
-        return DnoState(*phi.evaluate(z), mean, square, state.clock + 1), info
+        after = state.after(phi, slope, step_size=self.step_size, forget=self.forget)
+        return after, info
 
     def _slope(self, z: Tensor, rng: Rng) -> Tensor:
         """The gradient of the improbability as the numbers lie, and on average over random orders, (B, D)."""
