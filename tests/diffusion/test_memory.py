@@ -136,6 +136,23 @@ def test_auto_keeps_the_steps_that_memory_holds(network, monkeypatch):
     assert len(set(runs)) > 2
 
 
+def test_auto_keeps_steps_whole_then_lean_then_not_at_all(network, monkeypatch):
+    monkeypatch.setattr(memory, "_free", lambda _: 4 * 16 * SIZE)
+    budget, sizes = memory.Budget("auto", torch.device("cpu")), []
+    x = torch.randn(2, 3, 6, 6, requires_grad=True)
+    for _ in range(60):
+        before = budget._kept.bytes
+        x = budget.run(lambda x, _: network(x), x, None)
+        sizes.append(budget._kept.bytes - before)
+    assert sizes[1] > 2 * sizes[10] > 0 == sizes[-1]
+    assert sizes[10:] == sorted(sizes[10:], reverse=True)
+    assert 12 * SIZE < sum(sizes) <= 16 * SIZE
+
+
+SIZE = 2 * 4 * 36 * (3 + 3 * 8)
+"""The bytes that a step of the network keeps, kept whole: the maps that its layers read, of 3 and of 8 channels."""
+
+
 @pytest.mark.parametrize("recompute", [*CHOICES, False])
 def test_nothing_is_kept_without_gradients(recompute):
     alive = []
