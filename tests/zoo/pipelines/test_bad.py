@@ -70,6 +70,7 @@ EDITED = [
     (UNET, [], "unet/config.json: not a readable configuration (not an object)"),
     ("text_encoder/config.json", {"hidden_size": 96}, "settings ask for tensors of other shapes"),
     ("model_index.json", {"_class_name": None}, "names no pipeline, its _class_name is null"),
+    ("model_index.json", {"unet": ["diffusers", "utils"]}, "unknown class of diffusers 'utils'"),
 ]
 
 
@@ -87,6 +88,14 @@ def test_settings_that_do_not_fit_a_whole_folder_are_blamed_for_it(
     line = said(edited(folder, file, change))
     assert words in line
     assert not any(w in line for w in ("complete?", "ignore_mismatched", "connect", "of its own"))
+
+
+@pytest.mark.parametrize("nothing", [[None, None], [1, 2], "x"])
+def test_a_component_that_the_index_does_not_name_is_named(whole, tmp_path, nothing):
+    folder = shutil.copytree(whole / "StableDiffusionPipeline", tmp_path / "sd")
+    assert "names no vae, of which a StableDiffusionPipeline is made" in said(
+        edited(folder, "model_index.json", {"vae": nothing})
+    )
 
 
 @pytest.mark.parametrize("file", [SCHEDULER, VAE])

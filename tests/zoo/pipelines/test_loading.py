@@ -15,7 +15,7 @@ import latentzoo as lz
 from latentzoo.errors import CheckpointError, MissingExtra, SpecError, UnknownName
 from latentzoo.rng import Rng
 from latentzoo.zoo import pipelines
-from latentzoo.zoo.pipelines import files
+from latentzoo.zoo.pipelines import files, readme
 from latentzoo.zoo.pipelines.quiet import quiet
 
 CALL = {"num_inference_steps": 2, "height": 16, "width": 16}
@@ -66,6 +66,13 @@ def test_a_readme_declares_the_usual_options(folder):
     none = lz.load(folder, prompt=tiny.PROMPT, timesteps=None, **asked)
     assert torch.equal(none(z), three(z)), "times that are not given say nothing of their number"
     assert (two(z) - three(z)).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("said", ["3", "[num_inference_steps]", "two steps"])
+def test_a_readme_whose_options_are_no_table_is_not_passed_over(tmp_path, said):
+    (tmp_path / "README.md").write_text(f"---\nlatentzoo: {said}\n---\n# Tiny\n")
+    with pytest.raises(CheckpointError, match=r"README.md: latentzoo: .* is no table of options"):
+        readme.usual(tmp_path)
 
 
 def test_nothing_is_printed(whole, capfd):

@@ -67,6 +67,8 @@ WRONG = [
     (XL, {"timesteps": [900, 500]}, "num_inference_steps=3, and timesteps has 2 numbers"),
     (XL, {"sigmas": [0.1, 14.0]}, "does not fall"),
     (XL, {"sigmas": [14.0, -1.0]}, "sigmas=.* is out of range"),
+    (SD, {"cross_attention_kwargs": 3}, "cross_attention_kwargs=3 .* is not a table of names and"),
+    (FLUX, {"joint_attention_kwargs": [1]}, "is not a table of names and values"),
     (FLUX, {"sigmas": [2.0, 1.0]}, "numbers from 1 down to 0"),
     (FLUX, {"max_sequence_length": 0}, "max_sequence_length=0 is out of range"),
     (FLUX, {"max_sequence_length": 1000}, "reads at most 512 tokens"),

@@ -62,6 +62,7 @@ def pipeline(
         MissingExtra: If the LoRA's package is not installed.
     """
     kind, index = describe(folder)
+    weights.named(kind, folder, index)
     packed = file is not None and file.suffix == gguf.ENDING
     own = gguf.denoiser(kind.__name__, index) if packed else None
     if file is None or packed:
@@ -221,8 +222,9 @@ def _single(kind: Any, file: Path, folder: Path, settings: dict[str, Any]) -> An
 def _class(library: str, name: str) -> Any:
     module = import_module(library) if library in LIBRARIES else _home(library)
     kind = getattr(module, name, None)
-    if kind is None:
-        raise UnknownName(f"class of {library}", name, dir(module), shown="see its documentation")
+    if not isinstance(kind, type):  # no such name, or that of a module or a function
+        known = [n for n in dir(module) if n[:1].isupper()]
+        raise UnknownName(f"class of {library}", name, known, shown="see its documentation")
     return kind
 
 

@@ -18,7 +18,10 @@ from latentzoo.errors import SpecError, UnknownName
 from latentzoo.zoo.pipelines import ip_adapter, pictures, ranges, schedules
 from latentzoo.zoo.pipelines.habits import CALL, EVERYWHERE, INSTEAD, ours
 
-WORDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
+WORDS = {
+    **{bool: "true or false", int: "a whole number", float: "a finite number"},
+    **{str: "a text", dict: "a table of names and values"},
+}
 UNIONS = (typing.Union, types.UnionType)
 PLAIN = (bool, int, str, list, type(None))
 """Types of values that can be compared."""
@@ -130,6 +133,8 @@ def fits(value: Any, hint: Any) -> bool:
     if _places(hint):
         long = isinstance(value, list | tuple) and len(value) == len(inside)
         return long and all(map(fits, value, inside))
+    if origin is dict or hint is dict:
+        return isinstance(value, Mapping)
     if origin in (list, tuple):
         return isinstance(value, list | tuple) and (
             not inside or inside[-1] is Ellipsis or all(fits(v, inside[0]) for v in value)
@@ -168,6 +173,8 @@ def describe(hint: Any) -> str:
     if typing.get_origin(hint) in (list, tuple):
         inside = [h for h in typing.get_args(hint) if h is not Ellipsis]
         return f"a list of which each is {describe(inside[0])}" if inside else "a list"
+    if typing.get_origin(hint) is dict:
+        return WORDS[dict]
     return WORDS.get(hint, str(getattr(hint, "__name__", hint)))
 
 

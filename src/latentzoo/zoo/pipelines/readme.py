@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from latentzoo import markup
+from latentzoo.errors import CheckpointError
 
 
 def licence(folder: Path) -> str:
@@ -16,9 +17,17 @@ def licence(folder: Path) -> str:
 
 
 def usual(folder: Path) -> dict[str, Any]:
-    """The options that a README declares under `latentzoo`: the steps and guidance that weights are made for."""
+    """The options that a README declares under `latentzoo`: the steps and guidance that weights are made for.
+
+    Raises:
+        CheckpointError: If what it declares there is no table.
+    """
     said = declared(folder).get("latentzoo")
-    return {str(key): value for key, value in said.items()} if isinstance(said, dict) else {}
+    if said is not None and not isinstance(said, dict):
+        raise CheckpointError(
+            f"{folder / 'README.md'}: latentzoo: {said!r} is no table of options; write num_inference_steps: 2 below it"
+        )
+    return {str(key): value for key, value in (said or {}).items()}
 
 
 def companions(folder: Path) -> dict[str, str]:

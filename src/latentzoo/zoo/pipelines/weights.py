@@ -4,6 +4,7 @@ The libraries draw missing tensors at random and tell so in a log line; here eve
 of another shape is an error.
 """
 
+import inspect
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -38,6 +39,27 @@ def complete(folder: Path, names: Iterable[str]) -> None:
             raise CheckpointError(
                 f"{folder}: the files of its component '{name}' are not there; is it complete?"
             )
+
+
+def named(kind: type[Any], folder: Path, index: Iterable[str]) -> None:
+    """Looks whether a model index names every component that its pipeline is made of.
+
+    Arguments:
+        kind: The class of the pipeline.
+        folder: Its folder.
+        index: The components that are named.
+
+    Raises:
+        CheckpointError: If one is not.
+    """
+    taken = inspect.signature(kind.__init__).parameters.values()
+    free = {"self", *kind._optional_components}
+    asked = {p.name for p in taken if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD}
+    if lost := sorted(asked - free - {*index}):
+        raise CheckpointError(
+            f"{folder / 'model_index.json'}: names no {', '.join(lost)}, of which a {kind.__name__} is made; is it "
+            "complete?"
+        )
 
 
 def variants(folder: Path) -> set[str | None]:
