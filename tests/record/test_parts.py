@@ -363,3 +363,10 @@ def test_a_shard_with_other_settings_than_those_that_are_made_is_not_made() -> N
         making.do(workers.Piece(other, out, shard.Shard(1, 3)), tell)
     making.do(workers.Piece(run, out, shard.Shard(1, 3)), tell)
     assert len([*Path("run", "parts").iterdir()]) == 2
+
+
+def test_a_run_of_other_latents_is_not_followed() -> None:
+    run = following(record("mala"))
+    with pytest.raises(SpecError, match=r"pilot: the latents of this run have \d+ numbers, and"):
+        execute.make(spec.replace(run, vary=["style"]), Path("other"))
+    assert not Path("other").exists()

@@ -13,6 +13,7 @@ from latentzoo import zoo
 from latentzoo.cli import app
 from latentzoo.errors import SpecError
 from latentzoo.record import execute, parts, shard, spec, status
+from latentzoo.record.folder import RunFolder
 from latentzoo.record.saved import SavedRun
 from latentzoo.report import page
 from latentzoo.run.walk import Walk
@@ -127,3 +128,21 @@ def test_the_command_line_tells_it_and_refuses_an_empty_folder() -> None:
         status.read(Path("nowhere"))
     wrong = call("status", "nowhere")
     assert wrong.exit_code == 2 and wrong.output.count("\n") == 1
+
+
+def test_a_folder_that_is_read_alone_tells_whether_it_is_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Somebody else's run: its lock cannot be taken, and is looked at."""
+    run = execute.make(RUN, Path("run")) and Path("run")
+
+    def denied(*_: object) -> None:
+        raise PermissionError
+
+    with RunFolder(run, resume=True), monkeypatch.context() as patch:
+        patch.setattr(status.FileLock, "acquire", denied)
+        assert status.is_held(run)
+    monkeypatch.setattr(status.FileLock, "acquire", denied)
+    assert not status.is_held(run)
+    (run / ".lock").unlink()
+    assert not status.is_held(run)

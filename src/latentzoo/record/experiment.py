@@ -238,7 +238,7 @@ class Experiment:
             tries=self.tries,
             best=run.best,
             keep=run.keep,
-            sights=schedule.sights(run),
+            sights=schedule.sights(run, self.posterior.dim),
             part=self.shard is not None,
         )
 

@@ -34,10 +34,17 @@ def kernel(run: spec.Run) -> Kernel:
     return kernels.load(name, **settings)
 
 
-def sights(run: spec.Run) -> Sights | None:
+def sights(run: spec.Run, dim: int) -> Sights | None:
     """Where a run looks that follows another: along its directions and heading, about the mean of its last states.
 
     None if the record follows none, or the other has no state file, or no directions.
+
+    Arguments:
+        run: The record.
+        dim: How many numbers its latents have.
+
+    Raises:
+        SpecError: If those of the other have more or fewer.
     """
     if run.schedule is None:
         return None
@@ -45,9 +52,14 @@ def sights(run: spec.Run) -> Sights | None:
         with safe_open(Path(run.schedule) / layout.STATE, framework="pt") as file:
             basis, z, failed = map(file.get_tensor, (BASIS, "state.z", "failed"))
             way = file.get_tensor(WAY) if WAY in file.keys() else None  # noqa: SIM118
-            return Sights.of(basis, z, failed < 0, way)
     except (FileNotFoundError, SafetensorError):
         return None
+    if len(basis) != dim:
+        raise SpecError(
+            f"{run.schedule}: the latents of this run have {len(basis)} numbers, and those that would follow it {dim}; "
+            "follow a run of the same generator, with the same options"
+        )
+    return Sights.of(basis, z, failed < 0, way)
 
 
 def _finished(folder: Path) -> layout.Table:

@@ -150,5 +150,20 @@ def is_held(path: Path) -> bool:
         lock.acquire()
     except Timeout:
         return True
+    except PermissionError:  # somebody else's, which is read alone
+        return _is_held_by_others(path / layout.LOCK)
     lock.release()
+    return False
+
+
+def _is_held_by_others(path: Path) -> bool:
+    import fcntl
+
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
     return False
