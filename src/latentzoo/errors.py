@@ -1,14 +1,26 @@
 """Every error a user can cause, each one line: the fact, the reason and the cure; and one kind of warning."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
+
+ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
+"""Where an object lies in memory, as Python shows one: another place at each run, and no word to anybody."""
+
+
+def without_addresses(said: str) -> str:
+    """What is said, without where in memory the objects are that it shows."""
+    return ADDRESS.sub("", said)
 
 
 class LatentzooError(Exception):
     """A mistake or a breach that latentzoo can name; the command line shows it without a traceback."""
 
     exit_status = 2
+
+    def __init__(self, *said: Any) -> None:
+        super().__init__(*(without_addresses(x) if isinstance(x, str) else x for x in said))
 
 
 class Assumption(UserWarning):

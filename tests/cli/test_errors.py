@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from cli.conftest import Command
 from latentzoo.cli import app
-from latentzoo.cli.app import is_out_of_memory, mistakes_in_one_line
+from latentzoo.cli.app import is_out_of_memory, mistakes_in_one_line, one_line
+from latentzoo.errors import LatentzooError, MissingExtra, UnknownName
 
 HAT = "a person with a yellow hat"
 
@@ -255,3 +256,18 @@ def test_a_mesh_that_cannot_be_made_is_said_before_views_are(
     done = CliRunner().invoke(app, ["orbit", "run", "--mesh", "head.ply", "--out", "sides"])
     assert done.exit_code == 2 and "latentzoo[mesh]" in done.output
     assert not (tmp_path / "sides").exists()
+
+
+def below(kind: type[Exception]) -> list[type[Exception]]:
+    return [kind, *(each for sub in kind.__subclasses__() for each in below(sub))]
+
+
+@pytest.mark.parametrize("kind", sorted(set(below(LatentzooError)), key=str))
+def test_no_mistake_says_where_in_memory_an_object_is(kind: type[Exception]) -> None:
+    words = [f"{object()} is no {test_torch_says_what_we_look_for}"] * 3
+    error = kind(*words[: 3 if kind in (MissingExtra, UnknownName) else 1])
+    assert "<object object>" in str(error) and " at 0x" not in str(error)
+
+
+def test_foreign_mistakes_do_not_say_it_either() -> None:
+    assert one_line(OSError(f"{object()}")) == "<object object>"

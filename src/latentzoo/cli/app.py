@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 import latentzoo
-from latentzoo.errors import LatentzooError
+from latentzoo.errors import LatentzooError, without_addresses
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -140,7 +140,7 @@ def one_line(error: Exception) -> str:
         return f"{error.filename}: no permission to write here; give another --out"
     if is_out_of_memory(error):
         return "out of memory; give a smaller --micro-batch (chains through the networks at once)"
-    return " ".join(str(error).split())
+    return " ".join(without_addresses(str(error)).split())
 
 
 @contextmanager

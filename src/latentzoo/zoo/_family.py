@@ -43,7 +43,8 @@ def recognise(
     scheduler = (checkpoint.records.get("scheduler") or {}).get("_class_name")
     if family is None and scheduler is not None:
         raise CheckpointError(
-            f"{checkpoint.path}: no family reads its networks with its scheduler, {scheduler}"
+            f"{checkpoint.path}: no family reads its networks with its scheduler, {scheduler}; take one with another "
+            "scheduler"
         )
     if family is None and (part := fragment.told(checkpoint)):
         raise CheckpointError(f"{checkpoint.path}: the file holds {part}")

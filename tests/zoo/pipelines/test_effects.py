@@ -24,7 +24,7 @@ from latentzoo.zoo.pipelines import changes, effects, pictures
 from latentzoo.zoo.pipelines.digest import digest
 from latentzoo.zoo.pipelines.follow import Heard, Trace
 from latentzoo.zoo.pipelines.habits import ours
-from latentzoo.zoo.pipelines.probe import Probe
+from latentzoo.zoo.pipelines.probe import Probe, answer
 from latentzoo.zoo.pipelines.texts import Texts
 
 FLUX, QWEN, REFINED = "FluxPipeline", "QwenImagePipeline", "StableDiffusionXLImg2ImgPipeline"
@@ -104,6 +104,7 @@ def test_a_network_that_does_not_read_an_argument():
 def test_what_cannot_be_changed_is_no_failed_load(value):
     generator = test_silent.load(SD, cross_attention_kwargs={"mine": value})
     assert "cross_attention_kwargs" in generator.assumed
+    assert " at 0x" not in generator.assumptions()
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA", "I;16", "F"])
@@ -120,6 +121,13 @@ def test_a_pipeline_that_fails_when_it_is_followed_says_nothing(monkeypatch):
 
     monkeypatch.setattr(effects.Trace, "__call__", fail)
     assert test_silent.load(FLUX, true_cfg_scale=4.0).assumed == {}
+
+
+def test_a_network_answers_to_a_copy():
+    given = [torch.ones(2)], {"states": [torch.ones(2)]}
+    said = answer(lambda x, states: x.mul_(2) + states.pop().requires_grad_(), *given)
+    assert said.tolist() == [3, 3] and not said.requires_grad
+    assert given[0][0].tolist() == given[1]["states"][0].tolist() == [1, 1]
 
 
 def test_objects_are_never_the_same():

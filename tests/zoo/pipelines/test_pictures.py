@@ -94,7 +94,9 @@ def test_the_laws_hold(made):
 def test_tensors_that_are_given_go_where_the_networks_go():
     about = tiny.MADE["StableCascadeDecoderPipeline"]
     generator = TextToImage(about(), tiny.PROMPT, **about.call).half()
-    assert generator.call["image_embeddings"].dtype == torch.float32  # the pipeline's own affair
+    assert (
+        generator.call.shared["image_embeddings"].dtype == torch.float32
+    )  # the pipeline's own affair
     assert generator.double().call["image_embeddings"].dtype == torch.float64
     assert generator.float().call["image_embeddings"].dtype == torch.float32
     assert generator.to("meta").call["image_embeddings"].is_meta

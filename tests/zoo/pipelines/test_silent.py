@@ -23,8 +23,9 @@ SD, XL, FLUX, SD3 = (
     "FluxPipeline",
     "StableDiffusion3Pipeline",
 )
-INTO, HOLE, CONTROL = (
+INTO, REFINED, HOLE, CONTROL = (
     "StableDiffusionImg2ImgPipeline",
+    "StableDiffusionXLImg2ImgPipeline",
     "StableDiffusionInpaintPipeline",
     "StableDiffusionControlNetPipeline",
 )
@@ -78,7 +79,12 @@ WRONG = [
     (SD3, {"mu": 1.0}, "mu=1.0 does nothing"),
     (INTO, {"strength": 0.0}, "strength=0.0 is out of range .* more than 0 and at most 1"),
     (INTO, {"strength": 1.2}, "strength=1.2 is out of range"),
-    (INTO, {"strength": 0.01}, "left without a step by its strength"),
+    (INTO, {"strength": 0.01}, "left without a step"),
+    (REFINED, {"denoising_start": 0.3, "denoising_end": 0.31}, "left without a step"),
+    (REFINED, {"denoising_end": 0.01}, "left without a step"),
+    (REFINED, {"denoising_start": 1.0}, "more than 0 and less than 1"),
+    (REFINED, {"denoising_start": 0.0}, "more than 0 and less than 1"),
+    (REFINED, {"denoising_end": 0.0}, "more than 0 and at most 1"),
     (INTO, {"image": SEEN.resize((17, 17))}, "resizes a picture of 17x17 pixels to 16x16"),
     (INTO, {"image": BRIGHT[..., :1].expand(1, 3, 16, 17)}, "picture of 16x17 pixels to 16x16"),
     (INTO, {"image": 5 * BRIGHT}, "values from 5 to 5, and a picture's are from 0 to 1"),

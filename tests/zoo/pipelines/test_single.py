@@ -33,7 +33,7 @@ def test_the_map_is_that_of_the_pipeline(made):
     z = Rng(1).normal(theirs.space.dim)
     assert torch.equal(ours(z), theirs(z))
     scheduled = lz.load(file, config=str(settings), scheduler="DDIMScheduler", **CALL)
-    assert type(scheduled.pipe.scheduler).__name__ == "DDIMScheduler"
+    assert type(scheduled.call.pipe.scheduler).__name__ == "DDIMScheduler"
 
 
 @pytest.mark.parametrize(

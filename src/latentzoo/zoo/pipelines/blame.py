@@ -10,6 +10,11 @@ from pathlib import Path
 
 from latentzoo.errors import CheckpointError, LatentzooError, SpecError
 
+STEPLESS = (
+    "{name} is left without a step; give more num_inference_steps, or a strength, denoising_start or denoising_end "
+    "that leaves some"
+)
+"""What is said of a call that asks its scheduler for no step, and so makes a picture of noise or of nothing."""
 REASONS: Mapping[str, str] = {
     r"`?height`? and `?width`? .*divisible by (\d+),? but (?:are|got) .*?(\d+) .*?(\d+)": (
         "{name} makes sizes that are multiples of {0}, and height={1}, width={2} are not both; give multiples of {0}"
@@ -21,7 +26,7 @@ REASONS: Mapping[str, str] = {
         "{name} reads at most {0} tokens, and max_sequence_length is above; give at most {0}"
     ),
     r"reshape tensor of 0 elements|steps? is 0 which is < 1|After adjusting the num_inference_steps": (
-        "{name} is left without a step by its strength; give a larger strength, or more num_inference_steps"
+        STEPLESS
     ),
     r"num_inference_steps`: (\d+) cannot be larger than `original_inference_steps`: (\d+)": (
         "num_inference_steps={0} is out of range for {name}, whose original_inference_steps is {1}; give at most {1}"

@@ -50,6 +50,8 @@ NEEDS: Mapping[str, str] = {
         "it needs negative_original_size, negative_target_size and a guidance_scale above 1"
     ),
     r"guidance_scale": "it needs a network that reads it",
+    r"strength": "where it begins is said by denoising_start",
+    r"num_inference_steps": "of all numbers the same steps are left",
 }
 """What an option needs to have an effect, by its name, where that can be said."""
 
@@ -72,9 +74,7 @@ def unheard(
     """
     try:
         return _unheard(run, probe, memory, given, usual)
-    except (
-        Exception
-    ):  # whatever foreign code does, and foreign objects: the map itself is made already
+    except Exception:  # whatever foreign code and objects do: the map itself is made already
         return []
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import diffusers
 import torch
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import nn
 
 from latentzoo import options
@@ -88,6 +89,11 @@ def pipeline(
                 name: weights.network(part, folder / name, {**read, "variant": chosen[name]})
                 for name, part in kinds.items()
             }
+            parts |= {
+                name: part.from_pretrained(folder / name, local_files_only=True)
+                for name, part in classes.items()
+                if isinstance(part, type) and issubclass(part, SchedulerMixin)
+            }
             pipe = kind.from_pretrained(
                 folder, **parts, **settings, local_files_only=True, trust_remote_code=False
             )
@@ -138,7 +144,7 @@ def describe(folder: Path) -> tuple[Any, dict[str, tuple[str, str]]]:
                 f"{folder}: its component '{key}' is code of its own ({library}.{part}), which is "
                 "not run"
             )
-        index[key] = (str(library), str(part))
+        index[key] = (_where(library, part), part)
     with quiet():
         return getattr(diffusers, name), index
 
@@ -236,6 +242,13 @@ def _weighs(kind: Any) -> bool:
 def _own(library: Any) -> bool:
     """Whether a library is one of diffusers' own pipelines, which bring networks."""
     return isinstance(library, str) and _home(library) is not None
+
+
+def _where(library: str, part: str) -> str:
+    """The library of a component. diffusers writes the folder of a retired class for its library, and finds it there
+    no more."""
+    lost = library not in LIBRARIES and not hasattr(_home(library), part)
+    return "diffusers" if lost and hasattr(diffusers, part) else library
 
 
 def _home(library: str) -> Any:

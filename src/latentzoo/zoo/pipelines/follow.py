@@ -9,7 +9,7 @@ from torch.utils import _pytree as pytree
 
 from latentzoo.zoo.pipelines import texts
 from latentzoo.zoo.pipelines.digest import digest, digests
-from latentzoo.zoo.pipelines.probe import Probe
+from latentzoo.zoo.pipelines.probe import Probe, answer, copied
 from latentzoo.zoo.pipelines.texts import Texts
 
 
@@ -45,7 +45,7 @@ class Trace:
         self.calls.append(digests((args, kwargs)))
         self.keys.append(self.probe.key(network, args, kwargs))
         if self.like is None and self.keys[-1] not in self.keys[:-1]:
-            self.kept[len(self.keys) - 1] = _copied((args, kwargs))
+            self.kept[len(self.keys) - 1] = copied((args, kwargs))
         if self.like is not None:
             self.compare(self.like, call, network, args, kwargs)
         heard = (self if self.like is None else self.like).calls[len(self.calls) - 1]
@@ -72,15 +72,15 @@ class Trace:
         grown = len(key) == len(self.keys[-1]) and key != self.keys[-1]
         if grown or self.probe.whole or at not in like.kept:
             raise Heard
-        if like.answer(at, call) != _answer(call, args, kwargs):
+        if like.word(at, call) != digest(answer(call, args, kwargs)):
             raise Heard
         self.deaf |= changed
 
-    def answer(self, at: int, call: Callable[..., Any]) -> str:
+    def word(self, at: int, call: Callable[..., Any]) -> str:
         """The hash of what a network says to what it was given in a call."""
         if at not in self.said:
             args, kwargs = self.kept[at]
-            self.said[at] = _answer(call, args, kwargs)
+            self.said[at] = digest(answer(call, args, kwargs))
         return self.said[at]
 
 
@@ -109,18 +109,7 @@ class Ear:
         key = id(network), digest((args, kwargs)), *(x.stride() for x in tensors)
         if key not in self.seen:
             self.seen[key] = call(*args, **kwargs)
-        return _copied(self.seen[key])
-
-
-def _copied(given: Any) -> Any:
-    """What a network is given, of which it may empty a list, and its pipeline write into a tensor."""
-    return pytree.tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, given)
-
-
-def _answer(call: Callable[..., Any], args: Any, kwargs: Any) -> str:
-    own_args, own_kwargs = _copied((args, kwargs))
-    with torch.no_grad():
-        return digest(call(*own_args, **own_kwargs))
+        return copied(self.seen[key])
 
 
 def _stirred(x: Any, rng: torch.Generator) -> Any:

@@ -54,16 +54,24 @@ class Probe:
         key = self.key(network, args, kwargs)
         sources = [x for x in _tensors((args, kwargs)) if x.requires_grad]
         if self.whole or key not in self.seen:
-            own_args, own_kwargs = pytree.tree_map(
-                lambda x: x, (args, kwargs)
-            )  # it may empty a list
-            with torch.no_grad():
-                self.seen[key] = call(*own_args, **own_kwargs)
+            self.seen[key] = answer(call, args, kwargs)
             if sources and id(network) not in self.tried:
                 self.tried.add(id(network))
                 judge(call, network, args, kwargs)
         reach = lambda x: Reach.apply(x, *sources) if isinstance(x, Tensor) else x
         return pytree.tree_map(reach, self.seen[key])
+
+
+def answer(call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """What a network says to a copy of what it is given, without a gradient."""
+    own_args, own_kwargs = copied((args, kwargs))
+    with torch.no_grad():
+        return call(*own_args, **own_kwargs)
+
+
+def copied(given: Any) -> Any:
+    """What a network is given, of which it may empty a list, and its pipeline write into a tensor."""
+    return pytree.tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, given)
 
 
 class Reach(torch.autograd.Function):

@@ -20,32 +20,38 @@ class Range(NamedTuple):
         low: The least value.
         high: The largest one, None for any.
         open: Whether the least value itself is none.
+        below: Whether the largest value itself is none.
     """
 
     names: re.Pattern[str]
     low: float
     high: float | None = None
     open: bool = False
+    below: bool = False
 
     def __str__(self) -> str:
         if self.high is None:
             return f"at least {self.low:g}"
         if self.open:
-            return f"more than {self.low:g} and at most {self.high:g}"
+            most = "less than" if self.below else "at most"
+            return f"more than {self.low:g} and {most} {self.high:g}"
         return f"from {self.low:g} to {self.high:g}"
 
     def holds(self, value: float) -> bool:
         """Whether a value is in it."""
         least = value > self.low if self.open else value >= self.low
-        return least and (self.high is None or value <= self.high)
+        if self.high is None:
+            return least
+        return least and (value < self.high if self.below else value <= self.high)
 
 
 RANGES = (
     Range(re.compile(r"(\w+_)?(guidance|cfg)_scale|pag_scale|pag_adaptive_scale"), 0),
     Range(re.compile(r"\w+_num_inference_steps|parallel|(max|min)_sequence_length"), 1),
     Range(re.compile(r"height|width|original_inference_steps|layers|num_layers"), 1),
-    Range(re.compile(r"(\w+_)?strength"), 0, 1, open=True),
-    Range(re.compile(r"eta|guidance_rescale|sag_scale|denoising_(start|end)"), 0, 1),
+    Range(re.compile(r"(\w+_)?strength|denoising_end"), 0, 1, open=True),
+    Range(re.compile(r"eta|guidance_rescale|sag_scale"), 0, 1),
+    Range(re.compile(r"denoising_start"), 0, 1, open=True, below=True),
     Range(re.compile(r"control_guidance_(start|end)|skip_layer_guidance_(start|stop)"), 0, 1),
     Range(re.compile(r"adapter_conditioning_factor|gligen_scheduled_sampling_beta"), 0, 1),
     Range(re.compile(r"gligen_boxes|cfg_truncation|cfg_trunc_ratio|cfg_range"), 0, 1),

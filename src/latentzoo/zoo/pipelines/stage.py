@@ -39,8 +39,9 @@ Caller = Callable[[Callable[..., Any], Any, Any, dict[str, Any]], Any]
 Encode = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 """Answers `encode_prompt(*args, **kwargs)` of a pipeline."""
 
-STEPS = ("step", "step_pred", "step_correct", "add_noise_to_input")
-"""The steps of schedulers by their methods: all have the first, some predict and correct, or stir noise in before."""
+STEPS = ("step", "step_pred", "step_correct", "add_noise_to_input", "batch_step_no_noise")
+"""The steps of schedulers by their methods: all have the first, some predict and correct, stir noise in before, or
+make several at once."""
 
 
 def plainly(call: Callable[..., Any], network: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -87,6 +88,7 @@ class Stage:
         found: The names that the run found.
         exchanged: The networks whose attention the call exchanges.
         resized: The sizes of pictures that were given, before and after.
+        steps: How often a scheduler's step ran; None without a scheduler.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class Stage:
         self.exact = Exact if exact else nullcontext
         self.hushed, self.found = hushed, set[str]()
         self.resized: set[tuple[pictures.Size, pictures.Size]] = set()
+        self.steps: int | None = None
         self.names = {id(part): name for name, part in parts.networks(pipe).items()}
         self.guided = isinstance(pipe, PAGMixin) or type(pipe).__name__ in EXCHANGING
         self.exchanged = [part for part in vars(pipe).values() if self.guided and is_network(part)]
@@ -135,7 +138,7 @@ class Stage:
     def scheduler(self, scheduler: Any) -> Any:
         """A copy without a past, whose steps tell that they run. They keep their signatures: pipelines read there
         whether they take `eta`."""
-        new = copy.deepcopy(scheduler)
+        new, self.steps = copy.deepcopy(scheduler), 0
         for name in STEPS:
             if hasattr(new, name):
                 setattr(new, name, self.stepping(getattr(new, name)))
@@ -146,7 +149,7 @@ class Stage:
 
         @functools.wraps(step)
         def run(*args: Any, **kwargs: Any) -> Any:
-            self.draws.stepping = True
+            self.draws.stepping, self.steps = True, (self.steps or 0) + 1
             try:
                 return step(*args, **kwargs)
             finally:
