@@ -8,6 +8,7 @@ folder. Prints both medians, and the median, least and largest of the ratios; wi
 """
 
 import argparse
+import gc
 import os
 import statistics
 import subprocess
@@ -97,6 +98,13 @@ PAIRS: dict[str, tuple[str, str, str | None]] = {
     "anneal 1 x 512, ten lines": ("walk('anneal', 1, 512)", "ten_lines(1, 512)", HERE),
     "anneal 256 x 512": ("walk('anneal', 256, 512)", "walk('anneal', 256, 512)", None),
     "anneal 256 x 512, ten lines": ("walk('anneal', 256, 512)", "ten_lines(256, 512)", HERE),
+    "anneal 1 x 512, operations": (
+        "operations(walk('anneal', 1, 512))",
+        "operations(ten_lines(1, 512))",
+        HERE,
+    ),
+    "needed 1 x 512, ten lines": ("needed(1, 512)", "ten_lines(1, 512)", HERE),
+    "needed 256 x 512, ten lines": ("needed(256, 512)", "ten_lines(256, 512)", HERE),
     "a file of torch.save": (
         "checkpoint('torch', 'seconds')",
         "checkpoint('torch', 'seconds')",
@@ -130,11 +138,14 @@ def serve(load: str) -> None:
     import torch
 
     import loads
+    import walks
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
     names = {"steps": import_module("steps")} if "steps." in load else {}  # of this build alone
-    turn = eval(load, vars(loads) | names)
+    turn = eval(load, vars(loads) | vars(walks) | names)
+    gc.collect()
+    gc.freeze()  # a look through all that was imported is no part of a turn
     for _ in sys.stdin:
         began = time.process_time()
         found = turn()
