@@ -91,13 +91,9 @@ def load(
     Raises:
         SpecError: If there is no prompt or class.
         MissingExtra: If diffusers or transformers is not installed.
-        The errors of `latentzoo.zoo.pipelines.files` and `.pipeline`.
+        The errors of `latentzoo.zoo.pipelines.files`, `.pipeline` and `.first`.
     """
-    for package, extra in (("diffusers", "diffusers"), ("transformers", "clip")):
-        try:
-            import_module(package)
-        except ImportError as error:
-            raise MissingExtra(package, extra, "a text-to-image pipeline") from error
+    _require_packages()
     from latentzoo.hub.offline import obeyed
     from latentzoo.zoo.pipelines.quiet import quiet
 
@@ -129,6 +125,14 @@ def load(
         )
     generator = TextToImage(source, prompt, **options).requires_grad_(False)
     return generator.to(device) if dtype is None else generator.to(device, dtype)
+
+
+def _require_packages() -> None:
+    for package, extra in (("diffusers", "diffusers"), ("transformers", "clip")):
+        try:
+            import_module(package)
+        except ImportError as error:
+            raise MissingExtra(package, extra, "a text-to-image pipeline") from error
 
 
 def about(folder: Path) -> dict[str, str]:

@@ -131,7 +131,11 @@ class Call:
         return how
 
     def judged(self, image: Tensor | None, given: Any, steps: int | None, n: int) -> Tensor:
-        """The pictures that were seen, where they are those that the call gives."""
+        """The pictures that were seen, where they are those that the call gives.
+
+        Raises:
+            SpecError: If no step was made, or the call gives other pictures than those.
+        """
         if steps == 0:
             raise SpecError(STEPLESS.format(name=self.name))
         if image is None or len(image) != n:

@@ -89,7 +89,11 @@ class First:
         return image, draws, memory
 
     def arranged(self, draws: Draws) -> Any:
-        """The latent of the draws that matter, and where in it each is."""
+        """The latent of the draws that matter, and where in it each is.
+
+        Raises:
+            SpecError: If none of them matters.
+        """
         alive = probe.alive(self.image, draws.drawn)
         if not any(alive):
             raise SpecError(

@@ -1,5 +1,7 @@
-"""What is said of a call whose pictures are otherwise than it may seem: options that change nothing, pictures whose
-size is changed, what diffusers says in its log to ignore."""
+"""What is said of a call whose pictures are otherwise than it may seem.
+
+That are options that change nothing, pictures whose size is changed, and what diffusers says in its log to ignore.
+"""
 
 from collections.abc import Mapping
 from typing import Any
