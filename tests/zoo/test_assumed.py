@@ -269,7 +269,7 @@ def test_a_run_is_not_resumed_with_other_settings(tmp_path):
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"heads": 5}, "5 heads do not divide 64 channels"),
+        ({"heads": 5}, "64 channels do not divide into 5 heads"),
         ({"resolution": 30}, "no multiple of 4"),
         ({"resolution": 64, "size": 8}, "give one of them"),
         ({"unet": {"headz": 1}}, "'headz'"),

@@ -24,6 +24,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
+from latentzoo.errors import SpecError
+
 FEW = 64
 """How many tokens to look at are few."""
 
@@ -39,6 +41,23 @@ def attend(
     if not differentiated or torch.compiler.is_compiling():
         return scaled_dot_product_attention(q, k, v)
     return _Attention.apply(q, k, v)
+
+
+def count_heads(channels: int, heads: int | None, width: int | None) -> int:
+    """How many heads a layer has: as many as are given, else those of a width; one where neither is given.
+
+    Arguments:
+        channels: The number of the layer's channels.
+        heads: The number of heads.
+        width: The number of channels of each.
+
+    Raises:
+        SpecError: If they do not divide the channels.
+    """
+    if channels % (heads or width or channels):
+        said = f"{heads} heads" if heads else f"heads of {width} channels"
+        raise SpecError(f"{channels} channels do not divide into {said}; give another number")
+    return heads or channels // (width or channels)
 
 
 class _Attention(torch.autograd.Function):

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from latentzoo.errors import CheckpointError, SpecError
 from latentzoo.nn import adm, ddpm
+from latentzoo.nn.attention import count_heads
 
 SIDES = {
     (1, 2, 2, 2): 32,
@@ -72,11 +73,7 @@ def denoiser(
         return adm.TimeBlock(i, o, 4 * width, modulate=modulate, resample=how)
 
     def attend(c: int) -> adm.AttentionBlock:
-        if c % (heads or head_width or c):
-            said = f"{heads} heads" if heads else f"heads of {head_width} channels"
-            raise SpecError(f"{c} channels do not divide into {said}; give another number")
-        count = heads or c // (head_width or c)
-        return adm.AttentionBlock(c, count, order)
+        return adm.AttentionBlock(c, count_heads(c, heads, head_width), order)
 
     plan = adm.Plan(
         width=width,

@@ -74,7 +74,7 @@ def build(
     if heads or head_width:
         unet = {**unet, "heads": heads, "head_width": head_width}
     elif not {"heads", "head_width"} & unet.keys():
-        unet = {**unet, **({"heads": 8} if unet.get("resample") else {"head_width": 32})}
+        unet = {**unet, **usual_heads(resample=unet.get("resample", False))}
     if classes and "context" not in unet:
         raise SpecError(
             f"the file has a table of {classes} classes, and its U-Net no attention that looks at it; "
@@ -99,6 +99,11 @@ def build(
         scale=scale,
         recompute=recompute,
     )
+
+
+def usual_heads(*, resample: bool) -> dict[str, int]:
+    """The heads of the published models without classes, which their files do not tell."""
+    return {"heads": 8} if resample else {"head_width": 32}
 
 
 def chain(schedule: Discrete, steps: int) -> Pairs:

@@ -16,6 +16,7 @@ from latentzoo.hub.checkpoint import Checkpoint
 from latentzoo.hub.keys import Rule
 from latentzoo.nn import adm
 from latentzoo.nn.autoencoder import read_shape
+from latentzoo.zoo.ldm.config import usual_heads
 
 CONSTANTS = (
     *("betas", "alphas_cumprod", "alphas_cumprod_prev", "sqrt_alphas_cumprod"),
@@ -79,7 +80,8 @@ def infer(checkpoint: Checkpoint) -> dict[str, Any] | None:
     told = compvis.read(settings, source=source)
     assumed: dict[str, str] = {}
     if not {"heads", "head_width"} & told.keys():
-        few = "8 heads" if config["unet"]["resample"] else "heads of 32 channels"
+        ((name, number),) = usual_heads(resample=config["unet"]["resample"]).items()
+        few = f"{number} heads" if name == "heads" else f"heads of {number} channels"
         assumed["heads or head_width"] = f"{few}, as published models of this kind have"
     if "size" not in told:
         assumed["size or resolution"] = "pictures of 256 pixels, as all published models make"

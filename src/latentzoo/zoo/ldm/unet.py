@@ -6,9 +6,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from latentzoo.errors import SpecError
 from latentzoo.nn import adm, ddpm
-from latentzoo.nn.attention import attend
+from latentzoo.nn.attention import attend, count_heads
 from latentzoo.nn.pointwise import Pointwise
 from latentzoo.options import Count
 
@@ -35,17 +34,20 @@ def denoiser(
         mult: The multiple of `width` at each level.
         depth: The number of residual blocks per level.
         attention: The factors of downsampling at which attention follows each residual block.
-        heads: The number of heads; None for as many as have `head_width` channels.
-        head_width: The number of channels of each head.
+        heads: The number of heads; it counts before
+        head_width: the number of channels of each.
         modulate: Whether the time scales and shifts, or is added.
         resample: Whether residual blocks halve and double the sides, or convolutions.
         transformer: The number of transformer blocks in place of self-attention.
         context: The number of features of each token that they attend to.
+
+    Raises:
+        SpecError: If the heads do not divide the channels.
     """
     block = lambda i, o, how=adm.keep: adm.TimeBlock(
         i, o, 4 * width, modulate=modulate, resample=how
     )
-    count = lambda c: _count(c, heads, head_width)
+    count = lambda c: count_heads(c, heads, head_width)
     plan = adm.Plan(
         width=width,
         mult=mult,
@@ -61,19 +63,6 @@ def denoiser(
         up=lambda c: block(c, c, adm.double) if resample else ddpm.Upsample(c),
     )
     return adm.UNet(channels, channels, 4 * width, plan)
-
-
-def _count(channels: int, heads: int | None, head_width: int | None) -> int:
-    """How many heads a layer has.
-
-    Raises:
-        SpecError: If they do not divide its channels.
-    """
-    count = heads or channels // (head_width or 32)
-    if count < 1 or channels % count:
-        said = f"{heads} heads" if heads else f"heads of {head_width} channels"
-        raise SpecError(f"{said} do not divide {channels} channels; give another number")
-    return count
 
 
 class SpatialTransformer(adm.Conditional):
