@@ -34,8 +34,8 @@ def denoiser(
         mult: The multiple of `width` at each level.
         depth: The number of residual blocks per level.
         attention: The factors of downsampling at which attention follows each residual block.
-        heads: The number of heads; it counts before
-        head_width: the number of channels of each.
+        heads: The number of heads; None for as many as have `head_width` channels.
+        head_width: The number of channels of each head; not read where `heads` is given.
         modulate: Whether the time scales and shifts, or is added.
         resample: Whether residual blocks halve and double the sides, or convolutions.
         transformer: The number of transformer blocks in place of self-attention.
