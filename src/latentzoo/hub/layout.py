@@ -175,10 +175,13 @@ def named(
     }
     if any(own.keys() <= state.keys() for state in raw.values()):
         return {}
-    for state in raw.values():
+    for state in (
+        *raw.values(),
+        *(states[n] for n in raw),
+    ):  # what is wrapped around may be spelt, too
         if told := respelling.respelt(sizes(own), sizes(state)):
             return {there: own[here] for there, here in told.items()}
-    numbered = not any("." in n for n in own)
+    numbered = all(n.isdigit() for n in own)
     if numbered and any(averages.is_copy([*own.values()], state) for state in raw.values()):
         return averages.named(name, [*own.values()], raw)
     return {}

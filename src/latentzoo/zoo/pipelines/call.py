@@ -50,12 +50,16 @@ class Call:
     ) -> None:
         self.pipe, self.shared, self.own, self.chunk = pipe, shared, own, chunk
         self.name, self.subject = type(pipe).__name__, subject(type(pipe))
-        self.taken = inspect.signature(type(pipe).__call__).parameters
         self.many = COUNT in self.taken
         self.hushed: set[str] | None = None
         self.found: set[str] = set()
         self.resized: set[tuple[pictures.Size, pictures.Size]] = set()
         self.ignored: set[str] = set()
+
+    @property
+    def taken(self) -> Mapping[str, inspect.Parameter]:
+        """The parameters of the pipeline's call."""
+        return inspect.signature(type(self.pipe).__call__).parameters
 
     @property
     def networks(self) -> nn.ModuleDict:
